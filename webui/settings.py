@@ -1,0 +1,35 @@
+"""What the flags and the environment decide: folders, address, device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder that holds app.py; the default folders lie in it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that is decided before the app starts and stays as it is."""
+
+    models_dir: Path = ROOT / "models"
+    """Checkpoints; a sub-folder or file each."""
+    embeddings_dirs: tuple[Path, ...] = (ROOT / "embeddings",)
+    """Folders of embedding files; the first receives uploads and trained embeddings."""
+    outputs_dir: Path = ROOT / "outputs"
+    """Pictures (txt2img/<date>/) and training runs (train/<run>/)."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 7860
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: str = "auto"
+    """auto, fp32, fp16 or bf16."""
+    auth: tuple[str, str] | None = None
+    """User and password that the page asks for, or none."""
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder for what can be made again: the file index, thumbnails, uploads."""
+        return self.outputs_dir / ".cache"
