@@ -1,0 +1,1 @@
+"""Checkpoints: what they are, where they lie, how they are loaded."""

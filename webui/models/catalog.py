@@ -1,0 +1,119 @@
+"""Which checkpoints lie in the models folder, found without reading their weights."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from webui.errors import AppError
+
+log = logging.getLogger(__name__)
+
+STARTER = "starter"
+"""The folder name of the small model that ships with the app."""
+SINGLE_FILES = (".safetensors", ".ckpt")
+VAE_FOLDER = "vae"
+VAE_FILES = (".safetensors", ".pt", ".ckpt")
+NOT_CHECKPOINTS = frozenset(
+    "lora loras lycoris embeddings hypernetworks controlnet clip clip_vision text_encoders unet "
+    "diffusion_models upscale_models esrgan realesrgan codeformer gfpgan vae_approx vae-approx "
+    "insightface".split()
+    + [VAE_FOLDER]
+)
+"""Sub-folders of the models folder that hold other things, here or in other programs."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model that could be loaded."""
+
+    name: str
+    """As shown in the page: the path below the models folder without an extension."""
+    path: Path
+
+    @property
+    def is_folder(self) -> bool:
+        """True for a diffusers folder, False for a single file."""
+        return self.path.is_dir()
+
+
+def list_checkpoints(folder: Path) -> list[Checkpoint]:
+    """Return the checkpoints below ``folder``, people's own first, the starter model last.
+
+    A folder with a model_index.json is a diffusers checkpoint and is not searched further.
+    Of checkpoints with the same name, all but the first keep their ending in it.
+    """
+    found: dict[str, Checkpoint] = {}
+    searched: set[Path] = set()
+
+    def add(path: Path) -> None:
+        whole = path.relative_to(folder).as_posix()
+        name = whole if path.is_dir() else whole.removesuffix(path.suffix)
+        name = whole if name in found else name
+        found[name] = Checkpoint(name, path)
+
+    def search(place: Path) -> None:
+        if place.resolve() in searched:  # links may lead in circles
+            return
+        searched.add(place.resolve())
+        try:
+            entries = sorted(place.iterdir(), key=lambda path: path.name.lower())
+        except OSError as error:
+            log.warning("The folder %s was passed over: %s", place, error)
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if (entry / "model_index.json").is_file():
+                    add(entry)
+                elif entry.name.lower() not in NOT_CHECKPOINTS:
+                    search(entry)
+            elif entry.suffix.lower() in SINGLE_FILES and not entry.stem.lower().endswith(".vae"):
+                add(entry)
+
+    if folder.is_dir():
+        search(folder)
+    return sorted(found.values(), key=lambda checkpoint: checkpoint.name == STARTER)
+
+
+def separate_vae(checkpoint: Checkpoint) -> Path | None:
+    """Return the VAE file that goes with a checkpoint, or None if it brings its own.
+
+    Looked for as AUTOMATIC1111 does: ``<checkpoint>.vae.safetensors`` (or .pt, .ckpt) beside it,
+    then ``<checkpoint>.safetensors`` in the sub-folder vae/ of the models folder.
+    """
+    path = checkpoint.path
+    stem = path.name if checkpoint.is_folder else path.stem
+    models = path.parents[min(checkpoint.name.count("/"), len(path.parents) - 1)]
+    places = [(path.parent, f"{stem}.vae")]
+    if models.is_dir():
+        for folder in sorted(models.iterdir()):
+            if folder.name.lower() == VAE_FOLDER and folder.is_dir():
+                places += [(folder, stem), (folder, f"{stem}.vae")]
+    for folder, name in places:
+        for ending in VAE_FILES:
+            if (file := folder / (name + ending)).is_file():
+                return file
+    return None
+
+
+def find_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
+    """Return the checkpoint called ``name``, or without a name the one to load at the start.
+
+    That is the first of people's own, and the starter model when there is none.
+    Raises AppError if there is no such checkpoint.
+    """
+    checkpoints = list_checkpoints(folder)
+    if not checkpoints:
+        raise AppError(
+            f"There is no model in {folder}. Put a checkpoint there, or restore the folder "
+            f"{STARTER}/ that ships with the app."
+        )
+    if name is None:
+        return checkpoints[0]
+    for checkpoint in checkpoints:
+        if checkpoint.name == name:
+            return checkpoint
+    raise AppError(f"There is no model “{name}” in {folder}.")

@@ -1,0 +1,63 @@
+"""Hashes of checkpoints, remembered so that gigabytes are not read again at each start."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from webui.files import sha256, write_whole
+from webui.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HASH_CACHE = Settings().cache_dir / "checkpoint-hashes.json"
+"""Where hashes are remembered unless someone says otherwise."""
+_SMALL = 64 << 20
+"""Files of at most this many bytes are hashed in a moment, so they are not remembered."""
+
+
+def short_hash(path: Path, cache: Path = HASH_CACHE) -> str:
+    """Return the first 10 hex digits of a file's SHA-256, as AUTOMATIC1111 shows them.
+
+    ``cache`` remembers the hash together with the file's size and time of change.
+    """
+    if known := known_short_hash(path, cache):
+        return known
+    log.info("Hashing %s; this is done once.", path.name)
+    stamp = _stamp(path)
+    digest = sha256(path)
+    kept = {other: entry for other, entry in _read(cache).items() if Path(other).exists()}
+    kept[str(path.resolve())] = {"stamp": stamp, "sha256": digest}
+    try:
+        write_whole(cache, json.dumps(kept, indent=1))
+    except OSError as error:
+        log.warning("%s could not be written: %s", cache, error)
+    return digest[:10]
+
+
+def known_short_hash(path: Path, cache: Path = HASH_CACHE) -> str | None:
+    """Return the hash if it takes no time to know it, else None."""
+    try:
+        if path.stat().st_size <= _SMALL:
+            return sha256(path)[:10]
+        entry = _read(cache).get(str(path.resolve()), {})
+        return str(entry["sha256"])[:10] if entry.get("stamp") == _stamp(path) else None
+    except (OSError, KeyError):
+        return None
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read(cache: Path) -> dict[str, dict]:
+    """Return what is remembered; a missing or damaged file remembers nothing."""
+    try:
+        content = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {name: entry for name, entry in content.items() if isinstance(entry, dict)}

@@ -1,0 +1,181 @@
+"""The networks of a single file, built from a config and filled weight by weight."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webui.errors import AppError, UnreadableFile
+from webui.models import recognition
+from webui.models.ldm_names import (
+    OLD_VAE_ATTENTION,
+    UNET,
+    VAE,
+    ema_name,
+    open_clip_name,
+    unet_name,
+    vae_name,
+)
+from webui.models.recognition import Anatomy
+from webui.models.weights_file import WeightsFile, open_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Fetch = Callable[[str], "Tensor | None"]
+"""Gives the weight that a network calls by this name, or None if it is not in the file."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return a JSON file of a checkpoint. Raises AppError if there is no object in it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AppError(f"{path.name} of {path.parent.name} is not readable: {error}.") from error
+    if not isinstance(content, dict):
+        raise AppError(f"{path.name} of {path.parent.name} holds no settings.")
+    return content
+
+
+def load_vae(path: Path, configs: Path, device: torch.device) -> Any:
+    """Read a VAE from a file of its own, in the original or in diffusers' layout, in float32.
+
+    ``configs`` is the diffusers folder that has vae/config.json. Raises AppError.
+    """
+    with open_weights(path) as weights:
+        return build_vae(weights, configs, device)
+
+
+def build_unet(
+    weights: WeightsFile,
+    anatomy: Anatomy,
+    configs: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Any:
+    """Build the UNet in ``dtype``."""
+    from diffusers import UNet2DConditionModel
+
+    config = read_config(configs / "unet" / "config.json")
+
+    def fetch(name: str) -> Tensor | None:
+        original = unet_name(name, config)
+        key = ema_name(original) if anatomy.only_ema else UNET + original
+        return weights.read(key) if key in weights.entries else None
+
+    empty = _empty(lambda: UNet2DConditionModel.from_config(config))
+    return _filled(empty, fetch, weights.path, "UNet", device, dtype)
+
+
+def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> Any:
+    """Build the VAE in float32, from a whole checkpoint or from a file of its own."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    config = read_config(configs / "vae" / "config.json")
+
+    def fetch(name: str) -> Tensor | None:
+        original, old = vae_name(name, config), name
+        if ".attentions." in name:
+            for new_word, old_word in OLD_VAE_ATTENTION.items():
+                old = old.replace(new_word, old_word)
+        for key in (VAE + original, original, name, old):
+            if key in weights.entries:
+                return weights.read(key)
+        return None
+
+    empty = _empty(lambda: AutoencoderKL.from_config(config))
+    return _filled(empty, fetch, weights.path, "VAE", device, torch.float32)
+
+
+def build_text_encoders(
+    weights: WeightsFile, anatomy: Anatomy, configs: Path, device: torch.device
+) -> tuple[Any, ...]:
+    """Build the family's text encoders in float32."""
+    import torch
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    def clip(prefix: str) -> Fetch:
+        def fetch(name: str) -> Tensor | None:
+            for key in (f"{prefix}text_model.{name}", f"{prefix}{name}"):
+                if key in weights.entries:
+                    return weights.read(key)
+            return None
+
+        return fetch
+
+    def open_clip(prefix: str) -> Fetch:
+        def fetch(name: str) -> Tensor | None:
+            original, third = open_clip_name(name)
+            if prefix + original not in weights.entries:
+                return None
+            tensor = weights.read(prefix + original)
+            if original == "text_projection":
+                return tensor.T
+            return tensor if third is None else tensor.chunk(3)[third]
+
+        return fetch
+
+    def build(kind: Any, folder: str, fetch: Fetch) -> Any:
+        config = CLIPTextConfig(**read_config(configs / folder / "config.json"))
+        empty = _empty(lambda: kind(config))
+        return _filled(empty, fetch, weights.path, "text encoder", device, torch.float32)
+
+    if anatomy.family.key == "sdxl":
+        return (
+            build(CLIPTextModel, "text_encoder", clip(recognition.XL_CLIP)),
+            build(
+                CLIPTextModelWithProjection, "text_encoder_2", open_clip(recognition.XL_OPEN_CLIP)
+            ),
+        )
+    if anatomy.family.key == "sd2":
+        return (build(CLIPTextModel, "text_encoder", open_clip(recognition.OPEN_CLIP)),)
+    return (build(CLIPTextModel, "text_encoder", clip(recognition.CLIP)),)
+
+
+def _empty(make: Callable[[], Any]) -> Any:
+    """Make a network whose weights take no memory yet."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights():
+        return make()
+
+
+def _filled(
+    part: Any,
+    fetch: Fetch,
+    path: Path,
+    title: str,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Any:
+    """Give a network its weights, each a copy of its own in ``dtype`` on ``device``.
+
+    Raises UnreadableFile if some are missing or have another shape.
+    """
+    state: dict[str, Tensor] = {}
+    missing = []
+    for name, wanted in part.state_dict().items():
+        tensor = fetch(name)
+        if tensor is None:
+            missing.append(name)
+            continue
+        if tensor.ndim != wanted.ndim and tensor.numel() == wanted.numel():
+            tensor = tensor.reshape(wanted.shape)  # a 1×1 convolution or a linear layer: the same
+        if tensor.shape != wanted.shape:
+            raise UnreadableFile(
+                f"{path.name} could not be loaded. The weight {name} of its {title} is "
+                f"{tuple(tensor.shape)}; a model of this family has {tuple(wanted.shape)}."
+            )
+        state[name] = tensor.to(device=device, dtype=dtype, copy=True).contiguous()
+    if missing:
+        raise UnreadableFile(
+            f"{path.name} could not be loaded. Its {title} lacks {len(missing)} of "
+            f"{len(part.state_dict())} weights, the first of them {missing[0]}. The file is not "
+            "complete, or the model is a smaller relative that the app does not know."
+        )
+    part.load_state_dict(state, assign=True)
+    return part

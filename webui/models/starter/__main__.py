@@ -1,0 +1,158 @@
+"""Makes the starter model: `python -m webui.models.starter`; stop it at any time, run it again."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from webui.files import replacing, write_whole
+from webui.models.starter.captions import caption
+from webui.models.starter.card import write_card
+from webui.models.starter.pictures import open_pictures, scene_at
+from webui.models.starter.quality import measure, table
+from webui.models.starter.reader import Reader, load_reader, save_reader, train_reader
+from webui.models.starter.shipping import Parts, load_parts, load_pipeline, ship, size_bytes
+from webui.models.starter.stages import Budget, taken
+from webui.models.starter.text import (
+    build_text_encoder,
+    settle_unused_rows,
+    token_ids,
+    train_text,
+    write_tokenizer,
+)
+from webui.models.starter.unet import CAPTIONS_EACH, Lessons, build_unet, train_unet
+from webui.models.starter.vae import (
+    build_vae,
+    encode_all,
+    polish_decoder,
+    psnr_db,
+    rebuild,
+    train_vae,
+)
+
+log = logging.getLogger("webui.models.starter")
+_STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "unet": 12000}
+_READER_PICTURES, _READER_REBUILT, _READER_STEPS = 14000, 2500, 3500
+_MINUTES = (28.0, 4.0, 10.0, 72.0)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m webui.models.starter", description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("models/starter"), help="where the model is written")
+    add("--work", type=Path, default=Path("outputs/starter"), help="checkpoints and caches")
+    add("--minutes", type=float, nargs=4, default=_MINUTES, metavar=tuple(_STEPS),
+        help="the longest that each stage may take")  # fmt: skip
+    add("--length", type=float, default=1.0, help="factor on the steps of every stage")
+    add("--pictures", type=int, default=24000, help="how many pictures to draw and learn from")
+    add("--seed", type=int, default=0)
+    add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--reader", action="store_true", help="make the reader instead, which measures the model")
+    add("--go-on", action="store_true", help="start from the weights in --out; denoiser only")
+    add("--peak", type=float, default=1.5e-3, help="peak learning rate of the denoiser")
+    add("--prompts", type=int, default=500, help="how many to measure the model on, or 0")
+    add("--vocabulary", type=Path, help="bpe_simple_vocab_16e6.txt.gz, if --out has no tokenizer")
+    return parser.parse_args(arguments)
+
+
+def _lessons(
+    parts: Parts, tokenizer: CLIPTokenizer, pictures: np.ndarray, options: argparse.Namespace
+) -> Lessons:
+    cache = options.work / "latents.pt"
+    if not cache.exists():
+        with replacing(cache) as file:
+            torch.save(encode_all(parts.vae, pictures, options.device), file)
+    moments = torch.load(cache, weights_only=True)
+    texts = []
+    for index in range(len(moments)):
+        scene = scene_at(options.seed, index)
+        rng = np.random.default_rng((options.seed, index, 2))
+        texts += [caption(scene, rng).text for _ in range(CAPTIONS_EACH)]
+    ids = token_ids(tokenizer, texts).int().view(len(moments), CAPTIONS_EACH, -1)
+    mean, std = moments[:2000].float().chunk(2, dim=1)
+    scale = 1 / (mean.var() + std.square().mean()).sqrt().item()
+    return Lessons(moments, ids, token_ids(tokenizer, [""])[0].int(), scale)
+
+
+def _used_rows(ids: Tensor, rows: int) -> Tensor:
+    used = torch.zeros(rows, dtype=torch.bool)
+    used[ids.flatten().long()] = True
+    return used
+
+
+def make_reader(options: argparse.Namespace) -> None:
+    """Trains the reader on pictures of the whole world and ships it with the code."""
+    pictures = open_pictures(
+        options.work / "reader.npy", options.seed + 1, _READER_PICTURES, everything=True
+    )
+    scenes = [scene_at(options.seed + 1, index, True) for index in range(_READER_PICTURES)]
+    vae = load_parts(options.out).vae
+    rebuilt = rebuild(vae, pictures[:_READER_REBUILT], options.device)
+    reader = Reader()
+    budget = Budget(max(1, round(_READER_STEPS * options.length)))
+    train_reader(
+        reader, pictures, rebuilt, scenes, budget, options.work,
+        seed=options.seed, device=options.device,
+    )  # fmt: skip
+    save_reader(reader)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Draws, trains the three stages in turn and writes the model."""
+    options = parse(arguments)
+    torch.manual_seed(options.seed)
+    if options.reader:
+        return make_reader(options)
+    if not (options.out / "tokenizer" / "vocab.json").exists():
+        if options.vocabulary is None:
+            raise SystemExit(f"{options.out} has no tokenizer: name its merges with --vocabulary.")
+        write_tokenizer(options.vocabulary, options.out / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(options.out / "tokenizer")
+    pictures = open_pictures(options.work / "pictures.npy", options.seed, options.pictures)
+    budgets = {
+        name: Budget(max(1, round(steps * options.length)), minutes)
+        for (name, steps), minutes in zip(_STEPS.items(), options.minutes, strict=True)
+    }
+    shared = {"seed": options.seed, "device": options.device}
+    if options.go_on:
+        parts = load_parts(options.out)
+    else:
+        parts = Parts(build_vae(), build_text_encoder(), build_unet())
+        train_vae(parts.vae, pictures, budgets["vae"], options.work, **shared)
+        train_text(parts.text_encoder, tokenizer, budgets["text"], options.work, **shared)
+    lessons = _lessons(parts, tokenizer, pictures, options)
+    parts.vae.register_to_config(scaling_factor=round(lessons.scale, 6))
+    if not options.go_on:
+        polish_decoder(
+            parts.vae, pictures, lessons.moments, budgets["decoder"], options.work, **shared
+        )
+    vae = parts.vae.to(options.device)
+    log.info("autoencoder: %.1f dB", psnr_db(vae, pictures[:200], options.device))
+    train_unet(
+        parts.unet, parts.text_encoder, lessons, budgets["unet"], options.work,
+        peak_lr=options.peak, **shared,
+    )  # fmt: skip
+    words = len(parts.text_encoder.get_input_embeddings().weight)
+    settle_unused_rows(parts.text_encoder, _used_rows(lessons.ids, words))
+    ship(parts, options.out)
+    made = json.dumps(taken(options.work, _STEPS), indent=2) + "\n"
+    write_whole(options.out / "training.json", made)
+    log.info("wrote %s, %.1f MB", options.out, size_bytes(options.out) / 1e6)
+    if not options.prompts:
+        return
+    figures = measure(
+        load_pipeline(options.out), load_reader(), options.prompts, -(-options.prompts // 8)
+    )
+    write_card(figures, options.out)
+    log.info("%s", table(figures))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    main()
