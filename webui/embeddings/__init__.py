@@ -1,0 +1,1 @@
+"""Embedding files and the library of those in use."""

@@ -1,0 +1,230 @@
+"""Embedding files of every kind: one place to read, inspect and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.formats import picture, safetensors_file, torch_file
+from webui.embeddings.formats.layouts import Found, find
+from webui.embeddings.formats.source import (
+    Broken,
+    Content,
+    NoEmbedding,
+    NothingInside,
+    NotMine,
+    Refused,
+    Source,
+)
+from webui.embeddings.formats.vectors import check_finite
+from webui.errors import AppError
+from webui.files import write_whole
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+__all__ = [
+    "Kind",
+    "Inspection",
+    "NoEmbedding",
+    "PICTURE_SUFFIXES",
+    "Refused",
+    "VECTOR_SUFFIXES",
+    "inspect",
+    "read",
+    "read_all",
+    "write",
+]
+
+Kind = Literal["a1111", "diffusers", "safetensors", "picture"]
+"""The formats that can be written."""
+
+VECTOR_SUFFIXES = (".safetensors", ".pt", ".bin")
+"""Endings of files made to hold vectors, lower case; earlier ones win a name over later ones."""
+PICTURE_SUFFIXES = (".png", ".webp", ".avif", ".jxl")
+"""Endings of pictures that may have an embedding inside (lossless formats)."""
+
+CONTAINERS: tuple[Callable[[Source], Content], ...] = (
+    torch_file.read,
+    safetensors_file.read,
+    picture.read,
+)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that one file says."""
+
+    embeddings: tuple[Embedding, ...]
+    """At least one; several where a file has several placeholders."""
+    format: str
+    """For people, e.g. ``A1111 .pt``."""
+    metadata: Mapping[str, str]
+    """Free text beside the vectors; hostile until shown as text."""
+    short_hash: str
+    """First 12 hex digits of the file's SHA-256, "" for a large file."""
+    size_bytes: int
+
+
+def inspect(path: Path) -> Inspection:
+    """Read everything in a file; the content decides its format, not the ending.
+
+    Raises Refused with the reasons (NoEmbedding for a plain picture), OSError if the file cannot
+    be opened. Nothing in the file is ever run.
+    """
+    source = None
+    try:
+        with Source(path) as source:
+            content = _open(source)
+            found = find(content)
+            embeddings = tuple(_embedding(path, one) for one in found)
+            for embedding in embeddings:
+                check_finite(embedding.vectors)
+            return Inspection(
+                embeddings,
+                _describe(found[0].layout, content.container, path),
+                content.metadata,
+                source.short_hash,
+                source.size_bytes,
+            )
+    except NothingInside as reason:
+        raise NoEmbedding(path, str(reason)) from reason
+    except Broken as reason:
+        raise Refused(path, str(reason), source.short_hash_so_far if source else "") from reason
+
+
+def read(path: Path) -> Embedding:
+    """Read the embedding of a file; of several, the first (``*`` before others).
+
+    Raises Refused, an UnreadableFile with all reasons in a sentence or two.
+    """
+    return read_all(path)[0]
+
+
+def read_all(path: Path) -> tuple[Embedding, ...]:
+    """Read every embedding of a file. Raises Refused."""
+    try:
+        return inspect(path).embeddings
+    except OSError as fault:
+        raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
+
+
+def write(
+    embedding: Embedding,
+    path: Path,
+    kind: Kind,
+    metadata: Mapping[str, str] | None = None,
+    image: Image.Image | None = None,
+) -> None:
+    """Write an embedding whole or not at all; reading it back gives exactly the same vectors.
+
+    ``metadata`` goes into safetensors files; ``image`` is the picture to hide a "picture"
+    embedding in, drawn from the vectors if there is none.
+    """
+    vectors = {key: tensor.detach().to("cpu").float() for key, tensor in embedding.vectors.items()}
+    if kind == "a1111":
+        data = torch_file.write(_as_a1111(embedding, vectors))
+    elif kind == "diffusers":
+        data = torch_file.write(_as_tokens(embedding, vectors))
+    elif kind == "safetensors":
+        facts = _facts(embedding) | {str(k): str(v) for k, v in (metadata or {}).items()}
+        data = safetensors_file.write(_as_tokens(embedding, vectors), facts)
+    elif kind == "picture":
+        data = picture.write(_as_a1111(embedding, vectors), image, path.suffix.lower())
+    else:
+        raise AppError(f"“{kind}” is not a format that can be written.")
+    write_whole(path, data)
+
+
+def _open(source: Source) -> Content:
+    """Return the content from the first container that says "mine"; else raise all reasons."""
+    if source.size_bytes == 0:
+        raise Broken("It is empty (0 bytes): copying or downloading it failed. Fetch it again.")
+    if not source.head.startswith((b"\x80", b"PK")) and source.head[8:9] != b"{":
+        torch_file.refuse_plain_pickle(source)
+        _refuse_strays(source.head)
+    reasons = []
+    for container in CONTAINERS:
+        try:
+            return container(source)
+        except NotMine as reason:
+            reasons.append(str(reason))
+    raise Broken("Its content is of no known format: " + "; ".join(reasons) + ".")
+
+
+def _refuse_strays(head: bytes) -> None:
+    """Raise Broken for what is often found instead of vectors under an embedding's name."""
+    if not any(head):
+        raise Broken(
+            "It begins with nothing but zeros: a download or copy that was never finished. "
+            "Fetch it again."
+        )
+    start = head.lstrip()[:64].lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise Broken(
+            "It is a web page, not an embedding: the site answered with a page instead of the "
+            "file. Open the link in a browser and download the file itself."
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise Broken(
+            "It is only a pointer of Git LFS, not the file itself. Fetch it with “git lfs pull”."
+        )
+    if start and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head) and start[:1] != b"{":
+        raise Broken("It is a text file under an embedding's name.")
+
+
+def _embedding(path: Path, found: Found) -> Embedding:
+    return Embedding(
+        name=path.stem,
+        vectors=found.vectors,
+        step=found.step,
+        trained_on=found.trained_on,
+        trained_on_hash=found.trained_on_hash,
+        inner_name=found.inner_name,
+        source=path,
+        content_hash=hash_vectors(found.vectors),
+    )
+
+
+def _describe(layout: str, container: str, path: Path) -> str:
+    ending = path.suffix.lower() if container == ".pt" and path.suffix else container
+    return f"{layout} {ending}"
+
+
+def _as_a1111(embedding: Embedding, vectors: Mapping[str, Tensor]) -> dict[str, object]:
+    """Lay vectors out as A1111 does: one encoder under ``*`` (265 is its token), two by name."""
+    facts: dict[str, object] = {
+        "name": embedding.inner_name or embedding.name,
+        "step": embedding.step,
+        "sd_checkpoint": embedding.trained_on_hash,
+        "sd_checkpoint_name": embedding.trained_on,
+    }
+    if len(vectors) > 1:
+        return {**vectors, **facts}
+    [tensor] = vectors.values()
+    return {"string_to_token": {"*": 265}, "string_to_param": {"*": tensor}, **facts}
+
+
+def _as_tokens(embedding: Embedding, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Lay vectors out as diffusers does: by the token; for two encoders, by their names."""
+    if len(vectors) > 1:
+        return dict(vectors)
+    [tensor] = vectors.values()
+    return {embedding.name: tensor}
+
+
+def _facts(embedding: Embedding) -> dict[str, str]:
+    """Return what is known beside the vectors, as the text of safetensors metadata."""
+    facts = {
+        "name": embedding.inner_name or embedding.name,
+        "vectors": len(embedding),
+        "step": embedding.step,
+        "trained_on": embedding.trained_on,
+        "trained_on_hash": embedding.trained_on_hash,
+        "content_hash": embedding.content_hash or hash_vectors(embedding.vectors),
+    }
+    return {key: str(value) for key, value in facts.items() if value is not None}

@@ -1,0 +1,233 @@
+"""From changed files to cards: what the index knows is kept, what is new is read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from webui.embeddings import formats
+from webui.embeddings.cards import Card
+from webui.embeddings.catalogue import Catalogue
+from webui.embeddings.embedding import hash_vectors
+from webui.embeddings.index import Entry, Index, Stamp
+from webui.embeddings.listing import Changes, Listing
+from webui.embeddings.reading import StillChanging, as_text, name_problem, read_facts
+from webui.embeddings.sidecars import find_preview, read_notes, role_of
+
+log = logging.getLogger(__name__)
+
+YOUNG_S = 0.5
+"""A file changed this recently that cannot be read may still be on its way; it is tried again."""
+COARSE_S = 2.0
+"""The date of a file changed this recently may be the same after another change."""
+PUBLISH_EVERY_S = 0.5
+"""How often cards appear while many files are being read."""
+
+Groups = dict[tuple[str, str], set[str]]
+"""Changed files by their folder and stem: files of one stem make one card together."""
+
+
+class Intake:
+    """Brings the catalogue up to date with the listing; one thread at a time reads files."""
+
+    def __init__(self, listing: Listing, index: Index, writing: Callable[[str], bool]) -> None:
+        """``writing`` says whether a file is known to be open for writing."""
+        self._listing = listing
+        self._index = index
+        self._writing = writing
+        self._work = threading.RLock()
+        self._entries, self._pairs = index.load()
+        self._unsaved: dict[str, Entry] = {}
+        self._gone: set[str] = set()
+        self._published = 0.0
+        self.catalogue = Catalogue(listing.folders, self._pair_hash)
+
+    def take_in(self, changes: Changes) -> Groups:
+        """Note changes in the listing; return what changed by folder and stem."""
+        groups: Groups = {}
+        with self._work:
+            for path, stamp in changes.items():
+                if group := self._listing.take_in(path, stamp):
+                    groups.setdefault(group, set()).add(path)
+        return groups
+
+    def take_known(self, groups: Groups) -> Groups:
+        """Publish at once the cards that the index knows; return the groups that must be read."""
+        with self._work:
+            self._forget_missing()
+            known = {group for group in groups if self._is_known(*group)}
+            for folder, stem in known:
+                self._learn(folder, stem, set(), patient=False)
+            self.catalogue.publish()
+            self.save()
+        return {group: paths for group, paths in groups.items() if group not in known}
+
+    def learn(self, groups: Groups, patient: bool = False) -> list[str]:
+        """Bring the cards of some stems up to date and publish; return files to try again later.
+
+        ``patient`` leaves the card of a young file that cannot be read as it was, since more of it
+        may be coming.
+        """
+        again: list[str] = []
+        for (folder, stem), changed in groups.items():
+            with self._work:
+                again += self._learn(folder, stem, changed, patient)
+                if time.monotonic() - self._published > PUBLISH_EVERY_S:
+                    self._publish()
+            time.sleep(0)  # lets in whoever waits for the lock
+        with self._work:
+            self._publish()
+            self.save()
+        return again
+
+    def save(self) -> None:
+        """Write what is new to the index."""
+        if self._unsaved or self._gone:
+            self._index.save(self._unsaved, self._gone)
+            self._unsaved, self._gone = {}, set()
+
+    def _publish(self) -> None:
+        self.catalogue.publish()
+        self._published = time.monotonic()
+
+    def _learn(self, folder: str, stem: str, changed: set[str], patient: bool) -> list[str]:
+        """Bring the cards of one stem up to date; return files to be tried again later."""
+        group = self._listing.group(folder, stem)
+        candidates = _candidates(group)
+        again: list[str] = []
+        for name in candidates:
+            path, stamp = os.path.join(folder, name), group[name]
+            entry = self._entries.get(path)
+            coarse = path in changed and time.time() - stamp.mtime_ns / 1e9 < COARSE_S
+            if entry is None or entry.stamp != stamp or coarse:
+                entry, settled = self._read_file(path, stamp, patient)
+                if not settled:
+                    again.append(path)
+            if entry is not None:
+                entry = _with_notes(folder, stem, entry, group)
+            self._show(path, entry, group)
+        for path in {os.path.join(folder, name) for name in group.keys() - candidates} | changed:
+            if os.path.basename(path) not in candidates:
+                self._show(path, None, group)
+        return again
+
+    def _read_file(self, path: str, stamp: Stamp, patient: bool) -> tuple[Entry | None, bool]:
+        """Read one file; also say whether that is final, or the file still being written."""
+        old = self._entries.get(path)
+        if self._writing(path):
+            return old, False
+        try:
+            facts = read_facts(Path(path))
+        except FileNotFoundError:
+            return None, True
+        except StillChanging:
+            return old, False
+        young = time.time() - stamp.mtime_ns / 1e9 < YOUNG_S
+        if facts.problem and young and patient:
+            return old, False
+        entry = Entry(stamp, facts, old.added if old else stamp.ctime_ns / 1e9)
+        return entry, not (facts.problem and young)
+
+    def _show(self, path: str, entry: Entry | None, group: Mapping[str, Stamp]) -> None:
+        """Put a file's card in place, or take it away."""
+        if entry is None:
+            if self._entries.pop(path, None):
+                self._gone.add(path)
+                self._unsaved.pop(path, None)
+        elif self._entries.get(path) is not entry:
+            self._entries[path] = self._unsaved[path] = entry
+            self._gone.discard(path)
+        shown = entry is not None and not entry.facts.plain_picture
+        self.catalogue.put(path, self._card(path, entry, group) if entry and shown else None)
+
+    def _card(self, path: str, entry: Entry, group: Mapping[str, Stamp]) -> Card:
+        facts = entry.facts
+        folder, name = os.path.split(path)
+        stem = os.path.splitext(name)[0]
+        root, inside = self._listing.place(folder) or (Path(folder), "")
+        preview = find_preview(stem, group)
+        return Card(
+            name=as_text(stem),
+            path=Path(path),
+            root=root,
+            folder=as_text(inside),
+            widths=facts.widths,
+            vectors=facts.vectors,
+            step=facts.step,
+            trained_on=facts.trained_on,
+            trained_on_hash=facts.trained_on_hash,
+            inner_name=facts.inner_name,
+            short_hash=facts.short_hash,
+            content_hash=facts.content_hash,
+            size_bytes=entry.stamp.size,
+            modified=entry.stamp.mtime_ns / 1e9,
+            added=entry.added,
+            format=facts.format,
+            problem=name_problem(name) or facts.problem,
+            preview=Path(folder, preview) if preview else None,
+            notes=entry.notes,
+            stamp=entry.stamp,
+        )
+
+    def _pair_hash(self, first: Card, second: Card) -> str:
+        """Return the content hash of two files together, "" if they cannot be read as one."""
+        key = first.content_hash, second.content_hash
+        if key not in self._pairs:
+            try:
+                vectors = {**formats.read(first.path).vectors, **formats.read(second.path).vectors}
+            except (formats.Refused, OSError):
+                return ""
+            self._pairs[key] = hash_vectors(vectors)
+            self._index.save_pair(*key, self._pairs[key])
+        return self._pairs[key]
+
+    def _is_known(self, folder: str, stem: str) -> bool:
+        """Say whether the index has all files of one stem as they are."""
+        group = self._listing.group(folder, stem)
+        for name in _candidates(group):
+            entry = self._entries.get(os.path.join(folder, name))
+            if entry is None or entry.stamp != group[name]:
+                return False
+        return True
+
+    def _forget_missing(self) -> None:
+        """Drop files that are no longer there; the index keeps those of folders out of reach."""
+        for path in list(self._entries):
+            folder, name = os.path.split(path)
+            if name in self._listing.group(folder, os.path.splitext(name)[0]):
+                continue
+            del self._entries[path]
+            place = self._listing.place(folder)
+            if place is not None and place[0].exists():
+                self._gone.add(path)
+
+
+def _with_notes(folder: str, stem: str, entry: Entry, group: Mapping[str, Stamp]) -> Entry:
+    """Return the entry with the notes as they are now, read only if they changed."""
+    present = sorted(item for item in group.items() if role(item[0]) == "notes")
+    stamp = ascii(present) if present else ""
+    if stamp == entry.notes_stamp:
+        return entry
+    notes = read_notes(Path(folder), stem, [name for name, _ in present])
+    return replace(entry, notes=notes, notes_stamp=stamp)
+
+
+def _candidates(group: Mapping[str, Stamp]) -> list[str]:
+    """Return the files of one stem that may hold vectors; pictures only where no other does."""
+    vectors = [name for name in group if role(name) == "vectors"]
+    return vectors or [
+        name
+        for name in group
+        if role(name) == "picture" and name.lower().endswith(formats.PICTURE_SUFFIXES)
+    ]
+
+
+def role(file_name: str) -> str | None:
+    """Return the part a file plays beside its stem, or None for files of no concern."""
+    found = role_of(file_name)
+    return found[1] if found else None

@@ -1,0 +1,261 @@
+"""The embeddings in use: always what the folders hold, each name with its reason or its vectors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from webui.embeddings import formats, housekeeping
+from webui.embeddings.cards import Card, LibrarySnapshot
+from webui.embeddings.catalogue import relative
+from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.index import Index, Stamp
+from webui.embeddings.intake import Intake, role
+from webui.embeddings.listing import Changes, Listing, look
+from webui.embeddings.sidecars import Notes, save_notes
+from webui.embeddings.watcher import Watcher
+from webui.errors import AppError, BadField
+
+__all__ = ["Card", "EmbeddingLibrary", "LibrarySnapshot", "Notes"]
+
+log = logging.getLogger(__name__)
+
+CACHED_BYTES = 256 << 20
+"""Most memory for vectors that have been read."""
+
+
+class EmbeddingLibrary:
+    """Owns what is known of the embedding files; safe to use from any thread.
+
+    Asking for names, cards and vectors never waits while files are being read for their cards.
+    """
+
+    def __init__(self, folders: Sequence[Path], index_file: Path) -> None:
+        """``folders`` hold the files, the first receives new ones; ``index_file`` is a cache."""
+        self.folders = tuple(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
+        if not self.folders:
+            raise AppError("At least one embeddings folder is needed.")
+        self._listing = Listing(self.folders)
+        self._index = Index(Path(index_file))
+        self._watcher = Watcher(self._listing, self._apply)
+        self._intake = Intake(self._listing, self._index, self._watcher.writing)
+        self._catalogue = self._intake.catalogue
+        self._changing = threading.RLock()
+        self._cache_lock = threading.Lock()
+        self._cache: OrderedDict[tuple[Path, Stamp], Embedding] = OrderedDict()
+
+    def start(self, wait: bool = True) -> None:
+        """Take in what the folders hold, then watch them; to be called once.
+
+        Files that the index knows are usable at once; the others are read before this returns,
+        or with ``wait=False`` one after another in the background.
+        """
+        self.folders[0].mkdir(parents=True, exist_ok=True)
+        self._watcher.watch()
+        unknown = self._intake.take_known(self._intake.take_in(self._differences()))
+        if wait:
+            self._watcher.expect(self._intake.learn(unknown))
+            self._watcher.run()
+        else:
+            self._watcher.run()
+            paths = {path for changed in unknown.values() for path in changed}
+            self._watcher.expect(paths, quiet_s=0.0)
+
+    def stop(self) -> None:
+        """Stop watching and close the index; the library is not used after this."""
+        self._watcher.stop()
+        self._index.close()
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each real change."""
+        return self._catalogue.version
+
+    def snapshot(self) -> LibrarySnapshot:
+        """Return all cards, sorted by name."""
+        return self._catalogue.snapshot()
+
+    def names(self) -> Collection[str]:
+        """Return the usable names as they are written."""
+        return self._catalogue.names()
+
+    def card(self, name: str) -> Card | None:
+        """Return the card of a name in any case: the usable one if any, else one with a problem."""
+        return next(iter(self._catalogue.cards(name)), None)
+
+    def get(self, name: str) -> Embedding | None:
+        """Return the embedding of a name in any case, or None if it is unknown or unusable.
+
+        The vectors are read at first use and kept until the file changes.
+        """
+        card = self.card(name)
+        if card is None or not card.usable:
+            return None
+        key = (card.path, card.stamp)
+        with self._cache_lock:
+            if (found := self._cache.get(key)) and found.content_hash == card.content_hash:
+                self._cache.move_to_end(key)
+                return found
+        try:
+            embedding = _read(card)
+        except formats.Refused as fault:
+            log.warning("“%s” could not be read although it was fine before: %s", name, fault)
+            self._watcher.expect([str(card.path)])
+            return None
+        if embedding.content_hash != card.content_hash:
+            self._watcher.expect([str(card.path)])
+        with self._cache_lock:
+            self._cache[key] = embedding
+            self._trim_cache()
+        return embedding
+
+    def refresh(self) -> None:
+        """Look at all folders now and take in what changed."""
+        groups = self._intake.take_in(self._differences())
+        self._watcher.expect(self._intake.learn(groups))
+
+    def metadata(self, name: str) -> Mapping[str, str]:
+        """Return the free text inside a file, e.g. the recipe; hostile until shown as text.
+
+        Raises AppError if the file is unknown or unreadable.
+        """
+        return formats.inspect(self._existing(name).path).metadata
+
+    def add_file(self, source: Path, name: str) -> Card:
+        """Inspect a file from outside and copy it in under a name.
+
+        Raises AppError if the name is taken or not allowed, or the file cannot be used.
+        """
+        with self._changing:
+            path = housekeeping.add(source, self._free_name(name), self.folders[0])
+            self._refresh_paths([path])
+        return self._existing(name)
+
+    def install(
+        self,
+        embedding: Embedding,
+        metadata: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write an embedding to ``<first folder>/<name>.safetensors``; usable on return.
+
+        Raises AppError if the name is taken (unless ``overwrite``) or not allowed.
+        """
+        with self._changing:
+            name = embedding.name if overwrite else self._free_name(embedding.name)
+            path = housekeeping.place(self.folders[0], name, ".safetensors")
+            for card in self._catalogue.cards(name):
+                if card.path.parent == path.parent and card.path.suffix == path.suffix:
+                    path = card.path  # the same name in other capitals
+            with housekeeping.telling(path):
+                formats.write(embedding, path, "safetensors", metadata or {})
+            self._refresh_paths([path])
+        return path
+
+    def delete(self, name: str, path: Path | None = None) -> str:
+        """Move a file and its sidecars to the trash folder; return the token to undo it with.
+
+        ``path`` chooses among several files of one name; else it is the one that has the name.
+        """
+        with self._changing:
+            card = self._existing(name, path)
+            paths = self._belongings(card)
+            token = housekeeping.throw_away(card.root, paths)
+            self._refresh_paths(paths)
+        return token
+
+    def undo_delete(self, token: str) -> None:
+        """Put back what ``delete`` moved away. Raises AppError if the place is taken meanwhile."""
+        with self._changing:
+            self._refresh_paths(housekeeping.put_back(self.folders, token))
+
+    def save_notes(self, name: str, notes: Notes) -> None:
+        """Write what people say about an embedding to its sidecar, as A1111 does."""
+        with self._changing:
+            card = self._existing(name)
+            housekeeping.check_inside(card.root, card.path)
+            with housekeeping.telling(card.path):
+                path = save_notes(card.path.parent, card.path.stem, notes)
+            self._refresh_paths([path])
+
+    def rename(self, name: str, new_name: str, path: Path | None = None) -> Card:
+        """Rename a file and its sidecars; ``path`` as in ``delete``.
+
+        Raises AppError if the new name is taken or not allowed.
+        """
+        with self._changing:
+            card = self._existing(name, path)
+            if new_name.casefold() != name.casefold():
+                self._free_name(new_name)
+            paths = self._belongings(card)
+            moved = housekeeping.rename(card.root, paths, card.path.stem, new_name)
+            self._refresh_paths([*paths, *moved])
+        return self._existing(new_name)
+
+    def _apply(self, changes: Changes) -> list[str]:
+        """Take in changes the watcher saw; return files to be given again later."""
+        return self._intake.learn(self._intake.take_in(changes), patient=True)
+
+    def _refresh_paths(self, paths: Iterable[Path]) -> None:
+        """Take in files that we changed ourselves."""
+        groups = self._intake.take_in({str(path): look(path) for path in paths})
+        self._watcher.expect(self._intake.learn(groups))
+
+    def _differences(self) -> Changes:
+        changes: Changes = {}
+        for folder in self.folders:
+            changes |= self._listing.differences(str(folder))
+        return changes
+
+    def _existing(self, name: str, path: Path | None = None) -> Card:
+        for card in self._catalogue.cards(name):
+            if path is None or card.path == path:
+                return card
+        raise AppError(f"There is no embedding called “{name}”. It may have been removed.")
+
+    def _free_name(self, name: str) -> str:
+        housekeeping.check_name(name)
+        if taken := self.card(name):
+            raise BadField(
+                "name",
+                f"There is already an embedding called “{taken.name}” ({relative(taken)}). "
+                "Choose another name.",
+            )
+        return name
+
+    def _belongings(self, card: Card) -> list[Path]:
+        """Return a card's file, its second file, and the sidecars no other file needs."""
+        paths: list[Path] = []
+        for path in (card.path, card.second_path):
+            if path is None:
+                continue
+            names = list(self._listing.group(str(path.parent), path.stem))
+            others = [n for n in names if role(n) == "vectors" and n != path.name]
+            paths += [path] if others else [path.parent / name for name in names]
+        return [path for path in paths if os.path.lexists(path)]
+
+    def _trim_cache(self) -> None:
+        """Forget the vectors that were not used for longest; the caller holds the lock."""
+        total = sum(_bytes_of(embedding) for embedding in self._cache.values())
+        while total > CACHED_BYTES and len(self._cache) > 1:
+            _, dropped = self._cache.popitem(last=False)
+            total -= _bytes_of(dropped)
+
+
+def _read(card: Card) -> Embedding:
+    """Read the vectors of a card's file or two files. Raises Refused."""
+    embedding = formats.read(card.path)
+    if card.second_path is not None:
+        second = formats.read(card.second_path)
+        vectors = {**embedding.vectors, **second.vectors}
+        embedding = replace(embedding, vectors=vectors, content_hash=hash_vectors(vectors))
+    return replace(embedding, name=card.name)
+
+
+def _bytes_of(embedding: Embedding) -> int:
+    return sum(tensor.numel() * 4 for tensor in embedding.vectors.values())

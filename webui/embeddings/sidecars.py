@@ -1,0 +1,154 @@
+"""The small files beside an embedding: previews and notes, in the form that A1111 uses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from webui.embeddings.formats import PICTURE_SUFFIXES, VECTOR_SUFFIXES
+from webui.errors import AppError
+from webui.files import TEMPORARY_SUFFIX, write_whole
+
+log = logging.getLogger(__name__)
+
+PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
+"""Endings of preview pictures, in the order in which they are preferred."""
+MAX_NOTES_BYTES = 1 << 20
+MAX_TAGS = 64
+
+Role = Literal["vectors", "picture", "preview", "notes"]
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What people wrote about an embedding. All of it is hostile until shown as text."""
+
+    description: str = ""
+    notes: str = ""
+    preferred_weight: float | None = None
+    """Weight to insert it with, usually 0.5 to 1.5; None means 1."""
+    side: str = ""
+    """"positive", "negative" or "" where nothing is said."""
+    explicit_only: bool = False
+    """Whether only ``<embedding:name>`` calls it, never the bare word."""
+    tags: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=50_000)
+def role_of(file_name: str) -> tuple[str, Role] | None:
+    """Return the stem a file belongs to and its part, or None for files of no concern.
+
+    ``a.preview.png`` belongs to ``a``; hidden and temporary files belong to nothing.
+    """
+    if file_name.startswith(".") or file_name.lower().endswith(TEMPORARY_SUFFIX):
+        return None
+    stem, suffix = os.path.splitext(file_name)
+    suffix = suffix.lower()
+    if suffix in VECTOR_SUFFIXES:
+        return stem, "vectors"
+    if suffix in PREVIEW_SUFFIXES or suffix in PICTURE_SUFFIXES:
+        for ending in (".preview", ".thumb"):
+            if stem.lower().endswith(ending):
+                return stem[: -len(ending)], "preview"
+        return stem, "picture"
+    if suffix == ".json":
+        return stem, "notes"
+    if suffix == ".txt":
+        return stem.removesuffix(".description"), "notes"
+    return None
+
+
+def find_preview(stem: str, file_names: Collection[str]) -> str | None:
+    """Return the preview among the files of one stem, as A1111 looks for it, or None."""
+    pictures = (name for name in file_names if name.lower().endswith(PREVIEW_SUFFIXES))
+    lower = {name.lower(): name for name in pictures}
+    if not lower:
+        return None
+    for suffix in PREVIEW_SUFFIXES:
+        for middle in ("", ".preview", ".thumb"):
+            if found := lower.get(f"{stem.lower()}{middle}{suffix}"):
+                return found
+    return None
+
+
+def read_notes(folder: Path, stem: str, file_names: Collection[str]) -> Notes:
+    """Read the notes among the files of one stem; unreadable ones count as empty."""
+    description = ""
+    for name in (f"{stem}.txt", f"{stem}.description.txt"):
+        if name in file_names:
+            description = _text(_read(folder / name)) or description
+    values = _read_json(folder / f"{stem}.json") if f"{stem}.json" in file_names else {}
+    side = str(values.get("side", "")).lower()
+    tags = values.get("tags")
+    return Notes(
+        description=_text(values.get("description")) or description,
+        notes=_text(values.get("notes")),
+        preferred_weight=_weight(values.get("preferred weight")),
+        side=side if side in ("positive", "negative") else "",
+        explicit_only=values.get("explicit only") is True,
+        tags=tuple(tag for tag in tags[:MAX_TAGS] if isinstance(tag, str))
+        if isinstance(tags, list)
+        else (),
+    )
+
+
+def save_notes(folder: Path, stem: str, notes: Notes) -> Path:
+    """Write notes to ``<stem>.json``, keeping what other programs have written there.
+
+    ``description``, ``notes`` and ``preferred weight`` are A1111's own keys. Returns the path;
+    raises AppError for a side or weight that makes no sense.
+    """
+    if notes.side not in ("", "positive", "negative"):
+        raise AppError(f"“{notes.side}” is not a side; choose positive, negative or neither.")
+    if notes.preferred_weight is not None and _weight(notes.preferred_weight) is None:
+        raise AppError("The preferred weight must be a number between -10 and 10.")
+    path = folder / f"{stem}.json"
+    values = _read_json(path) if path.exists() else {}
+    values |= {
+        "description": notes.description,
+        "notes": notes.notes,
+        "preferred weight": notes.preferred_weight or 0,
+        "side": notes.side,
+        "explicit only": notes.explicit_only,
+        "tags": list(notes.tags),
+    }
+    write_whole(path, json.dumps(values, indent=4, ensure_ascii=False))
+    return path
+
+
+def _read(path: Path) -> str:
+    try:
+        if not path.is_file():
+            return ""
+        with open(path, "rb") as file:
+            return file.read(MAX_NOTES_BYTES).decode("utf-8-sig", errors="replace")
+    except OSError as fault:
+        log.warning("Cannot read the notes %s: %s", path, fault)
+        return ""
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(_read(path) or "{}")
+    except (ValueError, RecursionError):
+        log.warning("The notes %s are not JSON and were ignored.", path)
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _weight(value: Any) -> float | None:
+    """Return a weight, or None for none; A1111 writes 0 for none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) and value and abs(value) <= 10 else None

@@ -1,0 +1,182 @@
+"""Tokens and embeddings laid out in chunks of 75, as the text encoders take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from webui.embeddings.embedding import Embedding
+
+CONTENT = 75
+"""Token positions of one chunk between BOS and EOS."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Tokens of one weight."""
+
+    ids: tuple[int, ...]
+    weight: float
+    text: str = ""
+    """What they were before, for people."""
+
+
+@dataclass(frozen=True)
+class Insert:
+    """An embedding that takes as many positions as it has vectors."""
+
+    embedding: Sized
+    weight: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Break:
+    """The word BREAK: the next item begins a new chunk."""
+
+
+Item = Words | Insert | Break
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where the vectors of an embedding stand in a chunk."""
+
+    position: int
+    """The first of its positions, 1 to 75."""
+    embedding: Embedding
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a text encoder takes in one go."""
+
+    token_ids: tuple[int, ...]
+    """77: BOS, content, EOS, and EOS again to the end. 0 where vectors will stand."""
+    weights: tuple[float, ...]
+    """77, one a position; 1.0 for BOS, EOS and padding."""
+    slots: tuple[Slot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A prompt laid out in chunks."""
+
+    chunks: tuple[Chunk, ...]
+    """At least one."""
+    starts: tuple[int, ...]
+    """How many tokens and vectors of the prompt lie before each chunk."""
+    used: int
+    """Positions in use, chunks before the last counted as full."""
+
+    @property
+    def limit(self) -> int:
+        """Positions that these chunks have."""
+        return CONTENT * len(self.chunks)
+
+
+@dataclass
+class _Open:
+    """The chunk being filled."""
+
+    ids: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    slots: list[tuple[int, Sized]] = field(default_factory=list)
+    comma: int = -1
+    """Where its last comma stands."""
+
+    def after(self, cut: int) -> _Open:
+        """Take away what stands from ``cut`` on, and return it as the beginning of a chunk."""
+        moved = _Open(
+            self.ids[cut:],
+            self.weights[cut:],
+            [(position - cut, embedding) for position, embedding in self.slots if position >= cut],
+        )
+        del self.ids[cut:], self.weights[cut:]
+        self.slots = [slot for slot in self.slots if slot[0] < cut]
+        return moved
+
+    def closed(self, bos: int, eos: int) -> Chunk:
+        padding = CONTENT - len(self.ids) + 1
+        return Chunk(
+            (bos, *self.ids, *[eos] * padding),
+            (1.0, *self.weights, *[1.0] * padding),
+            tuple(Slot(position + 1, embedding) for position, embedding in self.slots),  # type: ignore[arg-type]
+        )
+
+
+def lay_out(items: Iterable[Item], bos: int, eos: int, comma: int, backtrack: int = 20) -> Layout:
+    """Fill chunks with tokens and embeddings, as AUTOMATIC1111 does.
+
+    When a chunk is full and its last comma lies at most ``backtrack`` tokens back, what follows
+    the comma moves to the next chunk, embeddings included. An embedding is never split: one that
+    no longer fits begins a new chunk. No embedding may have more than 75 vectors.
+    """
+    filler = _Filler(bos, eos, comma, backtrack)
+    for item in items:
+        if isinstance(item, Break):
+            filler.turn()
+        elif isinstance(item, Insert):
+            filler.insert(item)
+        else:
+            filler.words(item)
+    return filler.finish()
+
+
+class _Filler:
+    """The chunks so far and the one being filled."""
+
+    def __init__(self, bos: int, eos: int, comma: int, backtrack: int) -> None:
+        self.bos, self.eos, self.comma, self.backtrack = bos, eos, comma, backtrack
+        self.chunks: list[Chunk] = []
+        self.starts: list[int] = [0]
+        self.placed = 0
+        self.open = _Open()
+
+    def turn(self, following: _Open | None = None) -> None:
+        """Close the chunk and begin another, with what has been taken from its end, if anything."""
+        self.chunks.append(self.open.closed(self.bos, self.eos))
+        self.open = following or _Open()
+        self.starts.append(self.placed - len(self.open.ids))
+
+    def make_room(self) -> None:
+        """Begin a new chunk if this one is full, at its last comma if that is near."""
+        chunk = self.open
+        if len(chunk.ids) < CONTENT:
+            return
+        if self.backtrack and chunk.comma >= 0 and CONTENT - chunk.comma <= self.backtrack:
+            self.turn(chunk.after(chunk.comma + 1))
+        if len(self.open.ids) == CONTENT:
+            self.turn()
+
+    def words(self, item: Words) -> None:
+        for id_ in item.ids:
+            if id_ == self.comma:
+                if len(self.open.ids) == CONTENT:
+                    self.turn()
+                else:
+                    self.open.comma = len(self.open.ids)
+            else:
+                self.make_room()
+            self.open.ids.append(id_)
+            self.open.weights.append(item.weight)
+            self.placed += 1
+
+    def insert(self, item: Insert) -> None:
+        count = len(item.embedding)
+        self.make_room()
+        if len(self.open.ids) + count > CONTENT:
+            self.turn()
+        self.open.slots.append((len(self.open.ids), item.embedding))
+        self.open.ids += [0] * count
+        self.open.weights += [item.weight] * count
+        self.placed += count
+
+    def finish(self) -> Layout:
+        count = CONTENT * len(self.chunks) + len(self.open.ids)
+        if self.open.ids or not self.chunks:
+            self.turn()
+        starts = tuple(self.starts[: len(self.chunks)])
+        return Layout(tuple(self.chunks), starts, count)

@@ -1,0 +1,262 @@
+"""Prompts become the tensors that guide the UNet, and are remembered."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.errors import AppError
+from webui.models.model import Model
+from webui.prompting.chunks import Chunk, lay_out
+from webui.prompting.encoding import EncodedText, encode_chunks
+from webui.prompting.lookup import Lookup
+from webui.prompting.loras import LoraCall
+from webui.prompting.reader import Part, Reader
+from webui.prompting.source import EmbeddingSource, PromptSettings
+from webui.prompting.tokens import tokens_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "Conditioner",
+    "LoraCall",
+    "PromptConditioning",
+    "PromptSettings",
+    "StepConditioning",
+    "UsedEmbedding",
+]
+
+
+@dataclass(frozen=True)
+class UsedEmbedding:
+    """An embedding that a picture was made with."""
+
+    name: str
+    short_hash: str
+    """As AUTOMATIC1111 writes it into pictures: of the file."""
+    content_hash: str
+    """Of the vectors alone."""
+
+
+@dataclass(frozen=True)
+class StepConditioning:
+    """What the UNet gets at one step; ``k`` is the same everywhere in it."""
+
+    negative: Tensor
+    """``[1, 77k, width]``."""
+    positives: tuple[tuple[Tensor, float], ...]
+    """The parts that ``AND`` composes, ``[1, 77k, width]``, each with its weight."""
+    negative_pooled: Tensor | None = None
+    """``[1, projection]``; SDXL only."""
+    positive_pooleds: tuple[Tensor, ...] | None = None
+    """One a part, ``[1, projection]``; SDXL only."""
+
+
+@dataclass(frozen=True)
+class PromptConditioning:
+    """A prompt and a negative prompt, ready for the sampler."""
+
+    used: tuple[UsedEmbedding, ...]
+    """Once each, in the order of their first use."""
+    loras: tuple[LoraCall, ...]
+    warnings: tuple[str, ...]
+    """What does not act as it was written, in whole sentences."""
+    timeline: tuple[StepConditioning, ...]
+    """One a step; the same object while nothing changes."""
+
+    def at(self, step: int) -> StepConditioning:
+        """Return the conditioning at a step counted from 0; past the end, the last."""
+        return self.timeline[min(max(step, 0), len(self.timeline) - 1)]
+
+
+class Conditioner:
+    """Makes conditioning and remembers it. Safe to use from several threads.
+
+    What is remembered depends on the text, the settings, the model and the content hashes of the
+    embeddings used, so that nothing made from an earlier content of a file is ever returned.
+    """
+
+    def __init__(self, cache_size: int = 64) -> None:
+        """Remember up to ``cache_size`` pairs of prompts, and as many encoded texts."""
+        self._prepared = _Recent(cache_size)
+        self._encoded = _Recent(cache_size)
+
+    def prepare(
+        self,
+        model: Model,
+        prompt: str,
+        negative: str,
+        steps: int,
+        embeddings: EmbeddingSource,
+        settings: PromptSettings = PromptSettings(),  # noqa: B008 - frozen
+        applied: Hashable = None,
+    ) -> PromptConditioning:
+        """Turn a prompt and a negative prompt into conditioning for ``steps`` steps.
+
+        ``applied`` says what else changes the text encoders' output, such as the LoRAs loaded
+        into them now, with their strengths; equal values stand for equal encoders.
+        Raises AppError if the prompt calls an embedding that no chunk can hold.
+        """
+        kind = (_identity(model), settings.emphasis, settings.clip_skip, applied)
+        key = (prompt, negative, steps, settings, kind, embeddings, embeddings.version)
+        remembered = self._prepared.get(key)
+        if remembered and all(_is_current(used, embeddings) for used in remembered.used):
+            return remembered
+        import torch
+
+        with torch.no_grad():
+            preparation = _Preparation(self._encoded, model, embeddings, settings, kind)
+            result = preparation.run(prompt, negative, max(1, steps))
+        self._prepared.put(key, result)
+        return result
+
+    def forget(self) -> None:
+        """Drop everything remembered, for instance to free memory together with a model."""
+        self._prepared.clear()
+        self._encoded.clear()
+
+
+class _Preparation:
+    """The work of one ``prepare``."""
+
+    def __init__(
+        self,
+        encoded: _Recent,
+        model: Model,
+        source: EmbeddingSource,
+        settings: PromptSettings,
+        kind: Hashable,
+    ) -> None:
+        self._encoded, self._model, self._source = encoded, model, source
+        self._settings, self._kind = settings, kind
+        self._tokens = tokens_of(model.tokenizer)
+        self._lookup = Lookup(source, model.widths, model.name, load=True)
+        self._reader = Reader(self._tokens, self._lookup, settings)
+        self._chunks: dict[str, tuple[Chunk, ...]] = {}
+
+    def run(self, prompt: str, negative: str, steps: int) -> PromptConditioning:
+        reader = self._reader
+        script = reader.script(prompt, steps)
+        against = reader.script(negative, steps, negative=True)
+        late = self._settings.late_schedules
+        weights = [part.weight for part in script.parts]
+        moments: dict[tuple[str, ...], StepConditioning] = {}
+        timeline = []
+        for step in range(steps):
+            number = max(1, step) if late else step + 1
+            texts = tuple(_text_at(part, number) for part in (*against.parts, *script.parts))
+            if texts not in moments:
+                moments[texts] = self._moment(texts[0], list(zip(texts[1:], weights, strict=True)))
+            timeline.append(moments[texts])
+        self._lookup.look_for_broken_names(reader.words)
+        warnings = self._lookup.warnings
+        return PromptConditioning(self._used(), script.loras, warnings, tuple(timeline))
+
+    def _used(self) -> tuple[UsedEmbedding, ...]:
+        used = []
+        for name, embedding in self._reader.used.items():
+            card = self._source.card(name)
+            used.append(UsedEmbedding(name, card.short_hash if card else "", _hash(embedding)))
+        return tuple(used)
+
+    def _moment(self, negative: str, parts: Sequence[tuple[str, float]]) -> StepConditioning:
+        """Encode the texts of one step and make them equally long."""
+        texts = (*(text for text, _ in parts), negative)
+        count = max(len(self._chunks_of(text)) for text in texts)
+        against = self._encode(negative, count)
+        if self._model.family == "sdxl" and not negative.strip():
+            against = _zeros(against)
+        encoded = [self._encode(text, count) for text, _ in parts]
+        pooleds = tuple(item.pooled for item in encoded if item.pooled is not None)
+        return StepConditioning(
+            against.hidden,
+            tuple((item.hidden, weight) for item, (_, weight) in zip(encoded, parts, strict=True)),
+            against.pooled,
+            pooleds or None,
+        )
+
+    def _chunks_of(self, text: str) -> tuple[Chunk, ...]:
+        if text not in self._chunks:
+            items = self._reader.items(self._reader.attention(text).segments)
+            self._chunks[text] = self._reader.layout(items).chunks
+        return self._chunks[text]
+
+    def _encode(self, text: str, count: int) -> EncodedText:
+        """Return a text encoded, filled up with empty chunks to ``count`` of them."""
+        chunks = self._chunks_of(text)
+        empty = lay_out((), self._tokens.bos, self._tokens.eos, self._tokens.comma).chunks
+        chunks += empty * (count - len(chunks))
+        key = (self._kind, tuple(map(_chunk_key, chunks)))
+        encoded = self._encoded.get(key)
+        if encoded is None:
+            encoded = encode_chunks(
+                self._model, chunks, empty[0], self._settings.emphasis, self._settings.clip_skip
+            )
+            self._encoded.put(key, encoded)
+        return encoded
+
+
+def _text_at(part: Part, number: int) -> str:
+    """Return the text of a part at a step counted from 1."""
+    return next(stage.text for stage in part.stages if number <= stage.last_step)
+
+
+def _zeros(encoded: EncodedText) -> EncodedText:
+    """Return nothing at all: what SDXL was trained with in place of an empty negative prompt."""
+    pooled = None if encoded.pooled is None else encoded.pooled.new_zeros(encoded.pooled.shape)
+    return EncodedText(encoded.hidden.new_zeros(encoded.hidden.shape), pooled)
+
+
+def _hash(embedding: Any) -> str:
+    return embedding.content_hash or hash_vectors(embedding.vectors)
+
+
+def _chunk_key(chunk: Chunk) -> Hashable:
+    slots = tuple((slot.position, _hash(slot.embedding)) for slot in chunk.slots)
+    return (chunk.token_ids, chunk.weights, slots)
+
+
+def _identity(model: Model) -> Hashable:
+    encoders = tuple(weakref.ref(encoder.model) for encoder in model.text_encoders)
+    return (str(model.path), model.short_hash, str(model.device), str(model.dtype), encoders)
+
+
+def _is_current(used: UsedEmbedding, embeddings: EmbeddingSource) -> bool:
+    try:
+        embedding: Embedding | None = embeddings.get(used.name)
+    except AppError:
+        return False
+    return embedding is not None and _hash(embedding) == used.content_hash
+
+
+class _Recent:
+    """The values used last, by key."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: Hashable, value: Any) -> None:
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._values.clear()

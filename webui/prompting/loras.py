@@ -1,0 +1,76 @@
+"""The LoRA calls of a prompt: found, taken out of the text, and read."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from webui.prompting.cleaning import clean
+
+_TAG = re.compile(r"<(\w{1,40}):([^<>\n]{1,300})>")
+_LORA_KINDS = {"lora", "lyco", "locon"}
+_UNKNOWN_KINDS = {"hypernet"}
+
+
+@dataclass(frozen=True)
+class LoraCall:
+    """One ``<lora:name:te:unet>``."""
+
+    name: str
+    """File name without its extension, inside ``models/lora/``."""
+    text_encoder: float
+    """Strength on the text encoders; usual range -1 to 1."""
+    unet: float
+    """Strength on the UNet; usual range -1 to 1."""
+
+
+def take_loras(text: str) -> tuple[str, tuple[LoraCall, ...], list[str]]:
+    """Return the clean text without its LoRA calls, the calls, and warnings in whole sentences.
+
+    ``<lora:name>``, ``<lora:name:strength>``, ``<lora:name:te:unet>`` and the named forms
+    ``te=`` and ``unet=`` are understood, as in AUTOMATIC1111. Of several calls of one LoRA the
+    last counts. A call whose strength is not a number stays in the text; one in a comment is
+    left out with the comment.
+    """
+    text = clean(text)
+    if "<" not in text:
+        return text, (), []
+    calls: dict[str, LoraCall] = {}
+    warnings: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        kind = match[1].lower()
+        if kind in _UNKNOWN_KINDS:
+            warnings.append(f"“{match[0]}” was left out: hypernetworks are not supported.")
+            return " "
+        if kind not in _LORA_KINDS:
+            return match[0]
+        call = _read_call(match[2])
+        if call is None:
+            warnings.append(f"“{match[0]}” was left as text: its strength is not a number.")
+            return match[0]
+        if call.name in calls:
+            warnings.append(f"The LoRA “{call.name}” is called twice; the last call counts.")
+        calls[call.name] = call
+        return ""
+
+    return _TAG.sub(take, text), tuple(calls.values()), warnings
+
+
+def _read_call(arguments: str) -> LoraCall | None:
+    name, *rest = arguments.split(":")
+    positional = [item for item in rest if "=" not in item]
+    named = {
+        key.strip().lower(): value
+        for key, _, value in (item.partition("=") for item in rest if "=" in item)
+    }
+    try:
+        both = float(positional[0]) if positional else 1.0
+        text_encoder = float(named.get("te", both))
+        unet = float(named.get("unet", positional[1] if len(positional) > 1 else text_encoder))
+    except ValueError:
+        return None
+    if not (math.isfinite(text_encoder) and math.isfinite(unet)):
+        return None
+    return LoraCall(name.strip(), text_encoder, unet)

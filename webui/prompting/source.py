@@ -1,0 +1,94 @@
+"""What the prompt language asks of a collection of embeddings, and of the person's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from webui.embeddings.embedding import Embedding
+
+EMPHASES = ("original", "no_norm", "ignore", "none", "comfy")
+
+
+class Notes(Protocol):
+    """The part of a person's notes on an embedding that prompts depend on."""
+
+    @property
+    def explicit_only(self) -> bool:
+        """Whether its bare name is left as ordinary words."""
+
+
+class Card(Protocol):
+    """What is known of an embedding without reading its vectors."""
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Vector width per text encoder."""
+
+    @property
+    def vectors(self) -> int:
+        """How many token positions it takes."""
+
+    @property
+    def folder(self) -> str:
+        """Sub-folder it lies in, with forward slashes, or the empty string."""
+
+    @property
+    def notes(self) -> Notes:
+        """What the person set for it."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be used, in a sentence, or None."""
+
+    @property
+    def trained_on(self) -> str | None:
+        """Name of the checkpoint it was trained on, where the file says so."""
+
+    @property
+    def short_hash(self) -> str:
+        """First hex digits of the file's SHA-256, as AUTOMATIC1111 writes them into pictures."""
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of the vectors alone."""
+
+
+class EmbeddingSource(Protocol):
+    """A collection of embeddings; ``webui.embeddings.library.EmbeddingLibrary`` is one.
+
+    Sources are told apart by identity and must be hashable.
+    """
+
+    version: int
+    """Grows with each change, so that whoever remembers something of it can compare one number."""
+
+    def names(self) -> Collection[str]:
+        """Return the usable names as they are written."""
+
+    def get(self, name: str) -> Embedding | None:
+        """Return an embedding by name, in any case, or None; raises AppError if unreadable."""
+
+    def card(self, name: str) -> Card | None:
+        """Return what is known of an embedding by name, in any case, or None."""
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """What besides the text decides how a prompt is understood."""
+
+    emphasis: str = "original"
+    """How weights act: original (multiply, restore the mean), no_norm (multiply only), ignore
+    (brackets are read, weights dropped), none (brackets are ordinary text), comfy (interpolate
+    from the empty prompt)."""
+    clip_skip: int = 1
+    """1 is the last layer, 2 the one before it, …; acts on SD 1.x only, as in AUTOMATIC1111."""
+    match_anywhere: bool = False
+    """Find bare names by their tokens anywhere in the text, as AUTOMATIC1111 does."""
+    comma_backtrack: int = 20
+    """How many tokens back from a full chunk a comma may lie to break the chunk there; 0: none."""
+    late_schedules: bool = False
+    """Switch ``[a:b:n]`` and ``[a|b]`` one step late, as AUTOMATIC1111 does: it counts the steps
+    of the sampler from 0 and those of the schedule from 1, so that a stays for n + 1 steps."""
