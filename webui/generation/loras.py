@@ -1,0 +1,139 @@
+"""LoRAs called by a prompt: put into the model for one request and taken out again."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webui.prompting.loras import LoraCall
+
+if TYPE_CHECKING:
+    from webui.models.model import Model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AppliedLoras:
+    """What of the LoRA calls came to be."""
+
+    in_text_encoders: tuple[tuple[str, float], ...] = ()
+    """File and strength of each that changes the text encoders; part of a conditioning's key."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about calls that could not be fulfilled."""
+
+
+@contextmanager
+def applied(model: Model, calls: Sequence[LoraCall], folder: Path) -> Iterator[AppliedLoras]:
+    """Put the LoRAs into the model inside the ``with`` block; the weights are as before after it.
+
+    A LoRA that is missing, broken or made for another family is a warning, not a failure.
+    """
+    if not calls:
+        yield AppliedLoras()
+        return
+    pipe = _pipeline(model)
+    files, warnings, chosen = list_loras(folder), [], {}
+    try:
+        for number, call in enumerate(calls):
+            path = files.get(call.name.casefold())
+            if path is None:
+                warnings.append(_missing(call.name, files))
+                continue
+            adapter = f"lora_{number}"
+            if problem := _load(pipe, path, adapter):
+                warnings.append(problem)
+            else:
+                chosen[adapter] = (call, path)
+        in_text = _set_strengths(pipe, chosen)
+        yield AppliedLoras(in_text, tuple(warnings))
+    finally:
+        pipe.unload_lora_weights()
+
+
+def list_loras(folder: Path) -> dict[str, Path]:
+    """Return the LoRA files below ``folder`` by their lower-case names without extension."""
+    found: dict[str, Path] = {}
+    if folder.is_dir():
+        for path in sorted(folder.rglob("*.safetensors"), reverse=True):
+            found[path.stem.casefold()] = path
+            found[path.relative_to(folder).with_suffix("").as_posix().casefold()] = path
+    return found
+
+
+def _pipeline(model: Model) -> Any:
+    """Wrap the model's parts in diffusers' pipeline, which knows the LoRA layouts."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    scheduler = DDIMScheduler()
+    encoders = [encoder.model for encoder in model.text_encoders]
+    if model.family == "sdxl":
+        return StableDiffusionXLPipeline(
+            vae=model.vae,
+            text_encoder=encoders[0],
+            text_encoder_2=encoders[1],
+            tokenizer=model.tokenizer,
+            tokenizer_2=model.tokenizer,
+            unet=model.unet,
+            scheduler=scheduler,
+            add_watermarker=False,
+        )
+    return StableDiffusionPipeline(
+        vae=model.vae,
+        text_encoder=encoders[0],
+        tokenizer=model.tokenizer,
+        unet=model.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _load(pipe: Any, path: Path, adapter: str) -> str | None:
+    """Load one file as an adapter; returns why it could not be, or None."""
+    try:
+        pipe.load_lora_weights(
+            str(path.parent), weight_name=path.name, adapter_name=adapter, local_files_only=True
+        )
+    except Exception as error:  # the libraries raise all sorts for files of another layout
+        log.warning("The LoRA %s could not be loaded: %s", path.name, error)
+        return (
+            f"The LoRA “{path.stem}” was left out: it does not fit this model or is damaged. "
+            "The log says more."
+        )
+    if not any(adapter in names for names in pipe.get_list_adapters().values()):
+        return f"The LoRA “{path.stem}” was left out: it changes nothing of this model."
+    return None
+
+
+def _set_strengths(
+    pipe: Any, chosen: dict[str, tuple[LoraCall, Path]]
+) -> tuple[tuple[str, float], ...]:
+    """Give each adapter its strengths; returns those that act on the text encoders."""
+    if not chosen:
+        return ()
+    parts = pipe.get_list_adapters()
+    strengths, in_text = [], []
+    for adapter, (call, path) in chosen.items():
+        strength = {
+            part: call.unet if part == "unet" else call.text_encoder
+            for part, names in parts.items()
+            if adapter in names
+        }
+        strengths.append(strength)
+        if any(part != "unet" for part in strength):
+            in_text.append((f"{path}:{path.stat().st_mtime_ns}", call.text_encoder))
+    pipe.set_adapters(list(chosen), strengths)
+    return tuple(in_text)
+
+
+def _missing(name: str, files: dict[str, Path]) -> str:
+    near = difflib.get_close_matches(name.casefold(), files, n=1)
+    hint = f"; did you mean “{files[near[0]].stem}”?" if near else " in models/lora/."
+    return f"There is no LoRA “{name}”{hint}"

@@ -1,0 +1,115 @@
+"""Which checkpoint is loaded: one at a time, loaded in the background, switched on request."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from webui.errors import AppError
+from webui.models.catalog import Checkpoint, find_checkpoint, list_checkpoints
+from webui.studio.gpu import GpuGate
+
+if TYPE_CHECKING:
+    from webui.models.model import Model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """What the page shows about the model."""
+
+    version: int
+    """Grows with each change."""
+    name: str
+    """The model that is loaded or being loaded."""
+    model: Model | None
+    """The loaded model; None while loading or after a failure."""
+    problem: str | None = None
+    """Why it could not be loaded."""
+
+    @property
+    def loading(self) -> bool:
+        """True until the model is there or has failed."""
+        return self.model is None and self.problem is None
+
+
+class ModelsInUse:
+    """Loads and switches checkpoints; everyone asks here for the model."""
+
+    def __init__(
+        self, folder: Path, gate: GpuGate, device: str, precision: str, hash_cache: Path
+    ) -> None:
+        """``hash_cache`` remembers the hashes of checkpoints, which take seconds to compute."""
+        self._folder = folder
+        self._hash_cache = hash_cache
+        self._gate = gate
+        self._device = device
+        self._precision = precision
+        self._changed = threading.Condition()
+        self._state = ModelState(0, "", None)
+        self._wanted = 0
+
+    @property
+    def state(self) -> ModelState:
+        """The model as it stands now."""
+        return self._state
+
+    def names(self) -> list[str]:
+        """Return the names of all checkpoints that could be loaded."""
+        return [checkpoint.name for checkpoint in list_checkpoints(self._folder)]
+
+    def switch(self, name: str | None = None) -> None:
+        """Start loading a checkpoint in the background; None stands for the default.
+
+        Raises AppError at once if there is no such checkpoint.
+        """
+        checkpoint = find_checkpoint(self._folder, name)
+        with self._changed:
+            if self._state.name == checkpoint.name and self._state.problem is None:
+                return
+            self._wanted += 1
+            wish = self._wanted
+            self._set(checkpoint.name, None)
+        threading.Thread(
+            target=self._load, args=(checkpoint, wish), name="load-model", daemon=True
+        ).start()
+
+    def get(self, timeout_s: float = 600) -> Model:
+        """Return the model, waiting while it is being loaded.
+
+        Raises AppError if it could not be loaded or takes longer than ``timeout_s`` seconds.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._state.loading, timeout_s)
+            state = self._state
+        if state.model is None:
+            raise AppError(state.problem or f"The model {state.name} is still being loaded.")
+        return state.model
+
+    def _load(self, checkpoint: Checkpoint, wish: int) -> None:
+        model, problem = None, None
+        try:
+            with self._gate.hold(f"loading {checkpoint.name}"):
+                from webui.models.loader import choose_device, choose_dtype, load
+
+                device = choose_device(self._device)
+                dtype = choose_dtype(device, self._precision)
+                model = load(checkpoint, device, dtype, hash_cache=self._hash_cache)
+        except AppError as error:
+            problem = str(error)
+        except Exception:
+            log.exception("Loading %s failed.", checkpoint.path)
+            problem = f"The model {checkpoint.name} could not be loaded; the log says more."
+        if problem:
+            log.error("%s", problem)
+        with self._changed:
+            if wish == self._wanted:  # else another one has been asked for meanwhile
+                self._set(checkpoint.name, model, problem)
+
+    def _set(self, name: str, model: Model | None, problem: str | None = None) -> None:
+        self._state = ModelState(self._state.version + 1, name, model, problem)
+        self._changed.notify_all()

@@ -1,0 +1,76 @@
+"""The one object behind page, API and terminal: it owns the parts and hands them over."""
+
+from __future__ import annotations
+
+import logging
+
+from webui.embeddings.library import Card, EmbeddingLibrary
+from webui.models.families import misfit
+from webui.settings import Settings
+from webui.studio.generating import Generating
+from webui.studio.gpu import GpuGate
+from webui.studio.models_in_use import ModelsInUse
+from webui.studio.training_runs import TrainingRuns
+
+log = logging.getLogger(__name__)
+
+
+class Studio:
+    """Owns the library, the model, the gate before the GPU, and everything that computes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.gate = GpuGate()
+        self.library = EmbeddingLibrary(
+            settings.embeddings_dirs, settings.cache_dir / "embeddings.sqlite"
+        )
+        self.models = ModelsInUse(
+            settings.models_dir,
+            self.gate,
+            settings.device,
+            settings.precision,
+            settings.cache_dir / "checkpoint-hashes.json",
+        )
+        self.generating = Generating(
+            settings.outputs_dir / "txt2img",
+            self.gate,
+            self.models.get,
+            self.library,
+            settings.models_dir / "lora",
+        )
+        self.training = TrainingRuns(
+            settings.outputs_dir / "train",
+            self.gate,
+            self.models.get,
+            self.generating.draw,
+            self.library.install,
+            self.library.names,
+        )
+
+    def open(self) -> None:
+        """Make the folders, read the embeddings, watch them, and say which there are."""
+        settings = self.settings
+        for folder in (settings.models_dir, *settings.embeddings_dirs, settings.outputs_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.library.start()
+        names = sorted(self.library.names(), key=str.lower)
+        log.info("Loaded a total of %d textual inversion embeddings.", len(names))
+        log.info("Embeddings: %s", ", ".join(names))
+        for card in self.library.snapshot().cards:
+            if card.problem:
+                log.warning("Skipped %s: %s", card.path.name, card.problem)
+
+    def close(self) -> None:
+        """End the background work; a training run is saved so that it can be resumed."""
+        self.training.close()
+        self.generating.stop()
+        self.library.stop()
+
+    def why_unusable(self, card: Card) -> str | None:
+        """Say why a card's embedding cannot be used with the loaded model, or None if it can."""
+        if card.problem:
+            return card.problem
+        if card.shadowed_by:
+            return f"Another file of the same name is used in its place: {card.shadowed_by}."
+        model = self.models.state.model
+        return misfit(card.widths, model.widths, model.name) if model else None

@@ -1,0 +1,1 @@
+"""Textual inversion: from a handful of pictures to a new embedding."""

@@ -1,0 +1,168 @@
+"""Captions for training: sentences around the name, and their token ids with places for vectors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from webui.errors import AppError, BadField
+from webui.prompting.encoding import CONTEXT
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+    from webui.training.dataset import Picture
+    from webui.training.recipe import Recipe
+
+NAME, TEXT = "[name]", "[filewords]"
+"""What stands for the embedding and for a picture's text in templates, as in AUTOMATIC1111's."""
+
+OBJECT_TEMPLATES = (
+    "a photo of a [name]",
+    "a picture of a [name]",
+    "a photo of the [name]",
+    "a photo of one [name]",
+    "a clear photo of a [name]",
+    "a close-up of a [name]",
+    "a good picture of the [name]",
+    "an image of a [name]",
+    "the [name]",
+    "a [name]",
+)
+STYLE_TEMPLATES = (
+    "a picture in the style of [name]",
+    "a painting in the style of [name]",
+    "an image in the style of [name]",
+    "art in the style of [name]",
+    "a scene in the style of [name]",
+    "a [name] picture",
+    "a work in [name] style",
+    "[name] art",
+)
+NEGATIVE_TEMPLATES = (
+    "[name]",
+    "a photo, [name]",
+    "a picture, [name]",
+    "an image, [name]",
+    "a [name] picture",
+)
+TEMPLATES = {"object": OBJECT_TEMPLATES, "style": STYLE_TEMPLATES, "negative": NEGATIVE_TEMPLATES}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A caption as token ids, with room for the vectors."""
+
+    ids: tuple[int, ...]
+    """77 token ids: BOS, content, EOS, padding; filler where the vectors will stand."""
+    positions: tuple[int, ...]
+    """First position of each place for the vectors; a caption may name the concept twice."""
+    end: int
+    """Position of the EOS."""
+
+
+def templates_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the sentences that a recipe draws from, each with ``[name]``."""
+    lines = recipe.templates or TEMPLATES[recipe.kind]
+    if recipe.captions == "filewords" and not recipe.templates:
+        return tuple(f"{line}, {TEXT}" for line in lines)
+    return lines
+
+
+def caption(recipe: Recipe, picture: Picture, name: str, initializer: str, draw: float) -> str:
+    """Return one caption for a picture, with ``[name]`` where the vectors go.
+
+    ``draw`` in [0, 1) chooses the template. Raises AppError if the picture's own text is to be
+    used and does not hold the name.
+    """
+    if recipe.captions == "files":
+        line = picture.text if NAME in picture.text else picture.text.replace(name, NAME)
+        if NAME not in line:
+            raise AppError(
+                f"The caption of “{picture.path.name}” does not hold the name “{name}” or [name]; "
+                "nothing would be learned from it. Add it to the text, or use templates."
+            )
+    else:
+        lines = templates_of(recipe)
+        line = lines[int(draw * len(lines))].replace(TEXT, picture.text)
+    if recipe.append_initializer:
+        line = line.replace(NAME, f"{NAME} {initializer}")
+    return line.strip(" ,")
+
+
+def examples(
+    recipe: Recipe, pictures: Sequence[Picture], name: str, initializer: str, count: int = 10
+) -> list[str]:
+    """Return captions as a run would draw them, with the name in its place."""
+    draw = random.Random(recipe.seed)
+    return [
+        caption(recipe, pictures[index % len(pictures)], name, initializer, draw.random()).replace(
+            NAME, name
+        )
+        for index in range(count if pictures else 0)
+    ]
+
+
+def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+    """Return the token ids of a text, without BOS and EOS and however long."""
+    return tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+
+
+def initializer_tokens(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+    """Return the token ids an embedding starts from; BadField if there are none."""
+    ids = tokens_of(tokenizer, text.strip())
+    if not ids:
+        raise BadField(
+            "initializer",
+            "The initializer is empty. Write a word or two that describe the thing coarsely, "
+            "such as “cat” or “oil painting”: learning starts from there.",
+        )
+    return ids
+
+
+def vector_count(recipe: Recipe, initializer_ids: Sequence[int]) -> int:
+    """Return how many vectors a run trains: as the recipe says, or one per initializer token."""
+    return recipe.vectors or min(4, len(initializer_ids))
+
+
+def place(tokenizer: CLIPTokenizer, line: str, vectors: int, pad_id: int | None = None) -> Placed:
+    """Turn a caption with ``[name]`` into ids with ``vectors`` free positions for each name.
+
+    The parts around the name are tokenised by themselves, so that no tokenizer can split or join
+    it. What is too long is cut at the end, or before the first name if that alone leaves it room.
+    ``pad_id`` follows the EOS; None = more EOS.
+    """
+    bos, eos, room = tokenizer.bos_token_id, tokenizer.eos_token_id, CONTEXT - 2
+    parts = [tokens_of(tokenizer, part) for part in line.split(NAME)]
+    ids, positions = parts[0][: room - vectors], []
+    for part in parts[1:]:
+        if len(ids) + vectors > room:
+            break
+        positions.append(1 + len(ids))
+        ids += [eos] * vectors + part
+    ids = ids[:room]
+    end = 1 + len(ids)
+    filler = eos if pad_id is None else pad_id
+    padded = [bos, *ids, eos, *[filler] * (CONTEXT - 1 - end)]
+    # The filler in the free places must not look like the end of the text.
+    for position in positions:
+        padded[position : position + vectors] = [bos] * vectors
+    return Placed(tuple(padded), tuple(positions), end)
+
+
+def place_words(
+    tokenizer: CLIPTokenizer, line: str, words: Sequence[int], pad_id: int | None = None
+) -> Placed:
+    """Turn a caption into ids with ``words`` (token ids, maybe none) in the place of ``[name]``."""
+    placed = place(tokenizer, line, len(words), pad_id)
+    ids = list(placed.ids)
+    for position in placed.positions:
+        ids[position : position + len(words)] = words
+    return Placed(tuple(ids), (), placed.end)
+
+
+def pad_id_of(encoder_key: str) -> int | None:
+    """Return what follows the EOS: OpenCLIP's encoders (SD 2.x, the second of SDXL) take 0."""
+    return None if encoder_key == "clip_l" else 0

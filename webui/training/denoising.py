@@ -1,0 +1,183 @@
+"""The loss of textual inversion: how well the UNet, given a caption, tells noise from picture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from webui.errors import AppError
+from webui.models.model import Model
+from webui.prompting.encoding import Rows, encode_tokens
+from webui.training.captions import Placed
+
+if TYPE_CHECKING:
+    from webui.training.dataset import Square
+
+_SCHEDULE_KEYS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+    "rescale_betas_zero_snr",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """What the VAE makes of the squares, kept instead of the VAE's work in each step."""
+
+    mean: Tensor
+    """``[squares, 4, h, w]`` float32, scaled as the UNet takes it."""
+    std: Tensor
+    """``[squares, 4, h, w]``; a latent is drawn anew from mean and std each time."""
+    weight: Tensor
+    """``[squares, 1, h, w]``, mean 1 each: how much each place counts in the loss."""
+    pictures: tuple[int, ...]
+    """Index of the picture that each square was cut from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The draws of one batch; everything random in it is already decided."""
+
+    squares: Tensor
+    """``[b]`` int64, rows of the latents."""
+    latent_noise: Tensor
+    """``[b, 4, h, w]``, which latent is drawn from the moments."""
+    noise: Tensor
+    """``[b, 4, h, w]``, what is added to it."""
+    timesteps: Tensor
+    """``[b]`` int64."""
+
+
+def generator_for(*parts: object) -> torch.Generator:
+    """Return a generator whose draws depend on ``parts`` alone, so nothing has to be stored."""
+    digest = hashlib.sha256(" ".join(map(str, parts)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def schedule_of(model: Model) -> DDPMScheduler:
+    """Return the model's noise schedule; AppError for what training cannot aim at."""
+    if model.prediction_type not in ("epsilon", "v_prediction"):
+        raise AppError(
+            f"The model {model.name} predicts “{model.prediction_type}”; training knows epsilon "
+            "and v_prediction only. Load another model."
+        )
+    config = model.scheduler_config
+    return DDPMScheduler(**{key: config[key] for key in _SCHEDULE_KEYS if key in config})
+
+
+def freeze(model: Model) -> None:
+    """Make sure that no weight of the model takes part in learning."""
+    for part in (model.unet, model.vae, *(encoder.model for encoder in model.text_encoders)):
+        part.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def encode_square(model: Model, square: Square) -> tuple[Tensor, Tensor]:
+    """Return mean and std ``[4, h, w]`` float32 of a square's latent."""
+    pixels = torch.from_numpy(np.array(square.image, dtype=np.float32)).permute(2, 0, 1)
+    vae = model.vae
+    found = vae.encode((pixels / 127.5 - 1)[None].to(vae.device, vae.dtype)).latent_dist
+    factor = vae.config.scaling_factor
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    return ((found.mean.float() - shift) * factor)[0], (found.std.float() * factor)[0]
+
+
+def gather_latents(
+    squares: Sequence[Square], moments: Sequence[tuple[Tensor, Tensor]], use_mask: bool
+) -> Latents:
+    """Put the squares' moments together, with the weights that their masks give."""
+    mean = torch.stack([mean for mean, _ in moments])
+    weight = torch.ones(len(squares), 1, *mean.shape[2:])
+    for index, square in enumerate(squares):
+        if use_mask and square.mask is not None:
+            alpha = torch.from_numpy(np.array(square.mask, dtype=np.float32))[None, None] / 255
+            small = torch.nn.functional.adaptive_avg_pool2d(alpha, mean.shape[2:])[0]
+            if small.mean() > 0:
+                weight[index] = small / small.mean()
+    return Latents(
+        mean,
+        torch.stack([std for _, std in moments]),
+        weight.to(mean.device),
+        tuple(square.picture for square in squares),
+    )
+
+
+def conditioning(
+    model: Model,
+    captions: Mapping[str, Sequence[Placed]],
+    vectors: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Encode captions, given per text encoder, with ``vectors`` (``[n, width]``) in their places.
+
+    Returns ``[b, 77, width]`` (the encoders side by side) and SDXL's pooled ``[b, 1280]`` or None.
+    """
+    hidden, pooled = [], None
+    for encoder in model.text_encoders:
+        placed = captions[encoder.key]
+        ids = torch.tensor([item.ids for item in placed], device=model.device)
+        rows = [
+            Rows(index, position, vectors[encoder.key])
+            for index, item in enumerate(placed)
+            for position in item.positions
+            if vectors is not None
+        ]
+        encoded = encode_tokens(encoder, ids, rows)
+        hidden.append(encoded.hidden)
+        pooled = encoded.pooled if encoded.pooled is not None else pooled
+    return torch.cat(hidden, dim=-1), pooled
+
+
+def denoising_errors(
+    model: Model,
+    schedule: DDPMScheduler,
+    latents: Latents,
+    batch: Batch,
+    condition: tuple[Tensor, Tensor | None],
+    half: bool = False,
+    min_snr: float = 0.0,
+) -> Tensor:
+    """Return the weighted squared error of the UNet's prediction per sample, ``[b]`` float32.
+
+    ``half`` computes a float32 UNet in bfloat16 where that is safe (autocast).
+    """
+    device, dtype = model.device, model.dtype
+    squares, t = batch.squares.to(device), batch.timesteps.to(device)
+    latent = latents.mean[squares] + latents.std[squares] * batch.latent_noise.to(device)
+    noise = batch.noise.to(device)
+    noisy = schedule.add_noise(latent, noise, t)  # [b, 4, h, w]
+    hidden, pooled = condition
+    added = None
+    if pooled is not None:
+        side = float(latent.shape[-1] * model.latent_scale)
+        times = torch.tensor([[side, side, 0.0, 0.0, side, side]], device=device)
+        added = {
+            "text_embeds": pooled.to(dtype),
+            "time_ids": times.expand(len(t), -1).to(dtype),
+        }
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        predicted = model.unet(
+            noisy.to(dtype), t, hidden.to(dtype), added_cond_kwargs=added
+        ).sample.float()
+    velocity = model.prediction_type == "v_prediction"
+    target = schedule.get_velocity(latent, noise, t) if velocity else noise
+    errors = ((predicted - target) ** 2 * latents.weight[squares]).mean(dim=(1, 2, 3))
+    return errors * snr_weights(schedule, t, min_snr, velocity) if min_snr else errors
+
+
+def snr_weights(schedule: DDPMScheduler, t: Tensor, gamma: float, velocity: bool) -> Tensor:
+    """Return Min-SNR's weight per sample (arXiv 2303.09556), ``[b]``."""
+    kept = schedule.alphas_cumprod.to(t.device)[t]
+    snr = kept / (1 - kept)
+    capped = snr.clamp(max=gamma)
+    return capped / (snr + 1) if velocity else torch.where(snr > 0, capped / snr, 1.0)

@@ -1,0 +1,219 @@
+"""Measures of what an embedding has learned: gain on fixed inputs, editability, norm, words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from webui.embeddings.health import examine
+from webui.training.captions import NAME, pad_id_of, place, place_words
+from webui.training.denoising import Batch, conditioning, denoising_errors, generator_for
+from webui.training.report import Score
+
+if TYPE_CHECKING:
+    from webui.models.model import Model
+    from webui.training.trainer import Task
+
+CONTEXTS = (
+    "a photo of a [name] in the desert",
+    "a photo of a [name] on the beach",
+    "a photo of a [name] in the snow",
+    "a photo of a [name] in a forest at night",
+    "a photo of a [name] on a red background",
+    "a photo of a [name] on a blue background",
+    "a green [name]",
+    "a purple [name]",
+    "a small [name] and a large house",
+    "a [name] beside a tree",
+    "a [name] under water",
+    "a [name] made of wood",
+    "a watercolor painting of a [name]",
+    "a pencil drawing of a [name]",
+    "a neon sign of a [name]",
+    "a [name] as pixel art",
+)
+"""Prompts whose other words must keep their meaning beside the name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """Fixed inputs, and what the initializer and the empty prompt make of them."""
+
+    batch: Batch
+    lines: tuple[str, ...]
+    """A caption per input."""
+    held_out: Tensor
+    """``[n]`` bool: inputs of the picture that training does not see."""
+    initializer: Tensor
+    """``[n]`` error with the initializer's words in place of the name."""
+    empty: Tensor
+    """``[n]`` error with an empty prompt."""
+
+
+def prepare_examination(task: Task, count: int) -> Examination:
+    """Fix ``count`` inputs of the training squares and half as many of the held-out ones."""
+    draw = generator_for(task.recipe.seed, "examination", count)
+    centres = range(0, len(task.latents.pictures), task.squares_per_picture)
+    seen = [index for index in centres if index in task.training_squares]
+    unseen = [index for index in centres if index not in task.training_squares]
+    squares, held = _cycle(seen, count), [False] * count
+    if unseen:
+        extra = _cycle(unseen, (count + 1) // 2)
+        squares, held = squares + extra, held + [True] * len(extra)
+    shape = (len(squares), *task.latents.mean.shape[1:])
+    total = task.schedule.config.num_train_timesteps
+    spread = (torch.arange(len(squares)) * 0.61803398875) % 1.0  # evenly, in both parts
+    batch = Batch(
+        torch.tensor(squares),
+        torch.randn(shape, generator=draw),
+        torch.randn(shape, generator=draw),
+        ((0.05 + 0.9 * spread) * total).long(),
+    )
+    lines = tuple(
+        task.line(task.latents.pictures[square], float(torch.rand((), generator=draw)))
+        for square in squares
+    )
+    words = errors_with_words(task, batch, lines, task.initializer_ids)
+    empty = errors_with_words(task, batch, [NAME] * len(lines), [])
+    return Examination(batch, lines, torch.tensor(held), words, empty)
+
+
+def _cycle(items: Sequence[int], count: int) -> list[int]:
+    return [items[number % len(items)] for number in range(count)]
+
+
+@torch.no_grad()
+def errors_with_words(
+    task: Task, batch: Batch, lines: Sequence[str], words: Sequence[int]
+) -> Tensor:
+    """Return the error per input with token ids in place of the name, ``[n]`` on the CPU."""
+    captions = {
+        encoder.key: [
+            place_words(task.model.tokenizer, line, words, pad_id_of(encoder.key)) for line in lines
+        ]
+        for encoder in task.model.text_encoders
+    }
+    return _errors(task, batch, captions, None)
+
+
+@torch.no_grad()
+def errors_with_vectors(
+    task: Task, batch: Batch, lines: Sequence[str], vectors: Mapping[str, Tensor]
+) -> Tensor:
+    """Return the error per input with vectors in place of the name, ``[n]`` on the CPU."""
+    return _errors(task, batch, task.placed(lines), vectors)
+
+
+def _errors(
+    task: Task,
+    batch: Batch,
+    captions: Mapping[str, Sequence[Any]],
+    vectors: Mapping[str, Tensor] | None,
+) -> Tensor:
+    errors, size = [], 2 * task.recipe.batch
+    for start in range(0, len(batch.squares), size):
+        part = slice(start, start + size)
+        piece = Batch(
+            batch.squares[part],
+            batch.latent_noise[part],
+            batch.noise[part],
+            batch.timesteps[part],
+        )
+        condition = conditioning(
+            task.model, {key: placed[part] for key, placed in captions.items()}, vectors
+        )
+        errors.append(
+            denoising_errors(
+                task.model, task.schedule, task.latents, piece, condition, task.half
+            ).cpu()
+        )
+    return torch.cat(errors)
+
+
+def score(task: Task, examination: Examination, vectors: Mapping[str, Tensor]) -> Score:
+    """Measure vectors on an examination's inputs."""
+    learned = errors_with_vectors(task, examination.batch, examination.lines, vectors)
+    base, held = examination.initializer, examination.held_out
+    gain, error = gain_of(learned, base)
+    total = task.schedule.config.num_train_timesteps
+    third = (examination.batch.timesteps * 3 // total).clamp(max=2)
+    return Score(
+        loss=float(learned.mean()),
+        gain=gain,
+        error=error,
+        held_out=gain_of(learned[held], base[held])[0] if held.any() else None,
+        over_empty=gain_of(learned, examination.empty)[0],
+        thirds=tuple(gain_of(learned[third == k], base[third == k])[0] for k in range(3)),
+    )
+
+
+def gain_of(learned: Tensor, base: Tensor) -> tuple[float, float]:
+    """Return 1 - mean(learned) / mean(base) of paired errors ``[n]``, and its standard error.
+
+    The error is that of a ratio of means, by the delta method. NaN without inputs.
+    """
+    if not len(base):
+        return math.nan, math.nan
+    ratio = float(learned.mean() / base.mean())
+    if len(base) < 2:
+        return 1 - ratio, math.nan
+    spread = (learned - ratio * base).std() / base.mean() / math.sqrt(len(base))
+    return 1 - ratio, float(spread)
+
+
+@torch.no_grad()
+def editability(task: Task, vectors: Mapping[str, Tensor]) -> float:
+    """Return how much the words after the name keep their encodings, as a mean cosine.
+
+    Compared with the initializer in the name's place, word by word from the end (the context term
+    of CoRe, arXiv 2408.15914, as a measure). Around 1 for ordinary words.
+    """
+    model, n = task.model, len(next(iter(vectors.values())))
+    similar = []
+    for encoder in model.text_encoders:
+        pad = pad_id_of(encoder.key)
+        learned = [place(model.tokenizer, line, n, pad) for line in CONTEXTS]
+        words = [place_words(model.tokenizer, line, task.initializer_ids, pad) for line in CONTEXTS]
+        only = _one_encoder(model, encoder.key)
+        with_vectors, _ = conditioning(only, {encoder.key: learned}, vectors)
+        with_words, _ = conditioning(only, {encoder.key: words})
+        for index, (ours, theirs) in enumerate(zip(learned, words, strict=True)):
+            after = ours.end - ours.positions[0] - n  # words between the name and the end
+            if after:
+                similar.append(
+                    torch.cosine_similarity(
+                        with_vectors[index, ours.end - after : ours.end],
+                        with_words[index, theirs.end - after : theirs.end],
+                        dim=-1,
+                    ).mean()
+                )
+    return float(torch.stack(similar).mean())
+
+
+def _one_encoder(model: Model, key: str) -> Model:
+    return replace(model, text_encoders=tuple(e for e in model.text_encoders if e.key == key))
+
+
+def norm_ratio(task: Task, vectors: Mapping[str, Tensor]) -> float:
+    """Return the vectors' mean norm as a multiple of the vocabulary's."""
+    ratios = [rows.norm(dim=-1).mean() / task.norms[key] for key, rows in vectors.items()]
+    return float(torch.stack(ratios).mean())
+
+
+def nearest_words(
+    model: Model, vectors: Mapping[str, Tensor], count: int = 5
+) -> tuple[tuple[str, ...], ...]:
+    """Return the words of the vocabulary at the smallest angles to each vector."""
+    encoder = model.text_encoders[0]
+    health = examine(
+        vectors[encoder.key],
+        encoder.model.get_input_embeddings().weight,
+        lambda word: model.tokenizer.decode([word]).strip(),
+        count,
+    )
+    return tuple(tuple(word for word, _ in found.nearest) for found in health.vectors)

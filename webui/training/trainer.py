@@ -1,0 +1,282 @@
+"""The training loop: a generator that does one step, or one evaluation, each time it is asked."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from webui.errors import AppError
+from webui.training.denoising import Batch, conditioning, denoising_errors, generator_for
+from webui.training.evaluation import (
+    Examination,
+    editability,
+    norm_ratio,
+    prepare_examination,
+    score,
+)
+from webui.training.optimizer import Optimizer, optimizer_for
+from webui.training.recipe import last_step, rate_at
+from webui.training.report import Score
+from webui.training.task import Task
+
+log = logging.getLogger(__name__)
+
+ROLL_BACKS = 5
+"""How often a run may go back to its last good step before it is given up."""
+JUMP = 1.5
+"""What the error on fixed inputs may be, as a multiple of the initializer's or empty prompt's."""
+HALF_SCALE = 1024.0
+"""What the loss is multiplied by in float16, so that small gradients are not lost."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One update of the vectors."""
+
+    step: int
+    loss: float
+    """Mean error of the step's own draws; says little about progress."""
+    rate: float
+    norm_ratio: float
+    """Mean norm of the vectors as a multiple of the vocabulary's."""
+    gradient: float
+    """Norm of the gradient by all vectors."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Vectors measured on fixed inputs; the trainer's ``Progress`` holds them now."""
+
+    step: int
+    score: Score
+    editability: float
+    best: bool
+    """Whether these are the best vectors so far."""
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """The run went wrong at ``step`` and goes on from ``to_step`` at a lower rate."""
+
+    step: int
+    to_step: int
+    reason: str
+    rate_scale: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The loop is over; the best vectors are in the ``Progress``."""
+
+    step: int
+    reason: str
+
+
+TrainEvent = Stepped | Evaluated | RolledBack | Ended
+
+
+@dataclass
+class Progress:
+    """How far a run has got: all that is needed to go on as if it had never stopped."""
+
+    step: int
+    vectors: dict[str, Tensor]
+    optimizer: Optimizer
+    rate_scale: float = 1.0
+    roll_backs: int = 0
+    evaluations: list[Evaluated] = field(default_factory=list)
+    best_step: int = 0
+    best_vectors: dict[str, Tensor] = field(default_factory=dict)
+    good: dict[str, Any] = field(default_factory=dict)
+    """Step, vectors and optimizer state of the last evaluation without a complaint."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what moves with each step, copied to the CPU."""
+        return {
+            "step": self.step,
+            "vectors": {key: rows.detach().cpu().clone() for key, rows in self.vectors.items()},
+            "optimizer": _copied(self.optimizer.state()),
+        }
+
+    def take_up(self, snapshot: Mapping[str, Any]) -> None:
+        """Go back, or on, to what ``snapshot()`` returned."""
+        self.step = snapshot["step"]
+        with torch.no_grad():
+            for key, rows in snapshot["vectors"].items():
+                self.vectors[key].copy_(rows)
+        self.optimizer.load(_copied(snapshot["optimizer"]))
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def begin(task: Task) -> Progress:
+    """Return the progress of a run that has not begun."""
+    vectors = {key: rows.clone() for key, rows in task.start.items()}
+    recipe = task.recipe
+    optimizer = optimizer_for(recipe.optimizer, vectors, recipe.pull, recipe.clip)
+    progress = Progress(0, vectors, optimizer)
+    progress.good = progress.snapshot()
+    return progress
+
+
+def train(task: Task, progress: Progress) -> Iterator[TrainEvent]:
+    """Go on from ``progress`` to the end, one event a time; ``progress`` is consistent at each.
+
+    The same task and progress give the same events and vectors, wherever the run was cut in two:
+    every draw depends on seed and step alone. Raises AppError if the run cannot be saved.
+    """
+    recipe, last = task.recipe, last_step(task.recipe)
+    examination = prepare_examination(task, recipe.evaluation_tuples)
+    while True:
+        due = progress.step % recipe.evaluate_every == 0 or progress.step == last
+        evaluated = progress.evaluations[-1].step if progress.evaluations else -1
+        if due and evaluated != progress.step:
+            yield _evaluate(task, progress, examination)
+        if progress.step >= last:
+            yield Ended(progress.step, "all steps are done")
+            return
+        if recipe.stop_early and settled(progress.evaluations, recipe.evaluate_every):
+            yield Ended(progress.step, "the evaluations no longer improve")
+            return
+        yield _update(task, progress)
+
+
+def _update(task: Task, progress: Progress) -> Stepped | RolledBack:
+    """Do one step, or go back if the loss or its gradient is no number."""
+    recipe, step = task.recipe, progress.step + 1
+    rate = rate_at(recipe, step) * progress.rate_scale
+    scale = HALF_SCALE if task.model.dtype == torch.float16 else 1.0
+    vectors = {key: rows.detach().requires_grad_() for key, rows in progress.vectors.items()}
+    gradients = {key: torch.zeros_like(rows) for key, rows in vectors.items()}
+    loss = 0.0
+    for turn in range(recipe.accumulation):
+        batch, lines = draw_batch(task, step, turn, progress.roll_backs)
+        with torch.enable_grad(), _checkpointing(task):
+            condition = conditioning(task.model, task.placed(lines), vectors)
+            errors = denoising_errors(
+                task.model,
+                task.schedule,
+                task.latents,
+                batch,
+                condition,
+                task.half,
+                recipe.min_snr,
+            )  # [b]
+            share = errors.mean() / recipe.accumulation
+            found = torch.autograd.grad(share * scale, list(vectors.values()))
+        loss += float(share.detach())
+        for key, gradient in zip(vectors, found, strict=True):
+            gradients[key] += gradient / scale
+    gradient_norm = float(torch.stack([g.norm() for g in gradients.values()]).norm())
+    if not (torch.isfinite(torch.tensor([loss, gradient_norm])).all()):
+        return _roll_back(progress, step, "the loss was not a number")
+    with torch.no_grad():
+        progress.optimizer.step(gradients, rate)
+    progress.step = step
+    return Stepped(step, loss, rate, norm_ratio(task, progress.vectors), gradient_norm)
+
+
+class _checkpointing:
+    """Switches the UNet's gradient checkpointing on for one computation, if the recipe has it."""
+
+    def __init__(self, task: Task) -> None:
+        self._unet = task.model.unet if task.recipe.gradient_checkpointing else None
+
+    def __enter__(self) -> None:
+        if self._unet is not None:
+            self._unet.enable_gradient_checkpointing()
+            self._unet.train()  # diffusers checkpoints only then; there is no dropout to mind
+
+    def __exit__(self, *_: object) -> None:
+        if self._unet is not None:
+            self._unet.disable_gradient_checkpointing()
+            self._unet.eval()
+
+
+def draw_batch(task: Task, step: int, turn: int, attempt: int) -> tuple[Batch, list[str]]:
+    """Draw the squares, captions, noise and timesteps of one batch.
+
+    Squares come in shuffled rounds over all of them; the timesteps of an update are stratified:
+    one from each of as many equal parts of the schedule as it has samples.
+    """
+    recipe, seed = task.recipe, task.recipe.seed
+    squares = task.training_squares
+    first = ((step - 1) * recipe.accumulation + turn) * recipe.batch
+    chosen = []
+    for number in range(first, first + recipe.batch):
+        lap, place = divmod(number, len(squares))
+        order = torch.randperm(len(squares), generator=generator_for(seed, "order", lap))
+        chosen.append(squares[int(order[place])])
+    together = recipe.batch * recipe.accumulation
+    strata = torch.randperm(together, generator=generator_for(seed, "strata", step, attempt))
+    strata = strata[turn * recipe.batch : (turn + 1) * recipe.batch]
+    draw = generator_for(seed, "batch", step, turn, attempt)
+    total = task.schedule.config.num_train_timesteps
+    within = torch.rand(recipe.batch, generator=draw)
+    shape = (recipe.batch, *task.latents.mean.shape[1:])
+    batch = Batch(
+        torch.tensor(chosen),
+        torch.randn(shape, generator=draw),
+        torch.randn(shape, generator=draw),
+        ((strata + within) / together * total).long().clamp(max=total - 1),
+    )
+    captions = torch.rand(recipe.batch, generator=draw).tolist()
+    lines = [
+        task.line(task.latents.pictures[square], value)
+        for square, value in zip(chosen, captions, strict=True)
+    ]
+    return batch, lines
+
+
+def _evaluate(task: Task, progress: Progress, examination: Examination) -> Evaluated | RolledBack:
+    """Measure the vectors, keep them if they are the best; go back if the error has jumped."""
+    found = score(task, examination, progress.vectors)
+    ceiling = JUMP * max(float(examination.initializer.mean()), float(examination.empty.mean()))
+    if not found.loss <= ceiling:
+        return _roll_back(progress, progress.step, "the error on fixed inputs jumped")
+    editable = editability(task, progress.vectors)
+    best = all(found.gain > item.score.gain for item in progress.evaluations)
+    evaluated = Evaluated(progress.step, found, editable, best)
+    progress.evaluations.append(evaluated)
+    progress.good = progress.snapshot()
+    if best:
+        progress.best_step = progress.step
+        progress.best_vectors = progress.good["vectors"]
+    return evaluated
+
+
+def _roll_back(progress: Progress, step: int, reason: str) -> RolledBack:
+    if progress.roll_backs >= ROLL_BACKS:
+        raise AppError(
+            f"At step {step} {reason}, again after going back {ROLL_BACKS} times and lowering the "
+            "learning rate. Use a lower rate, or full precision (fp32)."
+        )
+    progress.roll_backs += 1
+    progress.rate_scale /= 2
+    progress.take_up(progress.good)
+    log.warning("step %d: %s; back to step %d, half the rate", step, reason, progress.step)
+    return RolledBack(step, progress.step, reason, progress.rate_scale)
+
+
+def settled(evaluations: list[Evaluated], every: int) -> bool:
+    """Whether the last 310 steps' evaluations vary less than 15 % as much as all of them do.
+
+    DVAR's rule to stop, arXiv 2302.04841.
+    """
+    window = max(4, 310 // every)
+    losses = [item.score.loss for item in evaluations]
+    if len(losses) < 2 * window:
+        return False
+    return statistics.pvariance(losses[-window:]) < 0.15 * statistics.pvariance(losses)
