@@ -1,0 +1,60 @@
+"""The front door: ``python app.py`` starts the web UI."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from webui.settings import Settings
+
+
+def parse_flags(arguments: list[str] | None = None) -> Settings:
+    """Return the settings that the command line asks for."""
+    usual = Settings()
+    parser = argparse.ArgumentParser(description="Use, browse and train embeddings.")
+    parser.add_argument("--listen", action="store_true", help="serve the whole network (0.0.0.0)")
+    parser.add_argument("--host", default=None, help=f"address to serve (default {usual.host})")
+    parser.add_argument("--port", type=int, default=usual.port, help="default %(default)s")
+    parser.add_argument("--models-dir", type=Path, default=usual.models_dir)
+    parser.add_argument(
+        "--embeddings-dir", type=Path, action="append", help="may be given several times"
+    )
+    parser.add_argument("--outputs-dir", type=Path, default=usual.outputs_dir)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login")
+    flags = parser.parse_args(arguments)
+    user, _, password = (flags.auth or "").partition(":")
+    if flags.auth and not (user and password):
+        parser.error("--auth must look like user:password")
+    host = flags.host or ("0.0.0.0" if flags.listen else usual.host)
+    if host not in ("127.0.0.1", "localhost", "::1") and not flags.auth:
+        parser.error("serving the network needs a login: add --auth user:password")
+    return Settings(
+        models_dir=flags.models_dir.resolve(),
+        embeddings_dirs=tuple(p.resolve() for p in flags.embeddings_dir or usual.embeddings_dirs),
+        outputs_dir=flags.outputs_dir.resolve(),
+        host=host,
+        port=flags.port,
+        device=flags.device,
+        precision=flags.precision,
+        auth=(user, password) if flags.auth else None,
+    )
+
+
+def main() -> None:
+    """Set the environment before anything heavy is imported, then build and serve the app."""
+    settings = parse_flags()
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    from webui.bootstrap import serve
+
+    serve(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The real app in its own process, and headless Chromium looking at it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+START_S = 60
+ARGUMENTS = [
+    "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+expect.set_options(timeout=15_000)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@dataclass
+class App:
+    """``python app.py`` running on folders of its own."""
+
+    url: str
+    embeddings: Path
+    outputs: Path
+    process: subprocess.Popen[str]
+    started_s: float
+    """Seconds from the process's start to the page being served."""
+    lines: list[str] = field(default_factory=list)
+    """What the terminal says."""
+
+
+@pytest.fixture(scope="session")
+def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., App]]:
+    """Start the app as a person does, with the model that ships, and end it after the tests."""
+    running: list[App] = []
+
+    def start(*flags: str, folder: Path | None = None) -> App:
+        place = folder or tmp_path_factory.mktemp("app")
+        port = free_port()
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port),
+             "--embeddings-dir", str(place / "embeddings"),
+             "--outputs-dir", str(place / "outputs"), *flags],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        app = App(f"http://127.0.0.1:{port}", place / "embeddings", place / "outputs", process, 0.0)
+        running.append(app)
+        threading.Thread(target=_collect, args=(process, app.lines), daemon=True).start()
+        while not any("Running on" in line for line in app.lines):
+            assert process.poll() is None, "the app ended:\n" + "".join(app.lines)
+            assert time.monotonic() - begun < START_S, "not served:\n" + "".join(app.lines)
+            time.sleep(0.05)
+        app.started_s = time.monotonic() - begun
+        return app
+
+    yield start
+    for app in running:
+        app.process.terminate()
+    for app in running:
+        app.process.wait(20)
+        app.process.stdout.close()
+
+
+def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
+    for line in process.stdout:
+        lines.append(line)
+
+
+@pytest.fixture(scope="session")
+def app(start_app: Callable[..., App]) -> App:
+    """One app that the browser tests share."""
+    return start_app()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium of the system; tests are skipped without it, except in CI."""
+    if not shutil.which(CHROMIUM):
+        text = f"There is no Chromium at {CHROMIUM}; install it or set CHROMIUM."
+        pytest.fail(text) if os.environ.get("CI") else pytest.skip(text)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, app: App) -> Iterator[Callable[..., Page]]:
+    """Open the app in a new window; afterwards nothing may have gone wrong in any of them.
+
+    Errors of scripts, error messages in the console and requests to other machines count. The
+    refusals that a test provokes are answered with 422, which the console reports; those are fine.
+    """
+    problems: list[str] = []
+    contexts = []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
+        page.on(
+            "console", lambda said: problems.append(said.text) if said.type == "error" else None
+        )
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if re.match(rf"{re.escape(app.url)}|data:|blob:", request.url)
+                else problems.append(f"request to {request.url}")
+            ),
+        )
+
+    def open_one(query: str = "", width: int = 1440, height: int = 1000, **options) -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        watch(page)
+        page.goto(f"{app.url}/{query}")
+        page.wait_for_selector("#generate")
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    problems = [text for text in problems if "422" not in text]
+    assert not problems, "\n".join(problems)

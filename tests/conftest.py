@@ -1,0 +1,93 @@
+"""Small real parts that many tests share: a tiny checkpoint on the disk, folders, settings."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ |= {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKENIZER = ROOT / "models" / "starter" / "tokenizer"
+TINY_SIZE = 64
+"""Side of the tiny model's pictures in pixels; its latents are 8×8."""
+
+
+def write_tiny_checkpoint(folder: Path, width: int = 128, seed: int = 0) -> Path:
+    """Write a random Stable Diffusion of a few hundred thousand weights as a diffusers folder.
+
+    ``width`` is that of the text encoder: 128 makes it one of the starter family, 768 of SD1.
+    """
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(seed)
+    CLIPTokenizer.from_pretrained(TOKENIZER).save_pretrained(folder / "tokenizer")
+    text = CLIPTextConfig(
+        hidden_size=width,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        bos_token_id=49406,
+        eos_token_id=49407,
+    )
+    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
+    UNet2DConditionModel(
+        sample_size=8,
+        cross_attention_dim=width,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    ).save_pretrained(folder / "unet")
+    AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        norm_num_groups=8,
+        latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    ).save_pretrained(folder / "vae")
+    (folder / "scheduler").mkdir()
+    scheduler = {
+        "num_train_timesteps": 1000,
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "epsilon",
+    }
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (folder / "defaults.json").write_text(
+        json.dumps({"width": TINY_SIZE, "height": TINY_SIZE, "steps": 4, "cfg_scale": 3})
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models that holds one tiny random checkpoint called "tiny"."""
+    models = tmp_path_factory.mktemp("models")
+    write_tiny_checkpoint(models / "tiny")
+    return models
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_checkpoint: Path):
+    """The tiny checkpoint, loaded on the CPU."""
+    import torch
+
+    from webui.models.catalog import find_checkpoint
+    from webui.models.loader import load
+
+    checkpoint = find_checkpoint(tiny_checkpoint, "tiny")
+    return load(checkpoint, torch.device("cpu"), torch.float32)

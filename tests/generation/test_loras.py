@@ -1,0 +1,80 @@
+"""LoRAs act while they are called and leave no trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from webui.generation.loras import applied, list_loras
+from webui.models.model import Model
+from webui.prompting.loras import LoraCall
+
+
+@pytest.fixture
+def loras(tiny_model: Model, tmp_path: Path) -> Path:
+    """A folder with one LoRA for the tiny model's UNet and text encoder."""
+    from diffusers import StableDiffusionPipeline
+
+    noise = torch.Generator().manual_seed(0)
+
+    def pair(prefix: str, layer: torch.nn.Linear) -> dict[str, torch.Tensor]:
+        return {
+            f"{prefix}.lora_A.weight": torch.randn(2, layer.in_features, generator=noise),
+            f"{prefix}.lora_B.weight": torch.randn(layer.out_features, 2, generator=noise),
+        }
+
+    unet = {}
+    for name, layer in tiny_model.unet.named_modules():
+        if name.endswith("attn2.to_v"):
+            unet |= pair(name, layer)
+    text = {}
+    for name, layer in tiny_model.text_encoders[0].model.named_modules():
+        if name.endswith("v_proj"):
+            text |= pair(name, layer)
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path / "styles", unet_lora_layers=unet, text_encoder_lora_layers=text,
+        weight_name="My_Style.safetensors",
+    )  # fmt: skip
+    return tmp_path
+
+
+def output(model: Model) -> torch.Tensor:
+    noise = torch.Generator().manual_seed(3)
+    latents = torch.randn(1, 4, 8, 8, generator=noise)
+    states = torch.randn(1, 77, 128, generator=noise)
+    with torch.no_grad():
+        return model.unet(latents, 500, encoder_hidden_states=states).sample
+
+
+def test_loras_are_found_by_name_in_sub_folders_in_any_case(loras: Path):
+    assert set(list_loras(loras)) == {"my_style", "styles/my_style"}
+
+
+def test_a_lora_acts_inside_the_block_with_its_strength_and_is_gone_after_it(
+    tiny_model: Model, loras: Path
+):
+    before = output(tiny_model)
+    with applied(tiny_model, [LoraCall("my_style", 1, 1)], loras) as strong:
+        full = output(tiny_model)
+    with applied(tiny_model, [LoraCall("my_style", 0, 0.5)], loras):
+        half = output(tiny_model)
+    assert strong.warnings == ()
+    assert strong.in_text_encoders[0][1] == 1
+    assert not torch.equal(full, before)
+    assert (half - before).abs().mean() < (full - before).abs().mean()
+    assert torch.equal(output(tiny_model), before)
+
+
+def test_a_file_that_is_no_lora_is_a_warning(tiny_model: Model, tmp_path: Path):
+    (tmp_path / "broken.safetensors").write_bytes(b"nonsense")
+    with applied(tiny_model, [LoraCall("broken", 1, 1)], tmp_path) as result:
+        pass
+    assert "“broken” was left out" in result.warnings[0]
+
+
+def test_a_missing_lora_is_a_warning_with_the_nearest_name(tiny_model: Model, loras: Path):
+    with applied(tiny_model, [LoraCall("my_stile", 1, 1)], loras) as result:
+        pass
+    assert result.warnings == ("There is no LoRA “my_stile”; did you mean “My_Style”?",)

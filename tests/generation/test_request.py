@@ -1,0 +1,51 @@
+"""Requests are checked field by field, and the message says what to do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from webui.errors import BadField
+from webui.generation.request import MAX_SEED, GenerationRequest, checked
+
+GOOD = GenerationRequest(prompt="a red heart", seed=7)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("prompt", "  \n", "prompt is empty"),
+        ("prompt", "x" * 20_001, "at most 20,000"),
+        ("width", 7, "between 64 and 2048, not 7"),
+        ("width", 513, "multiple of 8, not 513"),
+        ("height", 4096, "between 64 and 2048"),
+        ("steps", 0, "Steps must be between 1 and 150, not 0"),
+        ("steps", 151, "between 1 and 150"),
+        ("cfg_scale", 0.5, "CFG scale must be between 1 and 30"),
+        ("cfg_scale", math.nan, "CFG scale"),
+        ("sampler", "Eular", "no sampler “Eular”"),
+        ("schedule_type", "Karas", "no schedule type “Karas”"),
+        ("seed", -2, "Seed"),
+        ("seed", MAX_SEED + 1, "Seed must be between -1 and 4294967295"),
+        ("batch_size", 9, "Batch size"),
+        ("batch_count", 0, "Batch count"),
+        ("clip_skip", 0, "Clip skip"),
+        ("emphasis", "loud", "no emphasis “loud”"),
+    ],
+)
+def test_a_bad_value_is_refused_at_its_field(field: str, value: object, words: str):
+    with pytest.raises(BadField, match=words) as caught:
+        checked(replace(GOOD, **{field: value}))
+    assert caught.value.field == field
+
+
+def test_a_good_request_comes_back_as_it_is():
+    assert checked(GOOD) == GOOD
+
+
+def test_seed_minus_one_becomes_a_drawn_seed():
+    seeds = {checked(replace(GOOD, seed=-1)).seed for _ in range(5)}
+    assert len(seeds) > 1
+    assert all(0 <= seed <= MAX_SEED for seed in seeds)

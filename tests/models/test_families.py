@@ -1,0 +1,47 @@
+"""Families are told apart by the widths of their vectors."""
+
+from __future__ import annotations
+
+import pytest
+
+from webui.models.families import FAMILIES, describe_widths, family_of_widths, misfit
+from webui.models.parts import read_config
+from webui.models.single_file import CONFIGS
+
+
+@pytest.mark.parametrize("key", FAMILIES)
+def test_each_family_is_found_by_its_widths(key):
+    family = family_of_widths(dict(FAMILIES[key].widths))
+    assert family is FAMILIES[key]
+
+
+def test_other_widths_are_of_no_family():
+    assert family_of_widths({"clip_l": 333}) is None
+    assert family_of_widths({"clip_g": 1280}) is None
+
+
+def test_widths_are_told_from_the_smaller_to_the_larger():
+    assert describe_widths({"clip_g": 1280, "clip_l": 768}) == "768+1280"
+    assert describe_widths({"clip_h": 1024}) == "1024"
+
+
+def test_an_embedding_fits_the_models_it_has_vectors_for():
+    sd1, sdxl = dict(FAMILIES["sd1"].widths), dict(FAMILIES["sdxl"].widths)
+    assert misfit(sd1, sd1, "mine") is None
+    assert misfit(sdxl, sdxl, "mine") is None
+    assert misfit(sdxl, sd1, "mine") is None
+
+
+def test_a_misfit_says_what_it_is_and_what_the_model_takes():
+    sd1, sdxl = dict(FAMILIES["sd1"].widths), dict(FAMILIES["sdxl"].widths)
+    assert "SD1 (768 wide); the loaded model mine takes 768+1280" in misfit(sd1, sdxl, "mine")
+    assert "333 wide" in misfit({"clip_l": 333}, sd1, "mine")
+
+
+@pytest.mark.parametrize("key", ["sd1", "sd2", "sdxl"])
+def test_the_shipped_configs_have_the_widths_of_their_family(key):
+    family, folder = FAMILIES[key], CONFIGS / key
+    texts = sorted(folder.glob("text_encoder*/config.json"))
+    assert [read_config(path)["hidden_size"] for path in texts] == list(family.widths.values())
+    context = read_config(folder / "unet" / "config.json")["cross_attention_dim"]
+    assert context == sum(family.widths.values())

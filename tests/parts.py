@@ -1,0 +1,57 @@
+"""Small real implementations of interfaces, for tests that need one without files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from webui.embeddings.embedding import Embedding
+from webui.embeddings.sidecars import Notes
+
+
+@dataclass(frozen=True)
+class Card:
+    """What ``webui.prompting.source.Card`` asks for, of an embedding in memory."""
+
+    widths: dict[str, int]
+    vectors: int
+    content_hash: str
+    short_hash: str = "0123456789ab"
+    folder: str = ""
+    notes: Notes = field(default_factory=Notes)
+    problem: str | None = None
+    trained_on: str | None = None
+
+
+class Library:
+    """An ``EmbeddingSource`` of embeddings in memory."""
+
+    def __init__(self, *embeddings: Embedding) -> None:
+        self.version = 0
+        self._embeddings: dict[str, Embedding] = {}
+        for embedding in embeddings:
+            self.put(embedding)
+
+    def put(self, embedding: Embedding) -> None:
+        """Add an embedding, or replace that of its name."""
+        self._embeddings[embedding.name.casefold()] = embedding
+        self.version += 1
+
+    def names(self) -> Collection[str]:
+        return [embedding.name for embedding in self._embeddings.values()]
+
+    def get(self, name: str) -> Embedding | None:
+        return self._embeddings.get(name.casefold())
+
+    def card(self, name: str) -> Card | None:
+        found = self.get(name)
+        return found and Card(found.widths, len(found), found.content_hash)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Return as soon as a condition holds; fail the test if it does not in time."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.01)

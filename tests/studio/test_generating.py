@@ -1,0 +1,98 @@
+"""Generations are jobs: watched by anyone, stopped by request, one at a time on the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.errors import BadField
+from webui.generation.outputs import read_parameters
+from webui.generation.request import GenerationRequest
+from webui.studio.generating import GenerationJob, default_request
+from webui.studio.studio import Studio
+
+REQUEST = GenerationRequest(prompt="a red heart", steps=3, width=64, height=64, seed=1)
+
+
+def wait(job: GenerationJob) -> GenerationJob:
+    for _ in job.updates():
+        pass
+    return job
+
+
+def test_a_job_ends_with_its_pictures_saved_and_their_parameters_inside(studio: Studio):
+    view = wait(studio.generating.start(replace(REQUEST, batch_size=2))).view
+    assert view.state == "done" and view.step == view.steps == 3
+    assert [picture.seed for picture in view.pictures] == [1, 2]
+    for picture in view.pictures:
+        assert read_parameters(picture.path) == picture.infotext
+        assert picture.path.name.endswith(f"-{picture.seed}.png")
+
+
+def test_files_are_numbered_on_within_a_day(studio: Studio):
+    numbers = [
+        wait(studio.generating.start(REQUEST)).view.pictures[0].path.name[:5] for _ in range(2)
+    ]
+    assert numbers == ["00000", "00001"]
+
+
+def test_a_bad_request_never_becomes_a_job(studio: Studio):
+    with pytest.raises(BadField) as caught:
+        studio.generating.start(replace(REQUEST, width=7))
+    assert caught.value.field == "width"
+
+
+def test_a_stopped_job_says_so_and_keeps_what_was_finished(studio: Studio):
+    job = studio.generating.start(replace(REQUEST, batch_count=50))
+    for view in job.updates():
+        if view.pictures:
+            job.stop()
+    assert job.view.state == "interrupted"
+    assert 1 <= len(job.view.pictures) < 50
+    assert job.view.pictures[0].path.is_file()
+
+
+def test_a_job_that_waits_for_the_device_can_be_stopped(studio: Studio):
+    with studio.gate.hold("the test"):
+        job = studio.generating.start(REQUEST)
+        updates = job.updates(patience_s=0.05)
+        while next(updates).waiting_for != "the test":
+            pass
+        studio.generating.stop(job.id)
+        assert wait(job).view.state == "interrupted"
+
+
+def test_stopping_one_job_leaves_the_other_alone(studio: Studio):
+    with studio.gate.hold("the test"):
+        first, second = studio.generating.start(REQUEST), studio.generating.start(REQUEST)
+        studio.generating.stop(first.id)
+        assert wait(first).view.state == "interrupted"
+    assert wait(second).view.state == "done"
+
+
+def test_an_unforeseen_error_is_told_in_a_sentence_and_the_gate_is_free_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("webui.studio.generating.save_picture", fail)
+    view = wait(studio.generating.start(REQUEST)).view
+    assert view.state == "failed" and "disk is full" in view.problem
+    assert studio.gate.owner is None
+
+
+def test_an_embedding_in_training_can_be_drawn_before_it_is_a_file(studio: Studio):
+    vectors = {"clip_l": torch.randn(2, 128)}
+    draft = Embedding("draft", vectors, content_hash=hash_vectors(vectors))
+    plain, drafted = (studio.generating.draw(["a draft"], e, 3)[0] for e in (None, draft))
+    assert plain.tobytes() != drafted.tobytes()
+    assert "draft" not in studio.library.names()
+
+
+def test_the_defaults_of_the_checkpoint_make_the_request():
+    request = default_request({"width": 128, "steps": 9, "example_prompts": ["x"]}, prompt="a")
+    assert (request.width, request.height, request.steps, request.prompt) == (128, 512, 9, "a")

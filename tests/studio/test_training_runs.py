@@ -1,0 +1,377 @@
+"""The queue of training runs: start, watch, pause, resume, stop, install, fail."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save
+
+from tests.training.conftest import picture_files, tiny_model  # noqa: F401
+from webui.embeddings.embedding import Embedding
+from webui.errors import AppError, BadField
+from webui.files import write_whole
+from webui.models.model import Model
+from webui.studio.gpu import GpuGate
+from webui.studio.training_runs import TrainingRuns
+from webui.training.intake import TrainingRequest
+from webui.training.recipe import Recipe
+
+QUICK = Recipe(
+    steps=8,
+    warmup=2,
+    batch=1,
+    evaluate_every=4,
+    evaluation_tuples=2,
+    preview_every=4,
+    preview_prompts=("a [name]",),
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.set_num_threads(1)
+    return tiny_model()
+
+
+class House:
+    """The parts around the runs, small and real."""
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        self.folder, self.model = folder, model
+        self.gate = GpuGate()
+        self.drawn: list[tuple[tuple[str, ...], int | None]] = []
+        self.runs = self.open()
+
+    def open(self) -> TrainingRuns:
+        return TrainingRuns(
+            self.folder / "train",
+            self.gate,
+            lambda: self.model,
+            self.draw,
+            self.install,
+            lambda: [path.stem for path in (self.folder / "embeddings").glob("*")],
+        )
+
+    def draw(
+        self, prompts: Sequence[str], embedding: Embedding | None, seed: int
+    ) -> list[Image.Image]:
+        with self.gate.hold("preview"):
+            self.drawn.append((tuple(prompts), embedding.step if embedding else None))
+            return [Image.new("RGB", (8, 8), (10 * seed, 0, 0)) for _ in prompts]
+
+    def install(self, embedding: Embedding, metadata: dict[str, str], overwrite: bool) -> Path:
+        self.metadata = metadata
+        path = self.folder / "embeddings" / f"{embedding.name}.safetensors"
+        if path.exists() and not overwrite:
+            raise AppError(f"There is an embedding {embedding.name} already.")
+        write_whole(path, save(dict(embedding.vectors), metadata))
+        return path
+
+    def wait(self, run_id: str, *states: str, timeout_s: float = 60.0) -> None:
+        end = time.monotonic() + timeout_s
+        while self.runs.view(run_id).state not in states:
+            assert time.monotonic() < end, self.runs.view(run_id)
+            time.sleep(0.01)
+
+    def wait_for_step(self, run_id: str, step: int, timeout_s: float = 60.0) -> None:
+        end = time.monotonic() + timeout_s
+        while self.runs.view(run_id).step < step:
+            assert time.monotonic() < end, self.runs.view(run_id)
+            time.sleep(0.002)
+
+
+@pytest.fixture
+def house(tmp_path: Path, model: Model) -> Iterator[House]:
+    house = House(tmp_path, model)
+    yield house
+    house.runs.close()
+
+
+@pytest.fixture
+def request_of(picture_files: Callable) -> Callable[..., TrainingRequest]:  # noqa: F811
+    def make(name: str = "my-thing", recipe: Recipe = QUICK, count: int = 5) -> TrainingRequest:
+        return TrainingRequest(name, picture_files(count), "grey cat", recipe)
+
+    return make
+
+
+def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of())
+    house.wait(run_id, "finished", "failed")
+    view = house.runs.view()
+    assert (view.run_id, view.state, view.problem) == (run_id, "finished", None)
+    assert (view.step, view.steps) == (8, 8)
+    assert [step for step, _ in view.raw_losses] == list(range(1, 9))
+    assert [step for step, _ in view.losses] == [0, 4, 8]
+    assert view.checkpoints == (0, 4, 8)
+    assert [(step, prompt) for step, prompt, _ in view.previews] == [
+        (0, "a grey cat"),
+        (4, "a my-thing"),
+        (8, "a my-thing"),
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for _, _, path in view.previews)
+    assert house.drawn == [(("a grey cat",), None), (("a my-thing",), 4), (("a my-thing",), 8)]
+    assert view.report.step in view.checkpoints
+    assert view.report.norm_ratio == pytest.approx(1.0, abs=1e-4)
+    installed = load_file(view.installed)
+    assert installed["clip_l"].shape == (2, 32)
+    assert house.metadata["trained_on"] == "tiny" and house.metadata["vectors"] == "2"
+    assert json.loads(house.metadata["recipe"])["steps"] == 8
+    assert "my-thing" in view.message
+
+
+def test_a_view_never_changes_and_its_version_grows(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of())
+    first = house.runs.view(run_id)
+    house.wait(run_id, "finished")
+    last = house.runs.view(run_id)
+    assert last.version > first.version and first.state != "finished"
+    assert house.runs.view(run_id) is last
+
+
+def test_speed_and_time_left_are_told_while_it_trains(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 5)
+    view = house.runs.view(run_id)
+    assert view.steps_per_s > 0 and view.eta_s > 0
+    house.runs.stop(run_id, keep=False)
+    house.wait(run_id, "stopped")
+    assert house.runs.view(run_id).eta_s is None
+
+
+def test_stop_and_keep_installs_the_best_so_far(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 5)
+    house.runs.stop(run_id, keep=True)
+    house.wait(run_id, "finished", "failed")
+    view = house.runs.view(run_id)
+    assert view.installed.is_file() and view.step < 2000
+    assert view.report.reason.endswith("the run was stopped.")
+
+
+def test_stop_without_keeping_installs_nothing(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 2)
+    house.runs.stop(run_id, keep=False)
+    house.wait(run_id, "stopped")
+    assert house.runs.view(run_id).installed is None
+    assert not (house.folder / "embeddings").exists()
+
+
+def test_a_paused_run_can_still_be_kept(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 5)
+    house.runs.pause(run_id)
+    house.wait(run_id, "paused")
+    house.runs.stop(run_id, keep=True)
+    view = house.runs.view(run_id)
+    assert view.state == "stopped" and view.installed.is_file()
+
+
+def test_pause_and_resume_give_the_same_file_as_a_run_without(house: House, request_of: Callable):
+    whole = house.runs.start(request_of("whole-thing"))
+    house.wait(whole, "finished")
+    cut = house.runs.start(request_of("cut-thing"))
+    house.wait_for_step(cut, 5)
+    house.runs.pause(cut)
+    house.wait(cut, "paused", "finished")
+    house.runs.resume(cut)
+    house.wait(cut, "finished")
+    one, other = house.runs.view(whole), house.runs.view(cut)
+    assert one.raw_losses == other.raw_losses
+    assert torch.equal(load_file(one.installed)["clip_l"], load_file(other.installed)["clip_l"])
+
+
+def test_closing_the_app_saves_the_run_and_the_next_start_offers_it(
+    house: House, request_of: Callable
+):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=300, preview_every=0)))
+    house.wait_for_step(run_id, 5)
+    house.runs.close()
+    house.runs = house.open()
+    view = house.runs.view()
+    assert (view.run_id, view.state, view.resumable) == (run_id, "paused", True)
+    assert view.step >= 5 and view.raw_losses
+    house.runs.resume(run_id)
+    house.wait_for_step(run_id, view.step + 1)
+
+
+def test_a_run_cut_off_without_warning_is_shown_as_resumable(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=300, preview_every=0)))
+    house.wait_for_step(run_id, 5)
+    other = house.open()  # a second process that sees what a killed one leaves behind
+    view = other.view()
+    assert view.state == "paused" and "closed during this run" in view.message
+
+
+def test_runs_wait_for_each_other(house: House, request_of: Callable):
+    first = house.runs.start(request_of("first-thing"))
+    second = house.runs.start(request_of("second-thing"))
+    assert house.runs.view(second).state == "queued"
+    house.wait(first, "finished")
+    house.wait(second, "finished")
+    assert [item.run_id for item in house.runs.runs()] == [second, first]
+    assert [item.state for item in house.runs.runs()] == ["finished", "finished"]
+
+
+def test_a_waiting_run_can_be_taken_back(house: House, request_of: Callable):
+    first = house.runs.start(request_of("first-thing", replace(QUICK, steps=2000)))
+    second = house.runs.start(request_of("second-thing"))
+    house.runs.stop(second, keep=False)
+    assert house.runs.view(second).state == "stopped"
+    house.runs.stop(first, keep=False)
+    house.wait(first, "stopped")
+
+
+def test_the_gate_is_free_between_steps(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 3)
+    served = threading.Event()
+
+    def generate() -> None:
+        with house.gate.hold("a picture"):
+            served.set()
+
+    threading.Thread(target=generate).start()
+    assert served.wait(5)
+    step = house.runs.view(run_id).step
+    house.wait_for_step(run_id, step + 2)
+    house.runs.stop(run_id, keep=False)
+    house.wait(run_id, "stopped")
+
+
+def test_all_problems_of_a_request_are_told_at_once(house: House, tmp_path: Path):
+    bad = tmp_path / "paper.jpg"
+    bad.write_bytes(b"%PDF-1.7")
+    problems = house.runs.check(TrainingRequest("cat", (bad, bad), "  ", replace(QUICK, size=33)))
+    assert [field for field, _ in problems] == ["name", "pictures", "initializer", "size"]
+    told = dict(problems)
+    assert "ordinary word" in told["name"]
+    assert "paper.jpg is not a picture" in told["pictures"]
+    assert "2 pictures" in told["pictures"]
+    with pytest.raises(BadField) as caught:
+        house.runs.start(TrainingRequest("cat", (bad,), "", QUICK))
+    assert caught.value.field == "name"
+    assert house.runs.view() is None
+
+
+def test_captions_and_advice_are_shown_before_a_run(house: House, request_of: Callable):
+    request = request_of()
+    shown = house.runs.captions(request)
+    assert len(shown) == 10 and all("my-thing" in line for line in shown)
+    write_whole(house.folder / "embeddings" / "my-thing-2.pt", b"")
+    told = [finding.message for finding in house.runs.preflight(request)]
+    assert any("my-thing-2" in message for message in told)
+
+
+def test_an_installed_name_is_refused_unless_it_may_be_replaced(house: House, request_of: Callable):
+    write_whole(house.folder / "embeddings" / "My-Thing.pt", b"")
+    request = request_of()
+    assert house.runs.check(request)[0][0] == "name"
+    assert house.runs.check(replace(request, overwrite=True)) == []
+
+
+def test_a_model_that_cannot_be_loaded_is_a_problem_of_the_model(
+    house: House, request_of: Callable
+):
+    def broken() -> Model:
+        raise AppError("No model could be loaded.")
+
+    house.runs._model = broken
+    assert house.runs.check(request_of()) == [("model", "No model could be loaded.")]
+
+
+def test_another_model_stops_a_resumed_run_with_a_clear_message(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 2)
+    house.runs.pause(run_id)
+    house.wait(run_id, "paused")
+    house.model = replace(house.model, name="other", short_hash="ffffffffff")
+    house.runs.resume(run_id)
+    house.wait(run_id, "failed")
+    view = house.runs.view(run_id)
+    assert "trains on tiny, but other is loaded" in view.problem and view.resumable
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (OSError(28, "No space left on device"), "disk is full"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "not enough memory"),
+        (RuntimeError("boom"), "Unexpected error (RuntimeError)"),
+    ],
+)
+def test_a_fault_ends_the_run_with_words_and_the_thread_lives_on(
+    house: House,
+    request_of: Callable,
+    fault: Exception,
+    told: str,
+    caplog: pytest.LogCaptureFixture,
+):
+    def fail(*_: object) -> Path:
+        raise fault
+
+    install, house.runs._install = house.runs._install, fail
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=1, preview_every=0)))
+    house.wait(run_id, "failed")
+    assert told in house.runs.view(run_id).problem
+    assert "Traceback" in caplog.text
+    house.runs._install = install
+    house.runs.resume(run_id)
+    house.wait(run_id, "finished")
+
+
+def test_any_kept_step_can_be_installed(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of())
+    house.wait(run_id, "finished")
+    path = house.runs.install_step(run_id, 4)
+    kept = house.folder / "train" / run_id / "checkpoints" / "step-000004.safetensors"
+    assert torch.equal(load_file(path)["clip_l"], load_file(kept)["clip_l"])
+    assert house.runs.view(run_id).message == "Step 4 is installed."
+    with pytest.raises(AppError, match="Step 5"):
+        house.runs.install_step(run_id, 5)
+
+
+def test_a_preview_that_fails_does_not_end_the_run(house: House, request_of: Callable):
+    def fail(*_: object) -> list[Image.Image]:
+        raise RuntimeError("no picture today")
+
+    house.runs._draw = fail
+    run_id = house.runs.start(request_of())
+    house.wait(run_id, "finished")
+    assert house.runs.view(run_id).previews == ()
+
+
+def test_training_from_pictures_that_are_deleted_meanwhile_goes_on(
+    house: House, request_of: Callable
+):
+    request = request_of()
+    run_id = house.runs.start(request)
+    for path in request.pictures:
+        path.unlink()
+    house.wait(run_id, "finished")
+
+
+def test_unknown_runs_are_refused(house: House):
+    with pytest.raises(AppError, match="no training run"):
+        house.runs.view("../etc")
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_overwritten(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of())
+    taken = house.folder / "embeddings" / "my-thing.safetensors"
+    write_whole(taken, b"someone else's")
+    house.wait(run_id, "failed")
+    assert "already" in house.runs.view(run_id).problem
+    assert taken.read_bytes() == b"someone else's"
+    taken.unlink()
+    house.runs.resume(run_id)
+    house.wait(run_id, "finished")

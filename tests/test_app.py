@@ -1,0 +1,49 @@
+"""The flags of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app import parse_flags
+from webui.settings import Settings
+
+
+def test_without_flags_everything_is_as_usual():
+    assert parse_flags([]) == Settings()
+
+
+def test_folders_can_be_chosen_and_embeddings_have_several(tmp_path: Path):
+    settings = parse_flags(
+        [
+            "--embeddings-dir",
+            str(tmp_path / "a"),
+            "--embeddings-dir",
+            str(tmp_path / "b"),
+            "--models-dir",
+            str(tmp_path),
+            "--outputs-dir",
+            str(tmp_path / "o"),
+            "--port",
+            "7999",
+        ]
+    )
+    assert settings.embeddings_dirs == (tmp_path / "a", tmp_path / "b")
+    assert (settings.models_dir, settings.outputs_dir) == (tmp_path, tmp_path / "o")
+    assert settings.port == 7999
+
+
+@pytest.mark.parametrize("flags", [["--listen"], ["--host", "0.0.0.0"]])
+def test_serving_the_network_needs_a_login(flags: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        parse_flags(flags)
+    assert "--auth user:password" in capsys.readouterr().err
+    settings = parse_flags([*flags, "--auth", "me:secret:1"])
+    assert settings.auth == ("me", "secret:1")
+    assert settings.host == "0.0.0.0"
+
+
+def test_half_a_login_is_refused():
+    with pytest.raises(SystemExit):
+        parse_flags(["--auth", "me"])

@@ -1,0 +1,125 @@
+"""Captions: templates, text files, and token ids with places for vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from transformers import CLIPTokenizer
+
+from webui.errors import AppError, BadField
+from webui.models.model import Model
+from webui.training.captions import (
+    TEMPLATES,
+    caption,
+    examples,
+    initializer_tokens,
+    place,
+    place_words,
+    tokens_of,
+    vector_count,
+)
+from webui.training.dataset import Picture
+from webui.training.recipe import Recipe
+
+CAT = Picture(Path("cat.png"), Image.new("RGB", (8, 8)), None, "", "sitting on a mat", True)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model: Model) -> CLIPTokenizer:
+    return model.tokenizer
+
+
+def test_vectors_stand_by_position_whatever_the_name_would_tokenize_to(tokenizer: CLIPTokenizer):
+    placed = place(tokenizer, "a photo of a [name] here", 3)
+    before, after = tokens_of(tokenizer, "a photo of a "), tokens_of(tokenizer, " here")
+    assert placed.ids[0] == tokenizer.bos_token_id
+    assert list(placed.ids[1:5]) == before and placed.positions == (5,)
+    assert list(placed.ids[8:9]) == after
+    assert placed.end == 9
+    assert set(placed.ids[9:]) == {tokenizer.eos_token_id} and len(placed.ids) == 77
+
+
+def test_the_end_of_the_text_is_found_although_places_are_free(tokenizer: CLIPTokenizer):
+    placed = place(tokenizer, "[name]", 2, pad_id=0)
+    assert placed.ids.index(tokenizer.eos_token_id) == placed.end == 3
+    assert set(placed.ids[4:]) == {0}
+
+
+def test_a_name_may_stand_twice(tokenizer: CLIPTokenizer):
+    assert place(tokenizer, "[name] and [name]", 2).positions == (1, 4)
+
+
+def test_a_caption_that_is_too_long_keeps_the_name(tokenizer: CLIPTokenizer):
+    long = "word " * 100
+    for line in (f"{long}[name]", f"[name] {long}", f"{long}[name] {long}"):
+        placed = place(tokenizer, line, 4)
+        assert len(placed.ids) == 77 and len(placed.positions) == 1
+        assert placed.positions[0] + 4 <= placed.end <= 76
+
+
+def test_words_in_the_place_of_the_name_give_an_ordinary_prompt(tokenizer: CLIPTokenizer):
+    words = tokens_of(tokenizer, "grey cat")
+    placed = place_words(tokenizer, "a photo of a [name] here", words)
+    assert (
+        list(placed.ids)
+        == tokenizer("a photo of a grey cat here", padding="max_length", max_length=77).input_ids
+    )
+
+
+def test_each_kind_has_its_own_sentences():
+    assert "style" in TEMPLATES["style"][0] and "style" not in " ".join(TEMPLATES["object"])
+    for kind, lines in TEMPLATES.items():
+        assert all(line.count("[name]") == 1 for line in lines), kind
+
+
+def test_the_draw_chooses_the_sentence():
+    lines = {caption(Recipe(), CAT, "my-cat", "cat", draw / 50) for draw in range(50)}
+    assert lines == set(TEMPLATES["object"])
+
+
+def test_text_files_follow_the_sentences_or_replace_them():
+    words = caption(replace(Recipe(), captions="filewords"), CAT, "my-cat", "cat", 0.0)
+    assert words == "a photo of a [name], sitting on a mat"
+    named = replace(CAT, text="my-cat on a mat")
+    assert caption(replace(Recipe(), captions="files"), named, "my-cat", "cat", 0.0) == (
+        "[name] on a mat"
+    )
+
+
+def test_own_sentences_take_name_and_filewords():
+    recipe = Recipe(templates=("[filewords], by [name]",))
+    assert caption(recipe, CAT, "my-cat", "cat", 0.5) == "sitting on a mat, by [name]"
+    with pytest.raises(BadField, match="lacks"):
+        Recipe(templates=("a photo",))
+
+
+def test_a_caption_without_the_name_is_refused_by_file():
+    with pytest.raises(AppError, match="cat.png.*does not hold the name"):
+        caption(Recipe(captions="files"), CAT, "my-cat", "cat", 0.0)
+
+
+def test_the_initializer_can_follow_the_name():
+    recipe = Recipe(append_initializer=True)
+    assert caption(recipe, CAT, "ann", "person", 0.0) == "a photo of a [name] person"
+
+
+def test_examples_show_captions_with_the_name():
+    shown = examples(Recipe(), [CAT], "my-cat", "cat")
+    assert len(shown) == 10 and all("my-cat" in line for line in shown)
+    assert examples(Recipe(), [], "my-cat", "cat") == []
+
+
+def test_an_empty_initializer_is_refused_in_words(tokenizer: CLIPTokenizer):
+    with pytest.raises(BadField, match="initializer is empty") as caught:
+        initializer_tokens(tokenizer, "  ")
+    assert caught.value.field == "initializer"
+
+
+def test_vectors_are_counted_by_the_initializer_unless_the_recipe_says(tokenizer: CLIPTokenizer):
+    ids = initializer_tokens(tokenizer, "grey tabby cat")
+    assert vector_count(Recipe(), ids) == len(ids)
+    assert vector_count(Recipe(), ids * 4) == 4
+    assert vector_count(Recipe(vectors=2), ids) == 2

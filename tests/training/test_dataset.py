@@ -1,0 +1,227 @@
+"""Reading training pictures of any kind, cutting them, and talking about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from webui.errors import AppError
+from webui.training.dataset import (
+    Finding,
+    Picture,
+    find_pictures,
+    focus,
+    preflight,
+    read_picture,
+    read_pictures,
+    squares,
+)
+
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """A picture whose left half is red and whose right half is blue."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(BLUE, (width // 2, 0, width, height))
+    return image
+
+
+def as_picture(image: Image.Image, name: str = "a.png") -> Picture:
+    return Picture(Path(name), image, None, name, "", False)
+
+
+def scene(seed: int, side: int = 128) -> Image.Image:
+    """A sharp picture of its own."""
+    draw = np.random.default_rng(seed)
+    image = Image.new("RGB", (side, side), tuple(draw.integers(0, 256, 3).tolist()))
+    canvas = ImageDraw.Draw(image)
+    for _ in range(30):
+        x, y, size = draw.integers(0, side, 3).tolist()
+        canvas.rectangle(
+            (x, y, x + size // 3, y + 9), fill=tuple(draw.integers(0, 256, 3).tolist())
+        )
+    return image
+
+
+def test_a_sideways_photograph_is_turned_upright(tmp_path: Path):
+    path = tmp_path / "phone.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees
+    halves(80, 40).save(path, exif=exif)
+    image = read_picture(path).image
+    assert image.size == (40, 80)
+    assert image.getpixel((20, 5))[0] > 150 and image.getpixel((20, 75))[2] > 150
+
+
+def test_transparency_becomes_a_mask_and_hides_the_colour_below_it(tmp_path: Path):
+    path = tmp_path / "cut-out.png"
+    image = Image.new("RGBA", (40, 40), (0, 255, 0, 0))
+    image.paste((*RED, 255), (10, 10, 30, 30))
+    image.save(path)
+    picture = read_picture(path)
+    assert picture.image.getpixel((0, 0)) == (128, 128, 128)
+    assert picture.image.getpixel((20, 20)) == RED
+    assert picture.mask.getpixel((0, 0)) == 0 and picture.mask.getpixel((20, 20)) == 255
+
+
+def test_an_opaque_alpha_channel_is_no_mask(tmp_path: Path):
+    path = tmp_path / "opaque.png"
+    Image.new("RGBA", (8, 8), (*RED, 255)).save(path)
+    assert read_picture(path).mask is None
+
+
+def test_a_fully_transparent_picture_is_refused(tmp_path: Path):
+    path = tmp_path / "nothing.png"
+    Image.new("RGBA", (8, 8), (*RED, 0)).save(path)
+    with pytest.raises(AppError, match="nothing.png is fully transparent"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "LA", "YCbCr"])
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str):
+    path = tmp_path / ("a.jpg" if mode in ("CMYK", "YCbCr") else "a.png")
+    halves(16, 16).convert(mode).save(path)
+    image = read_picture(path).image
+    assert image.mode == "RGB"
+    assert image.getpixel((2, 8)) != image.getpixel((14, 8))
+
+
+def test_sixteen_bits_a_channel_are_scaled_not_cut_off(tmp_path: Path):
+    path = tmp_path / "deep.png"
+    ramp = np.linspace(0, 65535, 64, dtype=np.uint16)[None].repeat(8, axis=0)
+    Image.fromarray(ramp).save(path)
+    values = np.asarray(read_picture(path).image)[0, :, 0]
+    assert values[0] == 0 and values[-1] == 255 and 120 <= values[32] <= 136
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path):
+    path = tmp_path / "moving.gif"
+    first, second = Image.new("RGB", (8, 8), RED), Image.new("RGB", (8, 8), BLUE)
+    first.save(path, save_all=True, append_images=[second])
+    assert read_picture(path).image.getpixel((4, 4))[0] > 150
+
+
+@pytest.mark.parametrize("content", [b"%PDF-1.7 paper", b"", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+def test_what_is_no_picture_is_refused_by_name(tmp_path: Path, content: bytes):
+    path = tmp_path / "paper.jpg"
+    path.write_bytes(content)
+    with pytest.raises(AppError, match="paper.jpg"):
+        read_picture(path)
+
+
+def test_every_bad_file_and_a_wrong_number_are_told_at_once(
+    tmp_path: Path, picture_files: Callable
+):
+    good = picture_files(1)
+    bad = []
+    for name in ("one.jpg", "two.jpg"):
+        bad.append(tmp_path / name)
+        bad[-1].write_bytes(b"no picture")
+    with pytest.raises(AppError) as caught:
+        read_pictures([*good, bad[0]])
+    assert "one.jpg" in str(caught.value) and "There are 2 pictures" in str(caught.value)
+    with pytest.raises(AppError) as caught:
+        read_pictures([*good, *bad])
+    assert "one.jpg" in str(caught.value) and "two.jpg" in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 16])
+def test_three_to_fifteen_pictures_are_taken(picture_files: Callable, count: int):
+    with pytest.raises(AppError, match="3 to 15"):
+        read_pictures(picture_files(count))
+
+
+def test_the_text_beside_a_picture_is_its_caption_else_its_name(tmp_path: Path):
+    for name in ("001.png", "02 - my cat.png"):
+        halves(8, 8).save(tmp_path / name)
+    (tmp_path / "001.txt").write_text("\ufeffa cat\n on a mat ", encoding="utf-8")
+    first, second = (read_picture(path) for path in sorted(tmp_path.glob("*.png")))
+    assert (first.text, first.has_text_file) == ("a cat on a mat", True)
+    assert (second.text, second.has_text_file) == ("my cat", False)
+
+
+def test_files_of_a_folder_that_are_skipped_are_listed(tmp_path: Path):
+    for name in ("b.png", "a.JPG", "a.txt", "notes.txt", "paper.pdf"):
+        (tmp_path / name).write_bytes(b"x")
+    pictures, skipped = find_pictures(tmp_path)
+    assert [path.name for path in pictures] == ["a.JPG", "b.png"]
+    assert [path.name for path in skipped] == ["notes.txt", "paper.pdf"]
+
+
+def test_the_short_side_is_scaled_and_the_middle_kept_never_squashed():
+    disc = Image.new("RGB", (300, 100), (0, 0, 0))
+    ImageDraw.Draw(disc).ellipse((110, 10, 190, 90), fill=(255, 255, 255))
+    [square] = squares([as_picture(disc)], 64)
+    white = np.asarray(square.image.convert("L")) > 128
+    across, down = white.any(axis=0).sum(), white.any(axis=1).sum()
+    assert square.image.size == (64, 64) and abs(int(across) - int(down)) <= 1
+    assert 49 <= across <= 53
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_the_square_is_cut_where_the_picture_has_most_detail(upright: bool):
+    image = Image.new("RGB", (300, 100), (90, 90, 90))
+    image.paste(scene(1, 70), (220, 15))
+    picture = as_picture(image.rotate(90, expand=True) if upright else image)
+    across, down = focus(picture)
+    assert (down < 0.1 and across == 0.5) if upright else (across > 0.9 and down == 0.5)
+    assert focus(as_picture(Image.new("RGB", (300, 100)))) == pytest.approx((0.5, 0.5), abs=0.01)
+
+
+def test_flip_is_off_unless_asked_for():
+    picture = as_picture(halves(32, 32))
+    assert len(squares([picture], 16)) == 1
+    plain, mirrored = squares([picture], 16, flip=True)
+    assert plain.image.getpixel((1, 8)) == mirrored.image.getpixel((14, 8)) == RED
+
+
+def test_further_cuttings_differ_and_are_the_same_each_time():
+    picture = as_picture(scene(1))
+    one, other = (squares([picture], 32, crops=3, seed=7) for _ in range(2))
+    assert len({square.image.tobytes() for square in one}) == 3
+    assert [s.image.tobytes() for s in one] == [s.image.tobytes() for s in other]
+
+
+def test_good_pictures_raise_no_findings():
+    assert preflight([as_picture(scene(seed), f"{seed}.png") for seed in range(4)], 64) == []
+
+
+def test_poor_pictures_are_named_with_the_reason():
+    sharp = scene(1, 256)
+    pictures = [
+        as_picture(sharp, "sharp.png"),
+        as_picture(sharp.resize((250, 250)), "again.png"),
+        as_picture(scene(2, 40), "tiny.png"),
+        as_picture(scene(3, 256).filter(ImageFilter.GaussianBlur(9)), "soft.png"),
+        as_picture(Image.new("RGB", (256, 256), RED), "plain.png"),
+        as_picture(scene(4, 256).resize((900, 256)), "long.png"),
+    ]
+    told = {finding.file: finding.message for finding in preflight(pictures, 128)}
+    assert "nearly the same as “sharp.png”" in told["again.png"]
+    assert "smaller than the 128 pixels" in told["tiny.png"]
+    assert "blurred" in told["soft.png"]
+    assert "plain colour" in told["plain.png"]
+    assert "only a square" in told["long.png"]
+    assert "sharp.png" not in told
+
+
+def test_one_background_in_all_pictures_is_advised_against():
+    pictures = []
+    for seed in range(3):
+        image = Image.new("RGB", (128, 128), RED)
+        image.paste(scene(seed, 60), (34, 34))
+        pictures.append(as_picture(image, f"{seed}.png"))
+    assert any("same background" in finding.message for finding in preflight(pictures, 64))
+
+
+def test_only_a_wrong_number_of_pictures_stops():
+    findings = preflight([as_picture(scene(1))], 64)
+    assert findings[0] == Finding(
+        True, None, "There is 1 picture; training takes 3 to 15. Add more."
+    )
+    assert not any(finding.stops for finding in findings[1:])

@@ -1,0 +1,252 @@
+"""The loop: what moves, what stays, what is drawn, and what happens when it goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.conftest import tiny_model
+from webui.errors import AppError
+from webui.models.model import Model
+from webui.training.dataset import read_pictures
+from webui.training.denoising import encode_square
+from webui.training.recipe import Recipe
+from webui.training.report import Score
+from webui.training.task import Task, cut_squares, prepare_task
+from webui.training.trainer import (
+    Ended,
+    Evaluated,
+    Progress,
+    RolledBack,
+    Stepped,
+    begin,
+    draw_batch,
+    settled,
+    train,
+)
+
+QUICK = Recipe(steps=6, warmup=1, batch=2, evaluate_every=3, evaluation_tuples=4, vectors=3)
+
+
+@pytest.fixture
+def task_of(picture_files: Callable) -> Callable[..., Task]:
+    def make(model: Model, recipe: Recipe = QUICK, count: int = 5) -> Task:
+        pictures = read_pictures(picture_files(count))
+        cut = cut_squares(recipe, model, pictures)
+        moments = [encode_square(model, square) for square in cut]
+        return prepare_task(model, recipe, "my-thing", "grey cat", pictures, cut, moments)
+
+    return make
+
+
+def run_through(task: Task, progress: Progress | None = None) -> tuple[list[Any], Progress]:
+    progress = progress or begin(task)
+    return list(train(task, progress)), progress
+
+
+@contextmanager
+def faulty_unet(model: Model, spoil: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """The real UNet, whose answers while learning are spoilt."""
+
+    def hook(module: Any, inputs: Any, output: Any) -> None:
+        if torch.is_grad_enabled():
+            output.sample = spoil(output.sample)
+
+    handle = model.unet.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def test_events_come_step_by_step_with_evaluations_between(task_of: Callable, model: Model):
+    events, progress = run_through(task_of(model))
+    three = [Evaluated, Stepped, Stepped, Stepped]
+    assert [type(event) for event in events] == [*three, *three, Evaluated, Ended]
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert [event.step for event in steps] == [1, 2, 3, 4, 5, 6]
+    assert all(event.norm_ratio == pytest.approx(1, abs=1e-4) for event in steps)
+    assert progress.best_step in (0, 3, 6) and progress.best_vectors["clip_l"].shape == (3, 32)
+
+
+@pytest.mark.parametrize("optimizer", ["directional", "adamw"])
+def test_no_weight_of_the_model_changes_by_a_bit(task_of: Callable, optimizer: str):
+    model = tiny_model()
+    parts = (model.unet, model.vae, model.text_encoders[0].model)
+    before = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
+    words = len(model.tokenizer)
+    run_through(task_of(model, replace(QUICK, optimizer=optimizer, rate="0.01")))
+    for part, kept in zip(parts, before, strict=True):
+        assert all(torch.equal(value, kept[key]) for key, value in part.state_dict().items())
+        assert not any(
+            weight.requires_grad or weight.grad is not None for weight in part.parameters()
+        )
+    assert len(model.tokenizer) == words
+    assert model.text_encoders[0].model.get_input_embeddings().weight.shape[0] == 49408
+
+
+def test_every_vector_moves_from_the_first_step(task_of: Callable, model: Model):
+    task = task_of(model)
+    progress = begin(task)
+    events = train(task, progress)
+    while progress.step < 1:
+        next(events)
+    moved = (progress.vectors["clip_l"] - task.start["clip_l"]).norm(dim=-1)
+    assert (moved > 0).all()
+
+
+def test_vectors_start_at_the_initializers_tokens_over_and_over(task_of: Callable, model: Model):
+    task = task_of(model, replace(QUICK, optimizer="adamw", rate="0.001"))
+    table = model.text_encoders[0].model.get_input_embeddings().weight
+    grey, cat = task.initializer_ids
+    assert torch.equal(task.start["clip_l"], table[[grey, cat, grey]])
+    held = task_of(model)
+    torch.testing.assert_close(
+        held.start["clip_l"].norm(dim=-1), torch.full((3,), held.norms["clip_l"])
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_vectors_stay_in_full_precision_beside_a_half_unet(
+    task_of: Callable, model: Model, dtype: torch.dtype
+):
+    half = replace(tiny_model(), dtype=dtype)
+    half.unet.to(dtype)
+    task, full = task_of(half), task_of(model)
+    vectors = begin(task).vectors["clip_l"]
+    assert vectors.dtype == torch.float32
+    events, progress = run_through(task)
+    wanted = [event.gradient for event in run_through(full)[0] if isinstance(event, Stepped)]
+    found = [event.gradient for event in events if isinstance(event, Stepped)]
+    assert found == pytest.approx(wanted, rel=0.1)  # float16's loss was scaled, and back
+    assert torch.isfinite(progress.vectors["clip_l"]).all()
+
+
+@pytest.mark.parametrize("optimizer", ["directional", "adamw"])
+def test_a_run_cut_at_any_event_ends_with_the_same_bits(
+    task_of: Callable, model: Model, optimizer: str
+):
+    task = task_of(model, replace(QUICK, optimizer=optimizer, rate="0.01"))
+    whole, expected = run_through(task)
+    for cut in (1, 2, 5, 8):  # after an evaluation, a step, the next evaluation, the last step
+        first = begin(task)
+        events = train(task, first)
+        for _ in range(cut):
+            next(events)
+        second = begin(task)
+        second.take_up(first.snapshot())
+        second.good, second.evaluations = first.good, list(first.evaluations)
+        second.best_step, second.best_vectors = first.best_step, first.best_vectors
+        rest, found = run_through(task, second)
+        assert whole[cut:] == rest
+        assert torch.equal(found.vectors["clip_l"], expected.vectors["clip_l"])
+        assert found.best_step == expected.best_step
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(task_of: Callable, model: Model):
+    plain = run_through(task_of(model))[1]
+    kept = run_through(task_of(model, replace(QUICK, gradient_checkpointing=True)))[1]
+    torch.testing.assert_close(plain.vectors["clip_l"], kept.vectors["clip_l"])
+    assert not model.unet.training and not model.unet.is_gradient_checkpointing
+
+
+def test_accumulation_is_the_same_as_a_larger_batch_of_the_same_draws(
+    task_of: Callable, model: Model
+):
+    once = task_of(model, replace(QUICK, batch=4))
+    twice = task_of(model, replace(QUICK, batch=2, accumulation=2))
+    together = draw_batch(once, 1, 0, 0)[0]
+    parts = [draw_batch(twice, 1, turn, 0)[0] for turn in range(2)]
+    assert torch.equal(together.squares, torch.cat([part.squares for part in parts]))
+    quarters = sorted(int(t) // 250 for part in parts for t in part.timesteps)
+    assert quarters == [0, 1, 2, 3] == sorted(int(t) // 250 for t in together.timesteps)
+
+
+def test_captions_latents_and_noise_are_drawn_anew_for_each_sample(task_of: Callable, model: Model):
+    task = task_of(model, replace(QUICK, batch=8))
+    first, lines = draw_batch(task, 1, 0, 0)
+    second, _ = draw_batch(task, 2, 0, 0)
+    assert len(set(lines)) > 2
+    assert not torch.equal(first.latent_noise, second.latent_noise)
+    assert not torch.equal(first.noise[0], first.noise[1])
+    again, same_lines = draw_batch(task, 1, 0, 0)
+    assert torch.equal(first.noise, again.noise) and lines == same_lines
+
+
+def test_every_picture_but_the_held_out_one_is_seen_in_each_round(task_of: Callable, model: Model):
+    task = task_of(model, replace(QUICK, batch=4))
+    assert task.training_squares == (0, 1, 2, 3)
+    assert sorted(draw_batch(task, 3, 0, 0)[0].squares.tolist()) == [0, 1, 2, 3]
+    assert task_of(model, count=4).training_squares == (0, 1, 2, 3)
+    all_five = task_of(model, replace(QUICK, hold_out=False))
+    assert all_five.training_squares == (0, 1, 2, 3, 4)
+
+
+def test_after_a_number_that_is_none_it_goes_back_and_on_at_half_the_rate(
+    task_of: Callable, model: Model
+):
+    task = task_of(model)
+    calls = []
+
+    def spoil(sample: torch.Tensor) -> torch.Tensor:
+        calls.append(0)
+        return sample * float("nan") if len(calls) == 5 else sample
+
+    with faulty_unet(model, spoil):
+        events, progress = run_through(task)
+    [back] = [event for event in events if isinstance(event, RolledBack)]
+    assert (back.step, back.to_step, back.rate_scale) == (5, 3, 0.5)
+    assert isinstance(events[-1], Ended) and progress.step == 6
+    assert torch.isfinite(progress.vectors["clip_l"]).all()
+
+
+def test_a_model_that_never_gives_numbers_ends_the_run_in_words(task_of: Callable, model: Model):
+    with faulty_unet(model, lambda sample: sample * float("inf")):
+        with pytest.raises(AppError, match="lower rate, or full precision"):
+            run_through(task_of(model))
+
+
+def test_sdxl_trains_vectors_for_both_encoders(task_of: Callable):
+    model = tiny_model("sdxl")
+    events, progress = run_through(task_of(model))
+    assert {key: tuple(rows.shape) for key, rows in progress.vectors.items()} == {
+        "clip_l": (3, 32),
+        "clip_g": (3, 48),
+    }
+    start = begin(task_of(model)).vectors
+    assert all(not torch.equal(start[key], rows) for key, rows in progress.vectors.items())
+
+
+def test_sd2_trains_with_velocity(task_of: Callable):
+    events, progress = run_through(task_of(tiny_model("sd2", "v_prediction")))
+    assert isinstance(events[-1], Ended) and "clip_h" in progress.vectors
+
+
+def test_it_ends_early_once_the_evaluations_no_longer_move():
+    def at(step: int, loss: float) -> Evaluated:
+        score = Score(loss, 0.0, 0.0, None, 0.0, (0.0, 0.0, 0.0))
+        return Evaluated(step, score, 1.0, False)
+
+    falling = [at(step, 1 - step / 1000) for step in range(0, 700, 25)]
+    flat = falling[:14] + [at(step, 0.6) for step in range(350, 700, 25)]
+    assert not settled(falling, 25)
+    assert settled(flat, 25)
+    assert not settled(flat[:5], 25)
+
+
+def test_vectors_learn_what_the_pictures_share(task_of: Callable):
+    """On a model that answers the text strongly, the error on fixed inputs falls."""
+    model = tiny_model(seed=3)
+    with torch.no_grad():
+        for name, weight in model.unet.named_parameters():
+            if "attn2.to_out" in name:
+                weight *= 30
+    recipe = replace(QUICK, steps=40, batch=4, rate="0.1", evaluate_every=20, evaluation_tuples=8)
+    events, _ = run_through(task_of(model, recipe))
+    losses = [event.score.loss for event in events if isinstance(event, Evaluated)]
+    assert losses[-1] < losses[0]

@@ -1,0 +1,44 @@
+"""What a click on a card writes, and what a card says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.parts import wait_until
+from webui.embeddings.library import Card, Notes
+from webui.studio.studio import Studio
+from webui.ui.cards import call, card_data
+
+
+def card(name: str, **notes: object) -> Card:
+    return Card(
+        name=name, path=Path(name), root=Path(), folder="", widths={"clip_l": 768}, vectors=2,
+        notes=Notes(**notes),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (card("marc_allante"), "marc_allante"),
+        (card("my(emb)"), r"my\(emb\)"),
+        (card("bad-hands-5", preferred_weight=0.8), "(bad-hands-5:0.8)"),
+        (card("face", preferred_weight=1.0), "face"),
+        (card("painting", explicit_only=True), "<painting>"),
+    ],
+)
+def test_a_click_writes_a_call_that_is_understood(given: Card, written: str):
+    assert call(given) == written
+
+
+def test_a_card_says_what_the_file_is_or_why_it_cannot_be_used(studio: Studio):
+    folder = studio.settings.embeddings_dirs[0]
+    torch.save({"string_to_param": {"*": torch.randn(3, 768)}}, folder / "good.pt")
+    (folder / "bad.pt").write_text("not an embedding")
+    wait_until(lambda: len(card_data(studio)) == 2)
+    bad, good = card_data(studio)
+    assert good["badges"] == ["SD1", "3 vectors"] and good["reason"] is None
+    assert bad["badges"] == [] and "text file" in bad["reason"]

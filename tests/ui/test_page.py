@@ -1,0 +1,40 @@
+"""What the page promises to programs and to browsers with many tabs."""
+
+from __future__ import annotations
+
+import pytest
+
+from webui.studio.studio import Studio
+from webui.ui import page
+
+
+@pytest.fixture
+def config(studio: Studio) -> dict:
+    return page.build(studio).config
+
+
+def test_generation_is_the_only_public_endpoint(config: dict):
+    public = {
+        dependency["api_name"]
+        for dependency in config["dependencies"]
+        if dependency["api_visibility"] == "public"
+    }
+    assert public == {"txt2img"}
+
+
+def test_no_connection_is_held_per_tab(config: dict):
+    assert config["connect_heartbeat"] is False
+
+
+def test_nobody_types_into_what_the_timer_sets(config: dict):
+    timers = {c["id"] for c in config["components"] if c["type"] == "timer"}
+    typed = {
+        c["id"]
+        for c in config["components"]
+        if c["type"] in ("number", "textbox", "slider", "checkbox")
+        and c["props"].get("visible") is True
+        and c["props"].get("interactive") is not False
+    }
+    for dependency in config["dependencies"]:
+        if any(target in timers for target, _ in dependency["targets"]):
+            assert not typed & set(dependency["outputs"])

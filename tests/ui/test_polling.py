@@ -1,0 +1,32 @@
+"""A page gets what changed since it last asked, and nothing else."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from webui.ui.polling import Poll
+
+
+def test_only_what_changed_is_sent():
+    poll, state = Poll(), {"a": 1, "b": 1}
+    with gr.Blocks():
+        one, two = gr.HTML(), gr.HTML()
+    poll.watch(lambda: state["a"], lambda: [f"a is {state['a']}"], [one])
+    poll.watch(lambda: state["b"], lambda: [f"b is {state['b']}"], [two])
+    skip = gr.skip()
+
+    seen, *values = poll.changes([])
+    assert values == ["a is 1", "b is 1"]
+    assert poll.changes(seen) == [skip, skip, skip]
+    state["b"] = 2
+    seen, *values = poll.changes(seen)
+    assert values == [skip, "b is 2"]
+    assert poll.changes(seen) == [skip, skip, skip]
+
+
+def test_a_page_of_an_earlier_version_of_the_app_gets_everything():
+    poll = Poll()
+    with gr.Blocks():
+        one = gr.HTML()
+    poll.watch(lambda: 5, lambda: ["five"], [one])
+    assert poll.changes([1, 2, 3]) == [[5], "five"]

@@ -1,0 +1,1 @@
+"""FastAPI routes beside the page."""

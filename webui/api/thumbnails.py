@@ -1,0 +1,49 @@
+"""Small pictures of the embeddings for the cards, made at first use and kept by browsers."""
+
+from __future__ import annotations
+
+import io
+import logging
+from functools import lru_cache
+from pathlib import Path
+
+from fastapi import APIRouter, HTTPException, Response
+from PIL import Image
+
+from webui.images import open_picture
+from webui.studio.studio import Studio
+
+log = logging.getLogger(__name__)
+
+SIDE = 256
+"""Longest side of a thumbnail in pixels."""
+
+
+def routes(studio: Studio) -> APIRouter:
+    """Return the route ``/thumbnails/<name>``; only pictures of cards can be asked for."""
+    router = APIRouter()
+
+    @router.get("/thumbnails/{name:path}", include_in_schema=False)
+    def thumbnail(name: str) -> Response:
+        card = studio.library.card(name)
+        if card is None or card.preview is None:
+            raise HTTPException(404, "This embedding has no picture.")
+        try:
+            stat = card.preview.stat()
+            data = _small(card.preview, stat.st_mtime_ns, stat.st_size)
+        except Exception as error:  # the picture is a stranger's file; Pillow raises all sorts
+            log.warning("No thumbnail of %s: %s", card.preview.name, error)
+            raise HTTPException(404, "The picture cannot be read.") from error
+        return Response(data, media_type="image/webp", headers={"Cache-Control": "max-age=86400"})
+
+    return router
+
+
+@lru_cache(maxsize=2000)
+def _small(path: Path, modified_ns: int, size_bytes: int) -> bytes:
+    """Return a picture as WebP of at most SIDE pixels; the times make changed files new."""
+    image = open_picture(path)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=85)
+    return buffer.getvalue()

@@ -1,0 +1,108 @@
+"""Builds the studio, the page and the routes, and serves them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from webui.errors import AppError
+from webui.settings import Settings
+from webui.studio.studio import Studio
+
+log = logging.getLogger(__name__)
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+MAX_UPLOAD = "64mb"
+
+
+def launch(settings: Settings) -> tuple[Studio, Any, str]:
+    """Serve the page and load the model in the background; returns studio, page and address.
+
+    Raises AppError if the port is taken.
+    """
+    prepare_environment(settings)
+    import gradio as gr
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from webui.api import routes
+    from webui.ui import page
+    from webui.ui.theme import asset, head, theme
+
+    studio = Studio(settings)
+    studio.open()
+    pictures = [settings.outputs_dir / "txt2img", settings.outputs_dir / "train"]
+    for folder in pictures:
+        folder.mkdir(parents=True, exist_ok=True)
+    gr.set_static_paths(pictures)
+    demo = page.build(studio)
+    demo.queue(max_size=50)
+    hosts = list(LOCAL_HOSTS) if settings.host in LOCAL_HOSTS else ["*"]
+    try:
+        app, url, _ = demo.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            auth=settings.auth,
+            max_file_size=MAX_UPLOAD,
+            run_history=False,
+            enable_monitoring=False,
+            footer_links=["api"],
+            theme=theme(),
+            css=asset("app.css"),
+            head=head(),
+            app_kwargs={
+                "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+                "docs_url": None,
+                "redoc_url": None,
+            },
+        )
+    except OSError as error:
+        studio.close()
+        raise AppError(
+            f"Port {settings.port} is taken, maybe by another copy of the app. "
+            "Choose another one with --port."
+        ) from error
+    routes.add(app, studio)
+    try:
+        studio.models.switch()
+    except AppError as error:
+        log.error("%s", error)
+    return studio, demo, url
+
+
+def serve(settings: Settings) -> None:
+    """Launch the app and keep it running until Ctrl+C or SIGTERM."""
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    try:
+        studio, demo, url = launch(settings)
+    except AppError as error:
+        raise SystemExit(str(error)) from error
+    log.info("Running on %s", url)
+    done.wait()
+    log.info("Closing.")
+    studio.close()
+    demo.close()
+
+
+def prepare_environment(settings: Settings) -> None:
+    """Keep Gradio and the hub client from the network, and uploads inside our own folder."""
+    uploads = settings.cache_dir / "uploads"
+    uploads.mkdir(parents=True, exist_ok=True)
+    os.environ |= {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_TEMP_DIR": str(uploads),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    # Gradio asks its own address at the start; a proxy must not stand between.
+    for key in ("no_proxy", "NO_PROXY"):
+        known = os.environ.get(key, "")
+        os.environ[key] = ",".join(filter(None, [known, *LOCAL_HOSTS]))

@@ -1,0 +1,55 @@
+// What a prompt was understood as, under its box: token count, embeddings, warnings. The server
+// reads the text a moment after the last key; names are strangers' text and are set as text.
+const WAIT_MS = 200;
+const line = element.querySelector(".xray");
+let text = "", timer, asked = 0;
+
+function piece(className, content, title) {
+  const node = document.createElement("span");
+  node.className = className;
+  node.textContent = content;
+  if (title) node.title = title;
+  return node;
+}
+
+function describe(item) {
+  const weight = item.weight === 1 ? "" : ` × ${Math.round(item.weight * 1000) / 1000}`;
+  if (item.kind === "embedding") {
+    const vectors = `${item.vectors} vector${item.vectors === 1 ? "" : "s"}`;
+    return piece("chip", `${item.name}${weight}`, `Embedding, ${vectors}`);
+  }
+  if (item.kind === "lora") return piece("chip", `LoRA ${item.name}${weight}`);
+  if (item.kind === "break") return piece("mark", "⏎", "A new chunk of 75 tokens begins here");
+  if (item.kind === "and") return piece("mark", `AND${weight}`);
+  if (item.kind === "steps") return piece("mark", item.text);
+  return null;
+}
+
+function draw(seen) {
+  const called = (seen?.pieces || []).filter((item) => item.kind === "embedding");
+  window.promptBoxes.know(props.box, called.map((item) => item.name));
+  if (!seen) {
+    line.replaceChildren();
+    return;
+  }
+  const count = piece("count", `${seen.used}/${seen.limit}`, "Tokens used, of those in the chunks");
+  const pieces = seen.pieces.map(describe).filter(Boolean);
+  const warnings = seen.warnings.map((warning) => piece("warn", `⚠ ${warning}`));
+  line.replaceChildren(count, ...pieces, ...warnings);
+}
+
+async function look() {
+  const mine = ++asked;
+  const steps = Number(document.querySelector("#steps input")?.value);
+  const anywhere = Boolean(document.querySelector("#match-anywhere input")?.checked);
+  const seen = text.trim() ? await server.look(text, props.negative, steps, anywhere) : null;
+  if (mine === asked) draw(seen);
+}
+
+document.addEventListener("prompt:change", (event) => {
+  if (event.detail.box !== props.box) return;
+  text = event.detail.text ?? "";
+  clearTimeout(timer);
+  timer = setTimeout(look, WAIT_MS);
+});
+watch("value", look);

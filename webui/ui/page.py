@@ -1,0 +1,111 @@
+"""The whole page: the header, the tabs, and the one timer that keeps them current."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+from webui.errors import AppError
+from webui.models.families import FAMILIES
+from webui.studio.studio import Studio
+from webui.ui import embeddings_tab, train_tab, txt2img
+from webui.ui.cards import keep_current
+from webui.ui.polling import Poll
+
+BRAND = """
+<div class="brand">
+  <div class="brand-mark" aria-hidden="true"></div>
+  <div><h1 class="brand-name">Embeddings</h1>
+  <p class="brand-line">Use, browse and train textual inversions</p></div>
+</div>
+"""
+UPLOADS_KEPT_S = 86_400
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """Build the page for a studio; it is not launched."""
+    with gr.Blocks(
+        title="Embeddings WebUI",
+        analytics_enabled=False,
+        delete_cache=(3600, UPLOADS_KEPT_S),
+        fill_width=True,
+    ) as demo:
+        poll = Poll()
+        _header(studio, poll)
+        with gr.Tabs(overflow_behavior="wrap"):
+            with gr.Tab("txt2img", id="txt2img"):
+                beside_prompt = txt2img.build(studio, poll)
+            with gr.Tab("Embeddings", id="embeddings", elem_id="embeddings-tab"):
+                cards = embeddings_tab.build(studio)
+            with gr.Tab("Train", id="train", elem_id="train-tab"):
+                train_tab.build(studio, poll)
+        keep_current(studio, poll, [beside_prompt, cards])
+        poll.connect(demo)
+    return demo
+
+
+def _header(studio: Studio, poll: Poll) -> None:
+    """Build the brand, the choice of the model and the switch for dark and light."""
+    with gr.Row(elem_id="header"):
+        gr.HTML(BRAND, elem_id="brand", js_on_load=None)
+        with gr.Column(scale=2, min_width=200):
+            model = gr.Dropdown(
+                studio.models.names(),
+                value=studio.models.state.name or None,
+                label="Model",
+                elem_id="model",
+                interactive=True,
+            )
+        with gr.Column(scale=2, min_width=180):
+            state = gr.HTML(elem_id="model-state", js_on_load=None)
+        dark = gr.Button("◐", elem_classes=["icon-button"], elem_id="dark", scale=0)
+    dark.click(
+        None,
+        None,
+        None,
+        js="() => { document.body.classList.toggle('dark'); }",
+        api_visibility="private",
+    )
+
+    def switch(name: str) -> None:
+        try:
+            studio.models.switch(name)
+        except AppError as error:
+            raise gr.Error(str(error)) from error
+
+    model.input(switch, model, None, api_visibility="private", show_progress="hidden")
+    model.focus(
+        lambda: gr.update(choices=studio.models.names()),
+        None,
+        model,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    poll.watch(
+        version=lambda: studio.models.state.version,
+        render=lambda: [
+            gr.update(value=studio.models.state.name, choices=studio.models.names()),
+            _state(studio),
+        ],
+        outputs=[model, state],
+    )
+
+
+def _state(studio: Studio) -> str:
+    """Say in a line how the model stands."""
+    state = studio.models.state
+    if state.problem:
+        return f'<div class="model-state"><span class="bad">{escape(state.problem)}</span></div>'
+    if state.model is None:
+        return (
+            '<div class="model-state" role="status"><span class="spinner"></span>'
+            f"Loading <strong>{escape(state.name)}</strong> …</div>"
+        )
+    model = state.model
+    precision = str(model.dtype).removeprefix("torch.")
+    return (
+        f'<div class="model-state" role="status"><strong>{FAMILIES[model.family].label}</strong> '
+        f"on {escape(str(model.device))}, {precision}<br>hash {model.short_hash}</div>"
+    )

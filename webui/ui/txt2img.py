@@ -1,0 +1,130 @@
+"""The txt2img tab: prompts, settings, the picture as it comes, the pictures made."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from webui.errors import BadField
+from webui.studio.studio import Studio
+from webui.ui import completion, controls, results, xray
+from webui.ui.cards import card_grid
+from webui.ui.controls import FIELDS, FROM_MODEL, Controls
+from webui.ui.polling import Poll
+from webui.ui.results import Results
+from webui.ui.theme import asset
+
+SHOWN_EVERY_S = 0.15
+"""The page is not sent more often than this; the sampler needs the processor more."""
+
+
+def build(studio: Studio, poll: Poll) -> gr.HTML:
+    """Build the tab inside the open Blocks and return its grid of cards."""
+    with gr.Row(elem_classes=["narrow"]):
+        with gr.Column(scale=5, min_width=300, elem_classes=["narrow"]):
+            prompt = _prompt_box(
+                "Prompt", "prompt", 3, "What the picture should show, e.g. a red heart on a hill"
+            )
+            xray.build(studio, poll, prompt, negative=False)
+            negative = _prompt_box(
+                "Negative prompt", "negative-prompt", 2, "What it should not show"
+            )
+            xray.build(studio, poll, negative, negative=True)
+            completion.build(studio)
+            examples = gr.HTML(
+                value=[],
+                html_template='<div class="examples"></div>',
+                js_on_load=asset("examples.js"),
+                apply_default_css=False,
+                elem_id="examples",
+            )
+        with gr.Column(scale=1, min_width=180):
+            go = gr.Button("Generate", variant="primary", elem_id="generate")
+            interrupt = gr.Button("Interrupt", interactive=False, elem_id="interrupt")
+    with gr.Accordion("Embeddings", open=False, elem_id="cards-panel"):
+        cards = card_grid("prompt-cards")
+    last_seed = gr.Number(-1, visible="hidden", precision=0)
+    with gr.Row(elem_id="drawing"):
+        with gr.Column(scale=5, min_width=300):
+            inputs = controls.build(prompt, negative, last_seed)
+        with gr.Column(scale=6, min_width=300):
+            outputs = results.build(interrupt, last_seed)
+    _connect(studio, inputs, outputs, go)
+    poll.on_change(
+        version=lambda: [studio.models.state.name, studio.models.state.model is not None],
+        render=lambda: [_examples(studio), *controls.recommended(studio)],
+        outputs=[examples, *(getattr(inputs, field) for field in FROM_MODEL)],
+    )
+    return cards
+
+
+def _prompt_box(label: str, elem_id: str, lines: int, placeholder: str) -> gr.Textbox:
+    return gr.Textbox(
+        label=label,
+        lines=lines,
+        max_lines=10,
+        placeholder=placeholder,
+        elem_id=elem_id,
+        elem_classes=["prompt-box"],
+        html_attributes=gr.InputHTMLAttributes(
+            spellcheck=False, autocapitalize="off", autocorrect="off"
+        ),
+    )
+
+
+def _examples(studio: Studio) -> list[str]:
+    """Return prompts that the loaded model draws well."""
+    model = studio.models.state.model
+    return list(model.defaults.get("example_prompts", [])) if model else []
+
+
+def _connect(studio: Studio, inputs: Controls, outputs: Results, go: gr.Button) -> None:
+    """Connect Generate and Interrupt."""
+
+    def txt2img(*values: Any) -> Iterator[list[Any]]:
+        """Draw pictures of a prompt; yields the progress and at last the pictures."""
+        try:
+            job = studio.generating.start(controls.read(values))
+        except BadField as error:
+            yield results.refuse(error)
+            raise gr.Error(str(error), print_exception=False) from error
+        try:
+            shown = -1
+            for view in job.updates():
+                fresh = view.version != shown
+                yield results.show(view, job.id, studio) if fresh else results.unchanged()
+                shown = view.version
+                if not view.ended:
+                    time.sleep(SHOWN_EVERY_S)
+        finally:
+            job.stop()  # also when the page that asked is gone
+
+    go.click(
+        _with_named_parameters(txt2img, FIELDS),
+        inputs.components(),
+        outputs.components(),
+        show_progress="hidden",
+        api_name="txt2img",
+        concurrency_limit=8,
+    )
+    outputs.interrupt.click(
+        studio.generating.stop,
+        outputs.job,
+        None,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def _with_named_parameters(
+    function: Callable[..., Any], names: tuple[str, ...]
+) -> Callable[..., Any]:
+    """Give a function of ``*values`` the parameter names that clients of the page's API see."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    return function
