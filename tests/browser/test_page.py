@@ -330,6 +330,16 @@ def test_a_bad_value_is_told_at_its_field_and_nothing_is_lost(
     expect(page.locator(f"#{field} .field-message")).to_have_count(0)
 
 
+def test_what_was_typed_before_the_model_was_there_is_kept(open_page: Callable[..., Page]):
+    page = open_page()
+    page.wait_for_function("document.querySelector('#width input') !== null")
+    steps = page.locator("#steps input")
+    steps.fill("7")
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    expect(page.locator("#width input")).to_have_value("128")
+    expect(steps).to_have_value("7")
+
+
 def test_an_unknown_name_is_told_with_the_nearest_one(
     embedding: Callable[[str], Path], open_page: Callable[..., Page]
 ):

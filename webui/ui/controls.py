@@ -113,11 +113,11 @@ def build(prompt: gr.Textbox, negative: gr.Textbox, last_seed: gr.Number) -> Con
     )
 
 
-def recommended(studio: Studio) -> list[Any]:
-    """Return the values of ``FROM_MODEL`` that suit the loaded model, or leave them."""
+def recommended(studio: Studio) -> list[Any] | None:
+    """Return the values of ``FROM_MODEL`` that suit the loaded model; None while none is loaded."""
     model = studio.models.state.model
     if model is None:
-        return [gr.skip()] * len(FROM_MODEL)
+        return None
     request = default_request(model.defaults)
     return [getattr(request, field) for field in FROM_MODEL]
 

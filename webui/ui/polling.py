@@ -6,7 +6,6 @@ hidden component and gets only the outputs whose version differs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,9 @@ from typing import Any
 import gradio as gr
 
 EVERY_S = 1.0
+_SET_UNCHANGED = """(wish, given, ...now) =>
+    wish ? [wish, ...now.map((value, place) => value === given[place] ? wish[place] : value)]
+         : [given, ...now]"""
 
 
 @dataclass(frozen=True)
@@ -42,25 +44,27 @@ class Poll:
         """Keep ``outputs`` as ``render`` makes them, renewed when ``version`` differs."""
         self._watches.append(Watch(version, render, outputs))
 
-    def on_change(
+    def suggest(
         self,
-        version: Callable[[], Any],
-        render: Callable[[], Sequence[Any]],
-        outputs: Sequence[gr.components.Component],
+        values: Callable[[], list[Any] | None],
+        controls: Sequence[gr.components.Component],
     ) -> None:
-        """Set ``outputs`` as ``render`` makes them once whenever ``version`` differs.
+        """Set ``controls`` to ``values()`` whenever those differ, except what people have changed.
 
-        For controls that people type into: each answer to the timer would otherwise take away the
-        messages that stand at its outputs, even where it leaves their values as they are.
+        A control counts as changed while it differs from what was suggested last. The page
+        decides that itself in the moment in which it sets them, so nothing that is typed while
+        the answer is on its way is lost; and as the controls are no outputs of the timer, the
+        messages that stand at them stay.
         """
-        marker = gr.Textbox(visible="hidden")
-        self.watch(version, lambda: [json.dumps(version())], [marker])
-        marker.change(
-            render,
+        wish = gr.JSON(visible="hidden")
+        given = gr.JSON([control.value for control in controls], visible="hidden")
+        self.watch(values, lambda: [values()], [wish])
+        wish.change(
             None,
-            outputs,
+            [wish, given, *controls],
+            [given, *controls],
+            js=_SET_UNCHANGED,
             show_progress="hidden",
-            queue=False,
             api_visibility="private",
         )
 

@@ -190,11 +190,7 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], gr.Button, gr.HTM
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     chosen.input(lambda label: _settings_of(studio, label), chosen, settings, **quiet)
     pictures.change(_thumbnails, pictures, shown, **quiet)
-    poll.on_change(
-        version=lambda: [studio.models.state.name, studio.models.state.model is not None],
-        render=lambda: _settings_of(studio, usual.label),
-        outputs=settings,
-    )
+    poll.suggest(lambda: _values_of(studio, usual.label), settings)
     return form, start, advice
 
 
@@ -203,12 +199,18 @@ def _number(label: str, value: int, elem_id: str) -> gr.Number:
 
 
 def _settings_of(studio: Studio, label: str) -> list[Any]:
-    """Return a preset's values for the loaded model."""
+    """Return the updates that choose a preset, with what it is for."""
+    summary = PRESETS[LABELS[label]].summary
+    return [gr.update(value=label, info=summary), *_values_of(studio, label)[1:]]
+
+
+def _values_of(studio: Studio, label: str) -> list[Any]:
+    """Return a preset's label and its values for the loaded model."""
     model = studio.models.state.model
     recipe = preset(LABELS[label], model.family if model else "sd1")
     kind = next(text for text, key in KINDS.items() if key == recipe.kind)
     return [
-        gr.update(value=label, info=PRESETS[LABELS[label]].summary),
+        label,
         recipe.steps,
         recipe.vectors,
         recipe.rate,

@@ -54,10 +54,9 @@ def build(studio: Studio, poll: Poll) -> gr.HTML:
         with gr.Column(scale=6, min_width=300):
             outputs = results.build(interrupt, last_seed)
     _connect(studio, inputs, outputs, go)
-    poll.on_change(
-        version=lambda: [studio.models.state.name, studio.models.state.model is not None],
-        render=lambda: [_examples(studio), *controls.recommended(studio)],
-        outputs=[examples, *(getattr(inputs, field) for field in FROM_MODEL)],
+    poll.watch(lambda: _examples(studio), lambda: [_examples(studio)], [examples])
+    poll.suggest(
+        lambda: controls.recommended(studio), [getattr(inputs, field) for field in FROM_MODEL]
     )
     return cards
 

@@ -37,6 +37,7 @@ from webui.models.starter.vae import (
 
 log = logging.getLogger("webui.models.starter")
 _STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "unet": 12000}
+_PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "unet": 1.5e-3}  # learning rates
 _READER_PICTURES, _READER_REBUILT, _READER_STEPS = 14000, 2500, 3500
 _MINUTES = (28.0, 4.0, 10.0, 72.0)
 
@@ -48,14 +49,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("models/starter"), help="where the model is written")
     add("--work", type=Path, default=Path("outputs/starter"), help="checkpoints and caches")
     add("--minutes", type=float, nargs=4, default=_MINUTES, metavar=tuple(_STEPS),
-        help="the longest that each stage may take")  # fmt: skip
+        help="the longest that each stage may take; 0 leaves it out")  # fmt: skip
     add("--length", type=float, default=1.0, help="factor on the steps of every stage")
     add("--pictures", type=int, default=24000, help="how many pictures to draw and learn from")
     add("--seed", type=int, default=0)
     add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     add("--reader", action="store_true", help="make the reader instead, which measures the model")
-    add("--go-on", action="store_true", help="start from the weights in --out; denoiser only")
-    add("--peak", type=float, default=1.5e-3, help="peak learning rate of the denoiser")
+    add("--go-on", action="store_true", help="start from the weights in --out")
+    add("--rate", type=float, default=1.0, help="factor on every stage's peak learning rate")
     add("--prompts", type=int, default=500, help="how many to measure the model on, or 0")
     add("--vocabulary", type=Path, help="bpe_simple_vocab_16e6.txt.gz, if --out has no tokenizer")
     return parser.parse_args(arguments)
@@ -84,6 +85,21 @@ def _used_rows(ids: Tensor, rows: int) -> Tensor:
     used = torch.zeros(rows, dtype=torch.bool)
     used[ids.flatten().long()] = True
     return used
+
+
+def _write_effort(options: argparse.Namespace) -> None:
+    """Steps and minutes of each stage, with those of the weights that were gone on from."""
+    told, file = taken(options.work, _STEPS), options.out / "training.json"
+    before = json.loads(file.read_text()) if options.go_on and file.exists() else {}
+    effort = {
+        name: {
+            unit: before.get(name, {}).get(unit, 0) + told.get(name, {}).get(unit, 0)
+            for unit in ("steps", "minutes")
+        }
+        for name in _STEPS
+        if name in before or name in told
+    }
+    write_whole(file, json.dumps(effort, indent=2) + "\n")
 
 
 def make_reader(options: argparse.Namespace) -> None:
@@ -119,30 +135,37 @@ def main(arguments: list[str] | None = None) -> None:
         name: Budget(max(1, round(steps * options.length)), minutes)
         for (name, steps), minutes in zip(_STEPS.items(), options.minutes, strict=True)
     }
-    shared = {"seed": options.seed, "device": options.device}
-    if options.go_on:
-        parts = load_parts(options.out)
-    else:
-        parts = Parts(build_vae(), build_text_encoder(), build_unet())
-        train_vae(parts.vae, pictures, budgets["vae"], options.work, **shared)
-        train_text(parts.text_encoder, tokenizer, budgets["text"], options.work, **shared)
+    parts = (
+        load_parts(options.out)
+        if options.go_on
+        else Parts(build_vae(), build_text_encoder(), build_unet())
+    )
+
+    def shared(stage: str) -> dict:
+        return {
+            "budget": budgets[stage],
+            "folder": options.work,
+            "seed": options.seed,
+            "device": options.device,
+            "peak_lr": options.rate * _PEAKS[stage],
+        }
+
+    if budgets["vae"].minutes:
+        train_vae(parts.vae, pictures, **shared("vae"))
+    if budgets["text"].minutes:
+        train_text(parts.text_encoder, tokenizer, **shared("text"))
     lessons = _lessons(parts, tokenizer, pictures, options)
     parts.vae.register_to_config(scaling_factor=round(lessons.scale, 6))
-    if not options.go_on:
-        polish_decoder(
-            parts.vae, pictures, lessons.moments, budgets["decoder"], options.work, **shared
-        )
+    if budgets["decoder"].minutes:
+        polish_decoder(parts.vae, pictures, lessons.moments, **shared("decoder"))
     vae = parts.vae.to(options.device)
     log.info("autoencoder: %.1f dB", psnr_db(vae, pictures[:200], options.device))
-    train_unet(
-        parts.unet, parts.text_encoder, lessons, budgets["unet"], options.work,
-        peak_lr=options.peak, **shared,
-    )  # fmt: skip
+    if budgets["unet"].minutes:
+        train_unet(parts.unet, parts.text_encoder, lessons, **shared("unet"))
     words = len(parts.text_encoder.get_input_embeddings().weight)
     settle_unused_rows(parts.text_encoder, _used_rows(lessons.ids, words))
     ship(parts, options.out)
-    made = json.dumps(taken(options.work, _STEPS), indent=2) + "\n"
-    write_whole(options.out / "training.json", made)
+    _write_effort(options)
     log.info("wrote %s, %.1f MB", options.out, size_bytes(options.out) / 1e6)
     if not options.prompts:
         return

@@ -15,6 +15,7 @@ from webui.models.starter.world import (
 
 _SCALE = 2  # drawn at twice the size, then reduced, for smooth edges
 _CANVAS = SIDE * _SCALE
+_CELL_PX = 8  # a block of pixel art, on the picture's own raster
 
 # Each silhouette: polygons in [-1, 1] (y grows downwards), drawn in turn as solid or as a hole.
 Polygon = np.ndarray
@@ -109,16 +110,19 @@ def _colour(name: str, rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.array(COLOURS[name], np.float32) + rng.uniform(-7, 7, 3), 0, 255)
 
 
-def _pattern(thing: Thing, centre: np.ndarray) -> np.ndarray:
+def _pattern(thing: Thing, centre: np.ndarray, style: str) -> np.ndarray:
     """Where the second colour of a fill lies: bool [256, 256]."""
     y, x = np.mgrid[:_CANVAS, :_CANVAS].astype(np.float32) / _SCALE
     x, y = x - centre[0], y - centre[1]
+    if style == "pixel art":
+        across, down = np.floor(x / _CELL_PX) % 2 == 1, np.floor(y / _CELL_PX) % 2 == 1
+        return {"striped": across, "checkered": across ^ down, "dotted": across & down}[thing.fill]
     if thing.fill == "striped":
-        return (np.floor(x / 9 + 0.5) % 2) == 1
+        return (np.floor(x / 12 + 0.5) % 2) == 1
     if thing.fill == "checkered":
-        return ((np.floor(x / 12) + np.floor(y / 12)) % 2) == 1
-    u, v = (x + 8) % 16 - 8, (y + 8) % 16 - 8
-    return u * u + v * v < 5.0**2
+        return ((np.floor(x / 16) + np.floor(y / 16)) % 2) == 1
+    u, v = (x + 10) % 20 - 10, (y + 10) % 20 - 10
+    return u * u + v * v < 6.5**2
 
 
 def _paint_ground(ground: Ground, rng: np.random.Generator) -> np.ndarray:
@@ -166,7 +170,7 @@ def _add_thing(
     colour = _colour(thing.colour, rng)
     paint = np.broadcast_to(colour, canvas.shape)
     if thing.fill != "plain":
-        pattern = _pattern(thing, centre)[..., None]
+        pattern = _pattern(thing, centre, style)[..., None]
         paint = np.where(pattern, _colour(thing.accent, rng), colour)
     cover = np.asarray(mask, np.float32)[..., None] / 255
     if style == "neon":
@@ -197,7 +201,8 @@ def _finish(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) -> Image
         mixed = np.asarray(picture, np.float32) * (1 - white) + 255 * white
         picture = Image.fromarray(mixed.astype(np.uint8))
     elif scene.style == "pixel art":
-        small = picture.resize((32, 32), Image.Resampling.BOX)
+        cells = (SIDE // _CELL_PX, SIDE // _CELL_PX)
+        small = picture.resize(cells, Image.Resampling.NEAREST)
         picture = small.resize((SIDE, SIDE), Image.Resampling.NEAREST)
     if scene.hazy:
         faded = np.asarray(picture.filter(ImageFilter.GaussianBlur(2.5)), np.float32)
@@ -208,6 +213,12 @@ def _finish(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) -> Image
 def centres(scene: Scene, rng: np.random.Generator) -> list[tuple[np.ndarray, float]]:
     """Where each thing stands: its centre (x, y) and its radius, in pixels."""
     middle = np.array([SIDE / 2, SIDE / 2])
+    if scene.style == "pixel art":  # coarse, so larger, and on the raster
+        apart = {"single": (0, 0), "beside": (32, 0), "above": (0, 32)}[scene.relation]
+        sides = (0,) if scene.relation == "single" else (-1, 1)
+        radii = [1.2 * RADII_PX[scene.things[0].size]] if sides == (0,) else [27.0, 27.0]
+        moved = middle + _CELL_PX * rng.integers(-1, 2, 2) * (sides == (0,))
+        return [(moved + side * np.array(apart), r) for side, r in zip(sides, radii, strict=True)]
     if scene.relation == "single":
         return [(middle + rng.uniform(-5, 5, 2), RADII_PX[scene.things[0].size])]
     apart = np.array([31.0, 0.0]) if scene.relation == "beside" else np.array([0.0, 31.0])
@@ -223,6 +234,7 @@ def draw(scene: Scene, rng: np.random.Generator) -> Image.Image:
         canvas = canvas * 0.5 + 255 * 0.5
     shapes = outlines()
     for thing, (centre, radius) in zip(scene.things, centres(scene, rng), strict=True):
-        mask = _mask(shapes[thing.shape], centre, radius, rng.uniform(-0.12, 0.12))
+        turn = 0.0 if scene.style == "pixel art" else rng.uniform(-0.12, 0.12)
+        mask = _mask(shapes[thing.shape], centre, radius, turn)
         canvas = _add_thing(canvas, thing, mask, centre, scene.style, rng)
     return _finish(canvas, scene, rng)

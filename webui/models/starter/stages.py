@@ -15,6 +15,7 @@ from webui.files import replacing
 
 log = logging.getLogger(__name__)
 _WARM_UP_STEPS = 100
+_LONGEST_STEP_S = 30.0  # a step that took longer had the machine suspended
 _COOL_DOWN = 0.45  # last part of the budget, in which the learning rate falls to zero
 
 
@@ -98,7 +99,7 @@ def run_stage(stage: Stage, loss_at: Callable[[int], Tensor]) -> dict[str, Tenso
         value = loss.item()
         shown = value if shown is None else shown + 0.03 * (value - shown)
         now = time.monotonic()
-        elapsed_s, last = elapsed_s + now - last, now
+        elapsed_s, last = elapsed_s + min(now - last, _LONGEST_STEP_S), now
         bar.update()
         bar.set_postfix(loss=f"{shown:.4f}", refresh=False)
         if now - saved_at > stage.save_every_s:

@@ -17,7 +17,7 @@ from webui.models.starter.text import WIDTH
 
 _BATCH = 32
 _DROPPED = 0.1  # share of empty captions, for guidance
-_WORDS_ONLY = 0.25  # share that may not look past the last word, so that each word keeps its say
+_WORDS_ONLY = 0.6  # share that may not look past the last word, so that each word keeps its say
 _TEXT_RATE = 0.1  # the text encoder's learning rate, as a share of the denoiser's
 _SHORT = 40  # tokens that three steps of four look at: all captions fit, and it is faster
 CAPTIONS_EACH = 4

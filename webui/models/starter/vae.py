@@ -15,6 +15,7 @@ from webui.models.starter.world import SIDE
 _KL_WEIGHT = 3e-5
 _NOISE = 0.06  # of the latents' spread, added in training: the denoiser will err, too
 _BATCH = 8
+_AREA_PX = 4
 
 
 def build_vae() -> AutoencoderKL:
@@ -42,10 +43,14 @@ def _slopes(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reconstruction_loss(drawn: Tensor, rebuilt: Tensor) -> Tensor:
-    """Distance of two picture batches [n, 3, h, w]: absolute, squared, and of their slopes."""
+    """Distance of two picture batches [n, 3, h, w]: absolute, squared, of slopes and of areas.
+
+    Areas are the means of small blocks: where details are lost, their colour should not be.
+    """
     error = rebuilt - drawn
     slopes = sum(slope.abs().mean() for slope in _slopes(error))
-    return error.abs().mean() + 2.0 * error.square().mean() + 0.5 * slopes
+    areas = functional.avg_pool2d(error, _AREA_PX).abs().mean()
+    return error.abs().mean() + 2.0 * error.square().mean() + 0.5 * slopes + 0.5 * areas
 
 
 def train_vae(
