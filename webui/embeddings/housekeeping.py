@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -88,6 +89,28 @@ def rename(root: Path, paths: Iterable[Path], stem: str, new_stem: str) -> list[
     return _move(moves)
 
 
+def move(root: Path, paths: Iterable[Path], folder: str) -> list[Path]:
+    """Move an embedding's files to a sub-folder of ``root`` ("" is its top); return the new paths.
+
+    Raises BadField for a folder that may not be called so.
+    """
+    parts = [part for part in folder.split("/") if part.strip()]
+    for part in parts:
+        try:
+            check_name(part)
+        except BadField as error:
+            raise BadField("folder", str(error)) from error
+    if parts:
+        contained(root, "/".join(parts))
+    target = root.joinpath(*parts)
+    moves = []
+    for path in paths:
+        check_inside(root, path)
+        _refuse_taken(target / path.name)
+        moves.append((path, target / path.name))
+    return _move(moves)
+
+
 def throw_away(root: Path, paths: Iterable[Path]) -> str:
     """Move files to the trash of their embeddings folder; return the token to undo it with."""
     token = secrets.token_hex(8)
@@ -113,6 +136,15 @@ def put_back(roots: Sequence[Path], token: str) -> list[Path]:
                 shutil.rmtree(trash, ignore_errors=True)
                 return put
     raise AppError("The deleted files are no longer in the trash folder.")
+
+
+def empty_trash(roots: Sequence[Path], older_than_s: float) -> None:
+    """Remove for good what was thrown away longer ago than that."""
+    for root in roots:
+        for thrown in (root / TRASH).glob("*"):
+            if re.fullmatch(r"[0-9a-f]{16}", thrown.name) and not thrown.is_symlink():
+                if time.time() - thrown.lstat().st_ctime > older_than_s:
+                    shutil.rmtree(thrown, ignore_errors=True)
 
 
 @contextmanager

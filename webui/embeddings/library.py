@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from webui.embeddings import formats, housekeeping
 from webui.embeddings.cards import Card, LibrarySnapshot
@@ -20,11 +21,18 @@ from webui.embeddings.listing import Changes, Listing, look
 from webui.embeddings.sidecars import Notes, save_notes
 from webui.embeddings.watcher import Watcher
 from webui.errors import AppError, BadField
+from webui.files import replacing
+from webui.images import open_picture
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["Card", "EmbeddingLibrary", "LibrarySnapshot", "Notes"]
 
 log = logging.getLogger(__name__)
 
+TRASH_KEPT_S = 30 * 86_400
+"""Deleted files can be brought back for this long."""
 CACHED_BYTES = 256 << 20
 """Most memory for vectors that have been read."""
 
@@ -56,6 +64,7 @@ class EmbeddingLibrary:
         or with ``wait=False`` one after another in the background.
         """
         self.folders[0].mkdir(parents=True, exist_ok=True)
+        housekeeping.empty_trash(self.folders, TRASH_KEPT_S)
         self._watcher.watch()
         unknown = self._intake.take_known(self._intake.take_in(self._differences()))
         if wait:
@@ -196,6 +205,46 @@ class EmbeddingLibrary:
             moved = housekeeping.rename(card.root, paths, card.path.stem, new_name)
             self._refresh_paths([*paths, *moved])
         return self._existing(new_name)
+
+    def move(self, name: str, folder: str, path: Path | None = None) -> Card:
+        """Move a file and its sidecars to a sub-folder, made if need be; "" is the top.
+
+        ``path`` as in ``delete``. Raises AppError if its place is taken or it is not allowed.
+        """
+        with self._changing:
+            card = self._existing(name, path)
+            paths = self._belongings(card)
+            moved = housekeeping.move(card.root, paths, folder)
+            self._refresh_paths([*paths, *moved])
+        return self._existing(card.name, moved[paths.index(card.path)])
+
+    def set_preview(self, name: str, image: Image.Image, path: Path | None = None) -> None:
+        """Make a picture the one that a card shows, in the sidecar that A1111 uses.
+
+        ``path`` as in ``delete``. Raises AppError where the embedding is a picture itself.
+        """
+        with self._changing:
+            card = self._existing(name, path)
+            housekeeping.check_inside(card.root, card.path)
+            if card.path.suffix.lower() in formats.PICTURE_SUFFIXES:
+                raise AppError("This embedding is a picture itself and is shown as that.")
+            target = card.path.with_name(f"{card.path.stem}.preview.png")
+            if card.preview and card.preview.suffix.lower() == ".png":
+                target = card.preview
+            with housekeeping.telling(target), replacing(target) as temporary:
+                image.convert("RGB").save(temporary, format="PNG")
+            self._refresh_paths([target])
+
+    def export(self, name: str, kind: formats.Kind, path: Path | None = None) -> bytes:
+        """Return the file of an embedding in a format; ``path`` as in ``delete``.
+
+        Raises AppError if it cannot be read.
+        """
+        card = self._existing(name, path)
+        if card.problem:
+            raise AppError(card.problem)
+        image = open_picture(card.preview) if kind == "picture" and card.preview else None
+        return formats.encode(_read(card), kind, formats.inspect(card.path).metadata, image)
 
     def _apply(self, changes: Changes) -> list[str]:
         """Take in changes the watcher saw; return files to be given again later."""

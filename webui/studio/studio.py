@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from webui.embeddings.library import Card, EmbeddingLibrary
 from webui.models.families import misfit
@@ -10,6 +11,7 @@ from webui.settings import Settings
 from webui.studio.generating import Generating
 from webui.studio.gpu import GpuGate
 from webui.studio.models_in_use import ModelsInUse
+from webui.studio.picture_history import PictureHistory
 from webui.studio.training_runs import TrainingRuns
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Studio:
             self.library,
             settings.models_dir / "lora",
         )
+        self.history = PictureHistory(settings.outputs_dir / "txt2img")
         self.training = TrainingRuns(
             settings.outputs_dir / "train",
             self.gate,
@@ -53,6 +56,7 @@ class Studio:
         for folder in (settings.models_dir, *settings.embeddings_dirs, settings.outputs_dir):
             folder.mkdir(parents=True, exist_ok=True)
         self.library.start()
+        threading.Thread(target=self.history.look, name="history", daemon=True).start()
         names = sorted(self.library.names(), key=str.lower)
         log.info("Loaded a total of %d textual inversion embeddings.", len(names))
         log.info("Embeddings: %s", ", ".join(names))

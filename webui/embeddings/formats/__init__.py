@@ -33,7 +33,9 @@ __all__ = [
     "NoEmbedding",
     "PICTURE_SUFFIXES",
     "Refused",
+    "SUFFIXES",
     "VECTOR_SUFFIXES",
+    "encode",
     "inspect",
     "read",
     "read_all",
@@ -42,6 +44,14 @@ __all__ = [
 
 Kind = Literal["a1111", "diffusers", "safetensors", "picture"]
 """The formats that can be written."""
+
+SUFFIXES: Mapping[Kind, str] = {
+    "a1111": ".pt",
+    "diffusers": ".bin",
+    "safetensors": ".safetensors",
+    "picture": ".png",
+}
+"""The usual ending of each format that can be written."""
 
 VECTOR_SUFFIXES = (".safetensors", ".pt", ".bin")
 """Endings of files made to hold vectors, lower case; earlier ones win a name over later ones."""
@@ -120,24 +130,33 @@ def write(
     metadata: Mapping[str, str] | None = None,
     image: Image.Image | None = None,
 ) -> None:
-    """Write an embedding whole or not at all; reading it back gives exactly the same vectors.
+    """Write an embedding whole or not at all, as ``encode`` gives it."""
+    write_whole(path, encode(embedding, kind, metadata, image, path.suffix))
+
+
+def encode(
+    embedding: Embedding,
+    kind: Kind,
+    metadata: Mapping[str, str] | None = None,
+    image: Image.Image | None = None,
+    suffix: str = ".png",
+) -> bytes:
+    """Return the file of an embedding; reading it gives exactly the same vectors.
 
     ``metadata`` goes into safetensors files; ``image`` is the picture to hide a "picture"
-    embedding in, drawn from the vectors if there is none.
+    embedding in, drawn from the vectors if there is none, and ``suffix`` says which kind of it.
     """
     vectors = {key: tensor.detach().to("cpu").float() for key, tensor in embedding.vectors.items()}
     if kind == "a1111":
-        data = torch_file.write(_as_a1111(embedding, vectors))
-    elif kind == "diffusers":
-        data = torch_file.write(_as_tokens(embedding, vectors))
-    elif kind == "safetensors":
+        return torch_file.write(_as_a1111(embedding, vectors))
+    if kind == "diffusers":
+        return torch_file.write(_as_tokens(embedding, vectors))
+    if kind == "safetensors":
         facts = _facts(embedding) | {str(k): str(v) for k, v in (metadata or {}).items()}
-        data = safetensors_file.write(_as_tokens(embedding, vectors), facts)
-    elif kind == "picture":
-        data = picture.write(_as_a1111(embedding, vectors), image, path.suffix.lower())
-    else:
-        raise AppError(f"“{kind}” is not a format that can be written.")
-    write_whole(path, data)
+        return safetensors_file.write(_as_tokens(embedding, vectors), facts)
+    if kind == "picture":
+        return picture.write(_as_a1111(embedding, vectors), image, suffix.lower())
+    raise AppError(f"“{kind}” is not a format that can be written.")
 
 
 def _open(source: Source) -> Content:
