@@ -71,7 +71,11 @@ class GenerationJob:
     """One request on its way: a thread writes the view, anyone may read it or ask to stop."""
 
     request: GenerationRequest
+    folder: Path
+    """Where its pictures go, in a sub-folder a day."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
+    asked: float = field(default_factory=time.time)
+    """When it was asked for, seconds since 1970."""
     _view: JobView = field(default_factory=JobView)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -131,16 +135,21 @@ class Generating:
         self._previewer: Previewer | None = None
         self._jobs: dict[str, GenerationJob] = {}
 
-    def start(self, request: GenerationRequest) -> GenerationJob:
+    def start(self, request: GenerationRequest, folder: Path | None = None) -> GenerationJob:
         """Check a request and start drawing it in the background.
 
-        Raises BadField if something in the request cannot be used.
+        The pictures are kept in ``folder``, the usual one if there is none. Raises BadField if
+        something in the request cannot be used.
         """
-        job = GenerationJob(checked(request))
+        job = GenerationJob(checked(request), folder or self._folder)
         self._jobs = {key: old for key, old in self._jobs.items() if not old.view.ended}
         self._jobs[job.id] = job
         threading.Thread(target=self._run, args=(job,), name="generate", daemon=True).start()
         return job
+
+    def running(self) -> list[GenerationJob]:
+        """Return the jobs that have not ended, in the order in which they get their turn."""
+        return [job for job in self._jobs.values() if not job.view.ended]
 
     def stop(self, job_id: str | None = None) -> None:
         """Ask one job to end, or all of them; ids that are unknown are ignored."""
@@ -221,7 +230,7 @@ class Generating:
             stopped=lambda: job.stopped,
         ):
             if isinstance(event, Picture):
-                path = save_picture(event.image, event.infotext, event.seed, self._folder)
+                path = save_picture(event.image, event.infotext, event.seed, job.folder)
                 saved = SavedPicture(path, event.seed, event.infotext, event.used)
                 job.publish(pictures=(*job.view.pictures, saved), warnings=event.warnings)
                 continue
