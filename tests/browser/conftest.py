@@ -127,13 +127,15 @@ def open_page(chromium: Browser, app: App) -> Iterator[Callable[..., Page]]:
             ),
         )
 
-    def open_one(query: str = "", width: int = 1440, height: int = 1000, **options) -> Page:
+    def open_one(
+        query: str = "", width: int = 1440, height: int = 1000, of: App = app, **options
+    ) -> Page:
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)
         watch(page)
-        page.goto(f"{app.url}/{query}")
+        page.goto(f"{of.url}/{query}")
         page.wait_for_selector("#generate")
         return page
 

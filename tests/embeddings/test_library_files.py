@@ -72,10 +72,11 @@ def test_a_preview_is_set_shown_and_replaced(folder: Path, open_library: Open):
     put(folder / "toad.pt")
     opened = open_library(folder)
     opened.set_preview("toad", Image.new("RGB", (8, 8), "red"))
-    preview = opened.card("toad").preview
+    preview, version = opened.card("toad").preview, opened.version
     assert preview == folder / "toad.preview.png"
     opened.set_preview("toad", Image.new("RGBA", (8, 8), "blue"))
     assert opened.card("toad").preview == preview
+    assert opened.version > version
     assert Image.open(preview).getpixel((0, 0)) == (0, 0, 255)
 
 

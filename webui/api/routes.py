@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 
-from webui.api import thumbnails
+from webui.api import embedding_files, thumbnails
 from webui.studio.studio import Studio
 
 
 def add(app: FastAPI, studio: Studio) -> None:
     """Add all routes to the app that Gradio serves."""
-    app.include_router(thumbnails.routes(studio), dependencies=[Depends(signed_in(app))])
+    for part in (thumbnails, embedding_files):
+        app.include_router(part.routes(studio), dependencies=[Depends(signed_in(app))])
 
 
 def signed_in(app: FastAPI) -> object:

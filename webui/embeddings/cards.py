@@ -47,6 +47,8 @@ class Card:
     """Path, relative to its folder, of the file that has the name; None if this one has it."""
     preview: Path | None = None
     """A picture to show: a sidecar, or the picture embedding itself."""
+    preview_stamp: Stamp | None = None
+    """State of that picture, so that another one in its place is noticed."""
     notes: Notes = field(default_factory=Notes)
     second_path: Path | None = None
     """Where two files make one SDXL embedding: the file for the second text encoder."""

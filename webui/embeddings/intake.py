@@ -170,6 +170,7 @@ class Intake:
             format=facts.format,
             problem=name_problem(name) or facts.problem,
             preview=Path(folder, preview) if preview else None,
+            preview_stamp=group[preview] if preview else None,
             notes=entry.notes,
             stamp=entry.stamp,
         )

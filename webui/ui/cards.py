@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +20,6 @@ def card_grid(elem_id: str, *, details: bool = False) -> gr.HTML:
     # The script may run before other properties have arrived, so the template tells it.
     classes = "cards-grid cards-with-details" if details else "cards-grid"
     return gr.HTML(
-        value=[],
         html_template=asset("cards.html").replace("cards-grid", classes),
         js_on_load=asset("cards.js"),
         apply_default_css=False,
@@ -29,13 +27,21 @@ def card_grid(elem_id: str, *, details: bool = False) -> gr.HTML:
     )
 
 
-def keep_current(studio: Studio, poll: Poll, grids: Sequence[gr.HTML]) -> None:
-    """Renew the grids whenever the library or the loaded model changes."""
-    poll.watch(
-        version=lambda: [studio.library.version, studio.models.state.version],
-        render=lambda: [card_data(studio)] * len(grids),
-        outputs=grids,
+def keep_current(studio: Studio, poll: Poll) -> None:
+    """Send the page all cards, for all its grids, whenever something about them changes."""
+    store = gr.HTML(
+        value=[],
+        html_template="",
+        js_on_load=asset("card_store.js"),
+        apply_default_css=False,
+        elem_classes=["setter"],
     )
+
+    def version() -> list[int]:
+        studio.history.look()
+        return [studio.library.version, studio.models.state.version, studio.history.version]
+
+    poll.watch(version, lambda: [card_data(studio)], [store])
 
 
 def card_data(studio: Studio) -> list[dict[str, Any]]:
@@ -51,16 +57,22 @@ def _card(studio: Studio, card: Card) -> dict[str, Any]:
         "key": card_key(card),
         "name": card.name,
         "call": call(card),
+        "family": None if card.problem else _family(card),
+        "folder": card.folder,
         "badges": [*badges, *(["negative"] if notes.side == "negative" else [])],
         "reason": reason,
         "note": None if reason else _model_note(studio, card),
         "description": notes.description,
         "side": notes.side,
         "content_hash": card.content_hash,
+        "added": card.added,
         "modified": card.modified,
+        "uses": studio.history.uses(card.name, card.short_hash),
         "size_bytes": card.size_bytes,
         "thumbnail": thumbnail_url(card),
-        "haystack": f"{card.name} {card.folder} {notes.description} {notes.notes}".lower(),
+        "haystack": " ".join(
+            (card.name, card.folder, notes.description, notes.notes, *notes.tags)
+        ).lower(),
     }
 
 
@@ -85,9 +97,10 @@ def call(card: Card) -> str:
 
 def thumbnail_url(card: Card) -> str | None:
     """Return the address of a card's picture, which changes with the picture; None without one."""
-    if card.preview is None:
+    if card.preview_stamp is None:
         return None
-    return f"thumbnails/{quote(card.name, safe='')}?v={card.modified:.0f}-{card.size_bytes}"
+    stamp = card.preview_stamp
+    return f"thumbnails/{quote(card.name, safe='')}?v={stamp.mtime_ns}-{stamp.size}"
 
 
 def describe(card: Card) -> str:

@@ -35,12 +35,12 @@ def build(studio: Studio) -> gr.Blocks:
         _header(studio, poll)
         with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab("txt2img", id="txt2img"):
-                beside_prompt = txt2img.build(studio, poll)
+                txt2img.build(studio, poll)
             with gr.Tab("Embeddings", id="embeddings", elem_id="embeddings-tab"):
-                cards = embeddings_tab.build(studio)
+                embeddings_tab.build(studio)
             with gr.Tab("Train", id="train", elem_id="train-tab"):
                 train_tab.build(studio, poll)
-        keep_current(studio, poll, [beside_prompt, cards])
+        keep_current(studio, poll)
         poll.connect(demo)
     return demo
 

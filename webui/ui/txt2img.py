@@ -22,8 +22,8 @@ SHOWN_EVERY_S = 0.15
 """The page is not sent more often than this; the sampler needs the processor more."""
 
 
-def build(studio: Studio, poll: Poll) -> gr.HTML:
-    """Build the tab inside the open Blocks and return its grid of cards."""
+def build(studio: Studio, poll: Poll) -> None:
+    """Build the tab inside the open Blocks."""
     with gr.Row(elem_classes=["narrow"]):
         with gr.Column(scale=5, min_width=300, elem_classes=["narrow"]):
             prompt = _prompt_box(
@@ -46,7 +46,7 @@ def build(studio: Studio, poll: Poll) -> gr.HTML:
             go = gr.Button("Generate", variant="primary", elem_id="generate")
             interrupt = gr.Button("Interrupt", interactive=False, elem_id="interrupt")
     with gr.Accordion("Embeddings", open=False, elem_id="cards-panel"):
-        cards = card_grid("prompt-cards")
+        card_grid("prompt-cards")
     last_seed = gr.Number(-1, visible="hidden", precision=0)
     with gr.Row(elem_id="drawing"):
         with gr.Column(scale=5, min_width=300):
@@ -58,7 +58,6 @@ def build(studio: Studio, poll: Poll) -> gr.HTML:
     poll.suggest(
         lambda: controls.recommended(studio), [getattr(inputs, field) for field in FROM_MODEL]
     )
-    return cards
 
 
 def _prompt_box(label: str, elem_id: str, lines: int, placeholder: str) -> gr.Textbox:

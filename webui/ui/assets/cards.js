@@ -1,16 +1,22 @@
-// The grid of embedding cards. Names and notes come from strangers' files, so every text is set
-// as text, never as markup; the template that this script fills is fixed.
-const BATCH = 120;
-const grid = element.querySelector(".cards-grid"), empty = element.querySelector(".cards-empty");
-const search = element.querySelector(".cards-search"), count = element.querySelector(".cards-count");
-const filter = element.querySelector(".cards-filter"), sort = element.querySelector(".cards-sort");
-const toast = element.querySelector(".cards-toast");
+// The grid of embedding cards. Only the cards that are in sight are in the page, however many there
+// are. Names and notes come from strangers' files, so every text is set as text, never as markup;
+// the template that this script fills is fixed.
+const SPARE_ROWS = 2;
+const grid = element.querySelector(".cards-grid"), sight = element.querySelector(".cards-window");
+const empty = element.querySelector(".cards-empty"), count = element.querySelector(".cards-count");
+const search = element.querySelector(".cards-search"), filter = element.querySelector(".cards-filter");
+const family = element.querySelector(".cards-family"), sort = element.querySelector(".cards-sort");
+const folders = element.querySelector(".cards-folders"), toast = element.querySelector(".cards-toast");
+const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare;
 const orders = {
-  name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true, sensitivity: "base" }),
+  name: (a, b) => byName(a.name, b.name),
+  added: (a, b) => b.added - a.added,
   modified: (a, b) => b.modified - a.modified,
+  uses: (a, b) => b.uses - a.uses || byName(a.name, b.name),
   size: (a, b) => b.size_bytes - a.size_bytes,
 };
-let shown = [], drawn = 0, toastTimer;
+const all = () => window.embeddingCards || [];
+let shown = [], folder = null, drawn = new Map(), toastTimer;
 
 function tag(name, className, text) {
   const node = document.createElement(name);
@@ -73,30 +79,103 @@ const tests = {
   negative: (item) => item.side === "negative",
   problem: (item) => Boolean(item.reason),
 };
+const within = (item) => folder === null || item.folder === folder || item.folder.startsWith(`${folder}/`);
 
-function drawMore() {
-  grid.append(...shown.slice(drawn, drawn + BATCH).map(card));
-  drawn = Math.min(drawn + BATCH, shown.length);
+// Put the cards that are in sight into the page; those that stay keep their node and the focus.
+function drawSight() {
+  if (grid.clientHeight === 0) return;
+  const style = getComputedStyle(sight);
+  const columns = style.gridTemplateColumns.split(" ").length;
+  const height = parseFloat(style.gridAutoRows) + parseFloat(style.rowGap);
+  const rows = Math.ceil(shown.length / columns);
+  const first = Math.max(0, Math.floor(grid.scrollTop / height) - SPARE_ROWS);
+  const last = Math.min(rows, Math.ceil((grid.scrollTop + grid.clientHeight) / height) + SPARE_ROWS);
+  sight.style.paddingTop = `${first * height}px`;
+  sight.style.paddingBottom = `${Math.max(0, rows - last) * height}px`;
+  const focused = sight.contains(document.activeElement) ? document.activeElement : null;
+  const kept = new Map();
+  shown.slice(first * columns, last * columns).forEach((item, place) => {
+    const entry = drawn.get(item) || card(item);
+    entry.setAttribute("aria-posinset", first * columns + place + 1);
+    entry.setAttribute("aria-setsize", shown.length);
+    kept.set(item, entry);
+  });
+  const stay = new Set(kept.values());
+  for (const entry of [...sight.children]) if (!stay.has(entry)) entry.remove();
+  let next = sight.firstChild;
+  for (const entry of stay) {
+    if (entry === next) next = next.nextSibling;
+    else sight.insertBefore(entry, next);
+  }
+  drawn = kept;
+  if (focused && !sight.contains(focused)) again(focused)?.focus({ preventScroll: true });
+}
+
+// The button of the same card, of those that were made anew.
+function again(button) {
+  const { name, details } = button.dataset;
+  return [...sight.querySelectorAll("button")].find((other) => other.dataset.name === name && other.dataset.details === details);
+}
+
+function chip(label, value, number) {
+  const button = tag("button", "cards-folder", `${label} ${number}`);
+  button.type = "button";
+  button.setAttribute("aria-pressed", String(folder === value));
+  button.addEventListener("click", () => {
+    folder = folder === value ? null : value;
+    draw();
+  });
+  return button;
+}
+
+// Folders as chips, each with how many embeddings are in it and below it.
+function drawFolders() {
+  const numbers = new Map();
+  for (const { folder: path } of all()) {
+    if (!path) continue;
+    const parts = path.split("/");
+    parts.forEach((_, depth) => {
+      const above = parts.slice(0, depth + 1).join("/");
+      numbers.set(above, (numbers.get(above) || 0) + 1);
+    });
+  }
+  if (folder !== null && !numbers.has(folder)) folder = null;
+  const chips = [...numbers].sort(([a], [b]) => byName(a, b)).map(([path, number]) => chip(path, path, number));
+  folders.replaceChildren(...(chips.length ? [chip("All folders", null, all().length), ...chips] : []));
+  folders.hidden = chips.length === 0;
+}
+
+function drawFamilies() {
+  const labels = [...new Set(all().map((item) => item.family).filter(Boolean))].sort(byName);
+  const chosen = labels.includes(family.value) ? family.value : "";
+  const choices = [["", "Any model"], ...labels.map((label) => [label, label])];
+  family.replaceChildren(...choices.map(([value, text]) => new Option(text, value, false, value === chosen)));
+  family.hidden = labels.length < 2;
 }
 
 function draw() {
-  const all = props.value || [];
+  drawFolders();
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  shown = all
+  shown = all()
     .filter((item) => words.every((word) => item.haystack.includes(word)))
     .filter(tests[filter.value])
+    .filter((item) => !family.value || item.family === family.value)
+    .filter(within)
     .sort(orders[sort.value]);
-  const scrolled = grid.scrollTop, before = drawn;
-  grid.replaceChildren();
-  drawn = 0;
-  do drawMore(); while (drawn < Math.min(before, shown.length));
-  grid.scrollTop = scrolled;
-  count.textContent = shown.length === all.length ? `${all.length}` : `${shown.length} of ${all.length}`;
+  drawSight();
+  const total = all().length;
+  count.textContent = shown.length === total ? `${total}` : `${shown.length} of ${total}`;
   empty.hidden = shown.length > 0;
-  empty.textContent = all.length
+  grid.hidden = shown.length === 0;
+  empty.textContent = total
     ? "No embedding matches. Clear the search or choose All."
     : "No embeddings yet. Copy .pt, .bin or .safetensors files into the folder embeddings/ and " +
       "they appear here at once, or train one of your own on the Train tab.";
+}
+
+function drawAnew() {
+  grid.scrollTop = 0;
+  draw();
 }
 
 function say(text) {
@@ -106,12 +185,10 @@ function say(text) {
   toastTimer = setTimeout(() => toast.classList.remove("cards-toast-on"), 2500);
 }
 
-search.addEventListener("input", draw);
-filter.addEventListener("change", draw);
-sort.addEventListener("change", draw);
-grid.addEventListener("scroll", () => {
-  if (drawn < shown.length && grid.scrollTop + grid.clientHeight > grid.scrollHeight - 600) drawMore();
-});
+search.addEventListener("input", drawAnew);
+for (const choice of [filter, family, sort]) choice.addEventListener("change", drawAnew);
+grid.addEventListener("scroll", drawSight, { passive: true });
+new ResizeObserver(drawSight).observe(grid);
 // A press on a card must not take the focus (and a phone's keyboard) from the prompt box.
 grid.addEventListener("mousedown", (event) => {
   if (event.target.closest(".card, .card-more")) event.preventDefault();
@@ -124,9 +201,13 @@ grid.addEventListener("click", (event) => {
   }
   const button = event.target.closest(".card");
   if (!button) return;
-  const item = (props.value || []).find((other) => other.name === button.dataset.name && !other.reason);
+  const item = all().find((other) => other.name === button.dataset.name && !other.reason);
   if (item) say(window.promptBoxes.toggle(item.call, item.name, item.side));
   else say(button.title);
 });
-watch("value", draw);
+document.addEventListener("cards:change", () => {
+  drawFamilies();
+  draw();
+});
+drawFamilies();
 draw();

@@ -1,0 +1,155 @@
+"""The Embeddings tab under people's hands: thousands of cards, folders, and all about one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import App
+from webui.embeddings import formats
+from webui.embeddings.embedding import Embedding
+from webui.generation.infotext import write_infotext
+from webui.generation.outputs import save_picture
+from webui.generation.request import GenerationRequest
+
+pytestmark = pytest.mark.browser
+
+MANY = 2000
+
+
+def put(path: Path, width: int = 128, metadata: dict[str, str] | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = Embedding(path.stem, {"clip_l": torch.randn(2, width) * 0.04})
+    formats.write(made, path, "safetensors", metadata)
+    return path
+
+
+@pytest.fixture(scope="module")
+def full(start_app: Callable[..., App], tmp_path_factory: pytest.TempPathFactory) -> App:
+    """An app with thousands of embeddings, some in folders, some for another model."""
+    folder = tmp_path_factory.mktemp("full")
+    first = put(folder / "embeddings" / "many" / "name-0000.safetensors").read_bytes()
+    for number in range(1, MANY):
+        (folder / "embeddings" / "many" / f"name-{number:04d}.safetensors").write_bytes(first)
+    put(folder / "embeddings" / "animals" / "toad.safetensors", metadata={"recipe": "<b>mud</b>"})
+    put(folder / "embeddings" / "animals" / "small" / "newt.safetensors")
+    put(folder / "embeddings" / "portrait.safetensors", width=768)
+    request = GenerationRequest(prompt="a toad", seed=5)
+    text = write_infotext(request, model_name="m", model_hash="0", embeddings={"toad": ""})
+    save_picture(Image.new("RGB", (64, 64), "olive"), text, 5, folder / "outputs" / "txt2img")
+    return start_app(folder=folder)
+
+
+@pytest.fixture
+def tab(full: App, open_page: Callable[..., Page]) -> Page:
+    """The tab, with all cards there."""
+    page = open_page(of=full)
+    page.get_by_role("tab", name="Embeddings").click()
+    expect(page.locator("#all-cards .cards-count")).to_have_text(str(MANY + 3), timeout=30_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    return page
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#all-cards .card-name").all_inner_texts()
+
+
+def open_details(page: Page, name: str) -> None:
+    page.locator("#all-cards .cards-search").fill(name)
+    page.locator("#all-cards .card-entry", has_text=name).locator(".card-more").click()
+    expect(page.locator("#details")).to_contain_text(name)
+
+
+def open_section(page: Page, title: str) -> None:
+    page.locator("#details-form").get_by_role("button", name=title).click()
+
+
+def test_only_the_cards_in_sight_are_in_the_page_and_scrolling_reaches_the_last(tab: Page):
+    cards = tab.locator("#all-cards .card")
+    assert cards.count() < 100
+    grid = tab.locator("#all-cards .cards-grid")
+    grid.evaluate("grid => { grid.scrollTop = grid.scrollHeight; }")
+    expect(tab.locator("#all-cards .card", has_text="toad")).to_be_visible()
+    assert cards.count() < 100
+    grid.evaluate("grid => { grid.scrollTop = 0; }")
+    expect(tab.locator("#all-cards .card", has_text="name-0000")).to_be_visible()
+
+
+def test_folders_models_and_uses_narrow_and_order_the_cards(tab: Page):
+    folders = tab.locator("#all-cards .cards-folders")
+    folders.get_by_role("button", name="animals 2").click()
+    assert sorted(names(tab)) == ["newt", "toad"]
+    folders.get_by_role("button", name="animals/small 1").click()
+    assert names(tab) == ["newt"]
+    folders.get_by_role("button", name="All folders").click()
+    tab.locator("#all-cards .cards-sort").select_option("uses")
+    assert names(tab)[0] == "toad"
+    tab.locator("#all-cards .cards-family").select_option("SD1")
+    assert names(tab) == ["portrait"]
+
+
+def test_the_details_say_what_is_in_the_file_and_where_it_was_used(tab: Page):
+    open_details(tab, "toad")
+    expect(tab.locator("#details")).to_contain_text("1 picture")
+    open_section(tab, "Used in")
+    expect(tab.locator("#details-uses img").first).to_be_visible()
+    open_section(tab, "Vectors")
+    expect(tab.locator("#details-vectors")).to_contain_text("Nearest words")
+    open_section(tab, "Text inside the file")
+    expect(tab.locator("#details-inside")).to_contain_text("<b>mud</b>")
+
+
+def test_tags_are_kept_and_found(tab: Page, full: App):
+    open_details(tab, "newt")
+    tab.locator("#details-tags input").fill("swamp, green , swamp")
+    tab.locator("#save-notes").click()
+    expect(tab.locator("#details-answer")).to_contain_text("Notes saved")
+    tab.locator("#all-cards .cards-search").fill("swamp")
+    expect(tab.locator("#all-cards .card-name")).to_have_text(["newt"])
+
+
+def test_a_card_gets_the_last_picture_and_another_one_shows_at_once(tab: Page, full: App):
+    open_details(tab, "newt")
+    open_section(tab, "Picture on the card")
+    tab.locator("#take-preview").click()
+    expect(tab.locator("#details-picture")).to_contain_text("The card shows it now")
+    image = tab.locator("#all-cards .card", has_text="newt").locator("img")
+    expect(image).to_be_visible()
+    before = image.get_attribute("src")
+    tab.locator("#draw-preview").click()
+    expect(image).not_to_have_attribute("src", before, timeout=60_000)
+    assert (full.embeddings / "animals" / "small" / "newt.preview.png").exists()
+
+
+def test_a_file_is_moved_and_downloaded_in_every_format(tab: Page, full: App, tmp_path: Path):
+    path = put(full.embeddings / "wanderer.safetensors")
+    open_details(tab, "wanderer")
+    open_section(tab, "File")
+    for kind, suffix in formats.SUFFIXES.items():
+        with tab.expect_download() as waiting:
+            tab.locator(f'#downloads a[href*="as={kind}"]').click()
+        saved = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(saved)
+        assert saved.name == f"wanderer{suffix}"
+        assert torch.equal(
+            formats.read(saved).vectors["clip_l"], formats.read(path).vectors["clip_l"]
+        )
+    folder = tab.get_by_label("Folder", exact=True)
+    folder.fill("../elsewhere")
+    tab.locator("#move-embedding").click()
+    expect(tab.locator("#details-answer")).to_contain_text("must not")
+    folder.fill("far/away")
+    tab.locator("#move-embedding").click()
+    expect(tab.locator("#details-answer")).to_contain_text("Moved into far/away/")
+    assert (full.embeddings / "far" / "away" / "wanderer.safetensors").exists()
+
+
+@pytest.mark.parametrize("path", ["../../etc/passwd", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "nothing"])
+def test_no_other_file_can_be_downloaded(tab: Page, full: App, path: str):
+    answer = tab.request.get(f"{full.url}/embedding-files/{path}")
+    assert answer.status == 404

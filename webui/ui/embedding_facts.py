@@ -1,0 +1,100 @@
+"""What the panel about one embedding says: its facts, its vectors, the text inside the file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+
+from webui.embeddings.health import Health, examine
+from webui.embeddings.library import Card
+from webui.errors import AppError
+from webui.models.families import describe_widths, family_of_widths
+from webui.studio.studio import Studio
+from webui.ui.markup import facts, message
+
+LONGEST_VALUE = 2000
+"""Characters shown of one entry of the text inside a file."""
+MOST_VECTORS = 16
+"""Vectors whose nearest words are listed."""
+
+
+def about(studio: Studio, card: Card) -> str:
+    """Return what is known of a file, and why it cannot be used if it cannot."""
+    family = family_of_widths(card.widths)
+    wide = describe_widths(card.widths)
+    uses = studio.history.uses(card.name, card.short_hash)
+    table = facts(
+        [
+            ("Name", card.name),
+            ("Name inside", card.inner_name if card.inner_name != card.name else None),
+            ("Made for", f"{family.label} ({wide})" if family else wide),
+            ("Vectors", card.vectors or None),
+            ("Trained on", card.trained_on),
+            ("Steps", card.step),
+            ("Format", card.format),
+            ("File", f"{card.folder}/{card.path.name}" if card.folder else card.path.name),
+            ("Size", f"{card.size_bytes / 1024:,.1f} kB"),
+            ("Added", _when(card.added)),
+            ("Changed", _when(card.modified)),
+            ("Used in", f"{uses} picture{'' if uses == 1 else 's'}" if uses else None),
+            ("SHA-256", card.short_hash),
+            ("Vectors' hash", card.content_hash),
+        ]
+    )
+    reason = studio.why_unusable(card)
+    return table + (message(reason, "bad") if reason else "")
+
+
+def vectors(studio: Studio, card: Card) -> str:
+    """Return how the vectors look beside the loaded model's words, for each text encoder."""
+    embedding = studio.library.get(card.name) if card.usable else None
+    model = studio.models.state.model
+    if embedding is None:
+        return message("The vectors of this file are not in use.")
+    if model is None:
+        return message("Load a model to compare the vectors with its words.")
+    parts = []
+    for encoder in model.text_encoders:
+        if encoder.key not in embedding.vectors:
+            continue
+        try:
+            health = examine(
+                embedding.vectors[encoder.key],
+                encoder.model.get_input_embeddings().weight,
+                lambda word: model.tokenizer.decode([word]),
+            )
+        except AppError as error:
+            parts.append(message(str(error), "warn"))
+            continue
+        parts.append(_health(health))
+    return "".join(parts) or message("The loaded model has no text encoder for these vectors.")
+
+
+def inside(studio: Studio, card: Card) -> str:
+    """Return the free text in the file, such as the recipe; all of it is a stranger's."""
+    try:
+        metadata = studio.library.metadata(card.name)
+    except AppError as error:
+        return message(str(error), "warn")
+    if not metadata:
+        return message("The file says nothing more about itself.")
+    return facts([(key[:80], value[:LONGEST_VALUE]) for key, value in sorted(metadata.items())])
+
+
+def _health(health: Health) -> str:
+    remarks = "".join(message(text, "warn") for text in health.remarks)
+    fine = "" if remarks else message("Nothing out of the ordinary.", "good")
+    rows = "".join(
+        f"<tr><td>{number}</td><td>{vector.relative_norm:.2f}</td>"
+        f"<td>{escape(', '.join(word for word, _ in vector.nearest))}</td></tr>"
+        for number, vector in enumerate(health.vectors[:MOST_VECTORS], start=1)
+    )
+    more = len(health.vectors) - MOST_VECTORS
+    rest = f'<p class="hint">and {more} more</p>' if more > 0 else ""
+    head = "<tr><th>Vector</th><th>Length*</th><th>Nearest words of the model</th></tr>"
+    note = '<p class="hint">* of a usual word’s; 0.5 to 2 is ordinary.</p>'
+    return f'{remarks}{fine}<table class="facts">{head}{rows}</table>{rest}{note}'
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M") if seconds else ""
