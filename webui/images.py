@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -20,6 +22,17 @@ def open_picture(path: Path) -> Image.Image:
 
     Raises AppError for files that are no picture, are damaged, or are too large.
     """
+    with opened(path) as image:
+        return _plain(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Yield a picture that is not decoded yet.
+
+    Raises AppError for files that are no picture or are too large, and for those that turn out
+    to be damaged inside the ``with`` block.
+    """
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -28,14 +41,13 @@ def open_picture(path: Path) -> Image.Image:
                 raise AppError(
                     f"{path.name} has {image.width}×{image.height} pixels, which is too large."
                 )
-            plain = _plain(ImageOps.exif_transpose(image))
+            yield image
     except AppError:
         raise
     except UnidentifiedImageError as error:
         raise AppError(f"{path.name} is not a picture.") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise AppError(f"{path.name} is damaged and cannot be read.") from error
-    return plain
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from webui import __version__
-from webui.generation.infotext import embedding_hashes, read_infotext, write_infotext
+from webui.generation.infotext import (
+    embedding_hashes,
+    read_infotext,
+    read_settings,
+    with_pairs,
+    write_infotext,
+)
 from webui.generation.request import EMPHASES, GenerationRequest
 from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES
+from webui.generation.upscaling import UPSCALERS
 
 REQUEST = GenerationRequest(
     prompt="(marc_allante:1.2) a dog",
@@ -66,6 +76,47 @@ def test_a_text_without_settings_is_all_prompt():
     assert pairs == {}
 
 
+def test_what_cannot_be_taken_is_told_and_leaves_the_control_alone():
+    _, pairs = read_infotext(
+        "a cat\nSteps: 20, Sampler: DPM adaptive, CFG scale: 7, Seed: 1125899906842624, "
+        "Size: 513x512, ENSD: 31337, Version: v1.6.0"
+    )
+    settings = read_settings(pairs)
+    assert not {"sampler", "seed", "width", "height"} & set(settings.values)
+    assert settings.values["clip_skip"] == 1
+    told = " ".join(settings.refused)
+    for word in ("DPM adaptive", "Seed", "513x512", "ENSD: 31337"):
+        assert word in told
+    assert "Version" not in told
+
+
+def test_a_second_pass_and_a_variation_are_read():
+    request, pairs = read_infotext(
+        "a cat\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, "
+        "Variation seed: 5, Variation seed strength: 0.2, Denoising strength: 0.4, "
+        "Hires upscale: 1.5, Hires steps: 8, Hires upscaler: Latent"
+    )
+    assert (request.subseed, request.subseed_strength) == (5, 0.2)
+    assert request.hires and (request.hires_scale, request.hires_steps) == (1.5, 8)
+    assert read_settings(pairs).refused == ()
+
+
+def test_pairs_can_be_added_to_a_text():
+    text = with_pairs(write(REQUEST), {"Training run": "a, b", "Training step": 100})
+    request, pairs = read_infotext(text)
+    assert request == REQUEST
+    assert (pairs["Training run"], pairs["Training step"]) == ("a, b", "100")
+
+
+@pytest.mark.parametrize(
+    "line", ["a" * 100_000, "a:{" * 30_000, " " * 100_000, 'a:"\\",' * 20_000, "a b:" * 25_000]
+)
+def test_a_hostile_line_is_read_at_once(line: str):
+    started = time.process_time()
+    read_infotext(f"a cat\n{line}")
+    assert time.process_time() - started < 5  # quadratic, it would be minutes
+
+
 def lines(**options: int) -> st.SearchStrategy[str]:
     """Prompts as people write them: text in lines, none of which starts the negative prompt."""
     characters = st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"))
@@ -73,21 +124,48 @@ def lines(**options: int) -> st.SearchStrategy[str]:
     return st.lists(line, max_size=3).map(lambda parts: "\n".join(parts).strip())
 
 
+SIDES = st.integers(8, 256).map(lambda n: n * 8)
+VARIATIONS = st.fixed_dictionaries(
+    {
+        "subseed": st.integers(0, 2**32 - 1),
+        "subseed_strength": st.integers(1, 100).map(lambda n: n / 100),
+    }
+)
+SECOND_PASSES = st.fixed_dictionaries(
+    {
+        "hires": st.just(True),
+        "hires_upscaler": st.sampled_from(list(UPSCALERS)),
+        "hires_steps": st.integers(0, 150),
+        "denoising_strength": st.integers(0, 100).map(lambda n: n / 100),
+    }
+).flatmap(
+    lambda common: st.one_of(
+        st.builds(lambda n: common | {"hires_scale": n / 100}, st.integers(100, 400)),
+        st.builds(lambda w, h: common | {"hires_width": w, "hires_height": h}, SIDES, SIDES),
+    )
+)
+
+
 @given(
     st.builds(
-        GenerationRequest,
+        lambda variation, second_pass, **rest: GenerationRequest(
+            **rest, **variation, **second_pass
+        ),
+        VARIATIONS | st.just({}),
+        SECOND_PASSES | st.just({}),
         prompt=lines(max_size=40),
         negative_prompt=lines(max_size=30),
         sampler=st.sampled_from(list(SAMPLERS)),
         schedule_type=st.sampled_from(list(SCHEDULE_TYPES)),
         steps=st.integers(1, 150),
         cfg_scale=st.integers(2, 60).map(lambda n: n / 2),
-        width=st.integers(8, 256).map(lambda n: n * 8),
-        height=st.integers(8, 256).map(lambda n: n * 8),
+        width=SIDES,
+        height=SIDES,
         seed=st.integers(0, 2**32 - 1),
         clip_skip=st.integers(1, 12),
         emphasis=st.sampled_from(list(EMPHASES)),
         match_anywhere=st.booleans(),
+        late_schedules=st.booleans(),
     )
 )
 def test_a_request_survives_the_text(request: GenerationRequest):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from webui.errors import AppError
 from webui.models.catalog import Checkpoint, find_checkpoint, list_checkpoints
+from webui.models.hashes import known_short_hash
 from webui.studio.gpu import GpuGate
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ModelsInUse:
         self._changed = threading.Condition()
         self._state = ModelState(0, "", None)
         self._wanted = 0
+        self._hashes: dict[tuple[Path, int, int], str] = {}
 
     @property
     def state(self) -> ModelState:
@@ -61,6 +63,30 @@ class ModelsInUse:
     def names(self) -> list[str]:
         """Return the names of all checkpoints that could be loaded."""
         return [checkpoint.name for checkpoint in list_checkpoints(self._folder)]
+
+    def hashes(self) -> dict[str, str | None]:
+        """Return the short hash of each checkpoint by its name; None where it is not known yet.
+
+        Nothing large is read for it: the hash of a large file is known once it has been loaded,
+        that of a folder while it is loaded.
+        """
+        found = {
+            checkpoint.name: None if checkpoint.is_folder else self._hash_of(checkpoint.path)
+            for checkpoint in list_checkpoints(self._folder)
+        }
+        model = self._state.model
+        return found | ({model.name: model.short_hash} if model else {})
+
+    def _hash_of(self, path: Path) -> str | None:
+        """Return a file's hash if it is known; small files are read once for each change."""
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        key = (path, status.st_size, status.st_mtime_ns)
+        if key not in self._hashes and (known := known_short_hash(path, self._hash_cache)):
+            self._hashes[key] = known
+        return self._hashes.get(key)
 
     def switch(self, name: str | None = None) -> None:
         """Start loading a checkpoint in the background; None stands for the default.

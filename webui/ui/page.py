@@ -9,7 +9,7 @@ import gradio as gr
 from webui.errors import AppError
 from webui.models.families import FAMILIES
 from webui.studio.studio import Studio
-from webui.ui import embeddings_tab, train_tab, txt2img
+from webui.ui import embeddings_tab, png_info_tab, train_tab, txt2img
 from webui.ui.cards import keep_current
 from webui.ui.polling import Poll
 
@@ -33,13 +33,15 @@ def build(studio: Studio) -> gr.Blocks:
     ) as demo:
         poll = Poll()
         _header(studio, poll)
-        with gr.Tabs(overflow_behavior="wrap"):
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("txt2img", id="txt2img"):
-                txt2img.build(studio, poll)
+                target = txt2img.build(studio, poll)
             with gr.Tab("Embeddings", id="embeddings", elem_id="embeddings-tab"):
                 embeddings_tab.build(studio)
             with gr.Tab("Train", id="train", elem_id="train-tab"):
                 train_tab.build(studio, poll)
+            with gr.Tab("PNG Info", id="png-info", elem_id="png-info-tab"):
+                png_info_tab.build(studio, target, tabs)
         keep_current(studio, poll)
         poll.connect(demo)
     return demo

@@ -48,13 +48,16 @@ class Poll:
         self,
         values: Callable[[], list[Any] | None],
         controls: Sequence[gr.components.Component],
-    ) -> None:
+    ) -> gr.JSON:
         """Set ``controls`` to ``values()`` whenever those differ, except what people have changed.
 
         A control counts as changed while it differs from what was suggested last. The page
         decides that itself in the moment in which it sets them, so nothing that is typed while
         the answer is on its way is lost; and as the controls are no outputs of the timer, the
         messages that stand at them stay.
+
+        Returns what holds the values suggested last, a list in the order of ``controls``. Whoever
+        sets controls for a person puts None in their places, which makes them count as changed.
         """
         wish = gr.JSON(visible="hidden")
         given = gr.JSON([control.value for control in controls], visible="hidden")
@@ -67,6 +70,7 @@ class Poll:
             show_progress="hidden",
             api_visibility="private",
         )
+        return given
 
     def connect(self, demo: gr.Blocks) -> None:
         """Start polling; call once, inside the Blocks, after everything is watched."""

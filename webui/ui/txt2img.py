@@ -16,14 +16,15 @@ from webui.ui.cards import card_grid
 from webui.ui.controls import FIELDS, FROM_MODEL, Controls
 from webui.ui.polling import Poll
 from webui.ui.results import Results
+from webui.ui.sending import Target, connect_paste
 from webui.ui.theme import asset
 
 SHOWN_EVERY_S = 0.15
 """The page is not sent more often than this; the sampler needs the processor more."""
 
 
-def build(studio: Studio, poll: Poll) -> None:
-    """Build the tab inside the open Blocks."""
+def build(studio: Studio, poll: Poll) -> Target:
+    """Build the tab inside the open Blocks and return where parameters are sent to."""
     with gr.Row(elem_classes=["narrow"]):
         with gr.Column(scale=5, min_width=300, elem_classes=["narrow"]):
             prompt = _prompt_box(
@@ -45,6 +46,7 @@ def build(studio: Studio, poll: Poll) -> None:
         with gr.Column(scale=1, min_width=180):
             go = gr.Button("Generate", variant="primary", elem_id="generate")
             interrupt = gr.Button("Interrupt", interactive=False, elem_id="interrupt")
+            paste = gr.Button("↙ Read pasted parameters", size="sm", elem_id="paste-parameters")
     with gr.Accordion("Embeddings", open=False, elem_id="cards-panel"):
         card_grid("prompt-cards")
     last_seed = gr.Number(-1, visible="hidden", precision=0)
@@ -55,9 +57,12 @@ def build(studio: Studio, poll: Poll) -> None:
             outputs = results.build(interrupt, last_seed)
     _connect(studio, inputs, outputs, go)
     poll.watch(lambda: _examples(studio), lambda: [_examples(studio)], [examples])
-    poll.suggest(
+    held = poll.suggest(
         lambda: controls.recommended(studio), [getattr(inputs, field) for field in FROM_MODEL]
     )
+    target = Target(inputs, held, outputs.messages)
+    connect_paste(paste, target)
+    return target
 
 
 def _prompt_box(label: str, elem_id: str, lines: int, placeholder: str) -> gr.Textbox:
