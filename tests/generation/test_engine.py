@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from webui.errors import AppError, Interrupted
 from webui.generation.engine import Picture, StepDone, generate
 from webui.generation.infotext import read_infotext
 from webui.generation.request import GenerationRequest
+from webui.generation.sampling import slerp
+from webui.generation.upscaling import UPSCALERS
 from webui.models.model import Model
 from webui.prompting.conditioning import Conditioner
 
@@ -126,6 +129,98 @@ def test_asking_to_stop_ends_it_after_the_current_step(tiny_model: Model):
         ):
             seen.append(event)
     assert len(seen) == 2
+
+
+def test_a_variation_lies_between_the_two_seeds(tiny_model: Model):
+    first, second = (draw(tiny_model, replace(REQUEST, seed=s))[0].image for s in (5, 9))
+    varied = {
+        strength: draw(tiny_model, replace(REQUEST, subseed=9, subseed_strength=strength))[0]
+        for strength in (0, 0.3, 1)
+    }
+    assert (pixels(varied[0].image) == pixels(first)).all()
+    assert abs(pixels(varied[1].image) - pixels(second)).max() <= 2
+    assert (pixels(varied[0.3].image) != pixels(first)).any()
+    assert "Variation seed: 9, Variation seed strength: 0.3" in varied[0.3].infotext
+
+
+def test_a_varied_picture_is_the_same_in_a_batch_and_alone(tiny_model: Model):
+    request = replace(REQUEST, subseed=9, subseed_strength=0.4)
+    batch = draw(tiny_model, replace(request, batch_size=2, batch_count=2))
+    alone = draw(tiny_model, replace(request, subseed=12))[0]
+    assert [picture.seed for picture in batch] == [5, 5, 5, 5]
+    assert abs(pixels(batch[3].image) - pixels(alone.image)).max() <= 2
+    assert read_infotext(batch[3].infotext)[0].subseed == 12
+
+
+def test_the_noise_between_two_is_as_strong_as_they_are():
+    noises = [torch.randn(4, 64, 64, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
+    for part in (0.1, 0.5, 0.9):
+        assert abs(slerp(*noises, part).std() - 1) < 0.02
+    assert torch.allclose(slerp(noises[0], noises[0], 0.5), noises[0])
+
+
+def test_a_skipped_batch_is_given_up_and_the_next_goes_on(tiny_model: Model):
+    asked = iter([False, False, True])
+    events = list(
+        generate(
+            tiny_model,
+            replace(REQUEST, batch_count=3),
+            Library(),
+            Conditioner(),
+            skipped=lambda: next(asked, False),
+        )
+    )
+    assert [event.seed for event in events if isinstance(event, Picture)] == [6, 7]
+    steps = [event.step for event in events if isinstance(event, StepDone)]
+    assert steps == [1, 2, 5, 6, 7, 8, 9, 10, 11, 12]
+
+
+@pytest.mark.parametrize("upscaler", UPSCALERS)
+@pytest.mark.parametrize("sampler", ["DPM++ 2M", "Heun", "DDIM"])
+def test_hires_fix_draws_the_picture_over_at_the_new_size(
+    tiny_model: Model, upscaler: str, sampler: str
+):
+    request = replace(
+        REQUEST, sampler=sampler, hires=True, hires_upscaler=upscaler, hires_scale=1.5,
+        hires_steps=3, denoising_strength=0.6,
+    )  # fmt: skip
+    events = list(generate(tiny_model, request, Library(), Conditioner()))
+    told = [(e.step, e.steps, tuple(e.latents.shape)) for e in events[:-1]]
+    small, large = (1, 4, 8, 8), (1, 4, 12, 12)
+    assert told == [(n, 7, small if n < 4 else large) for n in range(1, 8)]
+    assert events[-1].image.size == (96, 96)
+    assert read_infotext(events[-1].infotext)[0] == replace(request, subseed=-1)
+
+
+def test_hires_fix_covers_other_proportions_and_can_only_enlarge(tiny_model: Model):
+    request = replace(REQUEST, hires=True, hires_width=128, hires_height=96)
+    picture = draw(tiny_model, replace(request, denoising_strength=0.0))[0]
+    assert picture.image.size == (128, 96)
+    assert "Hires resize: 128x96" in picture.infotext
+
+
+def test_late_schedules_switch_one_step_later(tiny_model: Model):
+    library = Library(embedding("one"), embedding("two", seed=1))
+    request = replace(REQUEST, prompt="[one:two:2]")
+    late = draw(tiny_model, replace(request, late_schedules=True), library)[0]
+    shifted = draw(tiny_model, replace(request, prompt="[one:two:3]"), library)[0]
+    plain = draw(tiny_model, request, library)[0]
+    assert (pixels(late.image) == pixels(shifted.image)).all()
+    assert (pixels(late.image) != pixels(plain.image)).any()
+
+
+def test_a_vae_that_overflows_in_half_precision_goes_on_in_float32(
+    tiny_model: Model, caplog: pytest.LogCaptureFixture
+):
+    vae = deepcopy(tiny_model.vae)
+    with torch.no_grad():
+        for layer in (vae.decoder.conv_in, vae.encoder.conv_in):
+            layer.weight *= 2e5
+    picture = draw(replace(tiny_model, vae=vae), REQUEST)[0]
+    halved = replace(tiny_model, vae=deepcopy(vae).half())
+    assert abs(pixels(draw(halved, REQUEST)[0].image) - pixels(picture.image)).max() <= 8
+    assert halved.vae.dtype == torch.float32
+    assert "goes on in float32" in caplog.text
 
 
 def test_a_picture_of_not_a_number_is_a_clear_error(tiny_model: Model):

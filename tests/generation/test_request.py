@@ -10,7 +10,7 @@ import pytest
 from webui.errors import BadField
 from webui.generation.request import MAX_SEED, GenerationRequest, checked
 
-GOOD = GenerationRequest(prompt="a red heart", seed=7)
+GOOD = GenerationRequest(prompt="a red heart", seed=7, subseed=8, width=512, height=768, hires=True)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,16 @@ GOOD = GenerationRequest(prompt="a red heart", seed=7)
         ("batch_count", 0, "Batch count"),
         ("clip_skip", 0, "Clip skip"),
         ("emphasis", "loud", "no emphasis “loud”"),
+        ("subseed", -2, "Variation seed"),
+        ("subseed_strength", 1.1, "Variation strength must be between 0 and 1"),
+        ("hires_upscaler", "Magic", "no upscaler “Magic”"),
+        ("hires_scale", 0.5, "Upscale by must be between 1 and 4"),
+        ("hires_scale", math.nan, "Upscale by"),
+        ("hires_width", 1001, "Hires width must be a multiple of 8"),
+        ("hires_width", 4096, "would become 4096×6144"),
+        ("hires_height", 8, "Hires height must be between 64 and 4096"),
+        ("hires_steps", 151, "Hires steps"),
+        ("denoising_strength", -0.1, "Denoising strength"),
     ],
 )
 def test_a_bad_value_is_refused_at_its_field(field: str, value: object, words: str):
@@ -49,3 +59,22 @@ def test_seed_minus_one_becomes_a_drawn_seed():
     seeds = {checked(replace(GOOD, seed=-1)).seed for _ in range(5)}
     assert len(seeds) > 1
     assert all(0 <= seed <= MAX_SEED for seed in seeds)
+
+
+def test_without_a_second_pass_its_settings_are_not_looked_at():
+    request = replace(GOOD, hires=False, hires_scale=99, hires_upscaler="Magic")
+    assert checked(request) == request
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({}, (1024, 1536)),
+        ({"hires_scale": 1.3}, (664, 992)),
+        ({"hires_width": 1024}, (1024, 1536)),
+        ({"hires_height": 1000}, (664, 1000)),
+        ({"hires_width": 1024, "hires_height": 1024}, (1024, 1024)),
+    ],
+)
+def test_the_size_after_the_second_pass(changes: dict, size: tuple[int, int]):
+    assert replace(GOOD, **changes).hires_size == size

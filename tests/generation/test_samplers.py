@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from webui.errors import AppError
-from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES, make_scheduler
+from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES, make_scheduler, split_sampler
 
 TARGET = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8).repeat(1, 4, 1, 1)
 SD1 = {
@@ -35,14 +35,27 @@ def alphas(config: dict) -> torch.Tensor:
     return cumulative
 
 
-def draw_with_oracle(sampler: str, schedule_type: str, config: dict, steps: int = 12):
-    """Sample with a model that knows the picture; returns the final latents."""
+def draw_with_oracle(
+    sampler: str, schedule_type: str, config: dict, steps: int = 12, skipped: int = 0
+):
+    """Sample with a model that knows the picture; returns the final latents.
+
+    With ``skipped`` steps left out it begins with a grey picture and the noise of that step.
+    """
     scheduler = make_scheduler(sampler, schedule_type, config)
     scheduler.set_timesteps(steps)
     generator = torch.Generator().manual_seed(1)
     kept = alphas(config)
-    latents = torch.randn(TARGET.shape, generator=generator) * scheduler.init_noise_sigma
-    for timestep in scheduler.timesteps:
+    noise = torch.randn(TARGET.shape, generator=generator)
+    begin = skipped * scheduler.order
+    timesteps = scheduler.timesteps[begin:]
+    if skipped:
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(begin)
+        latents = scheduler.add_noise(torch.zeros_like(TARGET), noise, timesteps[:1])
+    else:
+        latents = noise * scheduler.init_noise_sigma
+    for timestep in timesteps:
         noisy = scheduler.scale_model_input(latents, timestep).double()
         # noisy = a·x0 + s·noise, so whoever knows x0 knows the noise; timesteps may be fractions
         position = float(timestep)
@@ -63,6 +76,29 @@ def test_each_sampler_ends_at_the_picture_the_model_predicts(sampler: str, confi
     latents = draw_with_oracle(sampler, "Automatic", config)
     assert torch.isfinite(latents).all()
     assert (latents - TARGET).abs().mean() < 0.12
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_each_sampler_can_begin_in_the_middle(sampler: str):
+    latents = draw_with_oracle(sampler, "Automatic", SD1, skipped=5)
+    assert (latents - TARGET).abs().mean() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("name", "understood"),
+    [
+        ("DPM++ 2M Karras", ("DPM++ 2M", "Karras")),
+        ("DPM++ 2M SDE Exponential", ("DPM++ 2M SDE", "Exponential")),
+        ("dpm++ 2m sde heun karras", ("DPM++ 2M SDE Heun", "Karras")),
+        ("Euler a", ("Euler a", "Automatic")),
+        ("euler  A", ("Euler a", "Automatic")),
+        ("Euler SGM Uniform", ("Euler", "SGM Uniform")),
+        ("Karras", ("Karras", "Automatic")),
+        ("", ("", "Automatic")),
+    ],
+)
+def test_old_names_hold_the_schedule_type_at_their_end(name: str, understood: tuple[str, str]):
+    assert split_sampler(name) == understood
 
 
 @pytest.mark.parametrize("schedule_type", SCHEDULE_TYPES)

@@ -1,7 +1,9 @@
-"""Pictures of unfinished latents, cheap enough for every step."""
+"""Latents as pictures and back; previews cheap enough for every step."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -10,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from webui.models.model import Model
+
+log = logging.getLogger(__name__)
 
 _SMALL_VAE = 8_000_000
 """A VAE of at most this many parameters decodes a preview in milliseconds."""
@@ -50,10 +54,45 @@ def decode(model: Model, latents: Tensor) -> list[Image.Image]:
     return [Image.fromarray(picture) for picture in pixels]
 
 
+def encode(model: Model, pictures: Sequence[Image.Image]) -> Tensor:
+    """Encode RGB pictures of one size, sides multiples of 8 -> ``[batch, 4, h, w]`` float32.
+
+    The mean of what the VAE says is taken, so that equal pictures give equal latents.
+    """
+    import numpy as np
+    import torch
+
+    rgb = torch.stack([torch.from_numpy(np.array(picture)) for picture in pictures])
+    inputs = rgb.permute(0, 3, 1, 2).to(model.device, torch.float32) / 127.5 - 1
+
+    def run() -> Tensor:
+        return model.vae.encode(inputs.to(model.vae.dtype)).latent_dist.mode()
+
+    with torch.inference_mode():
+        return _finite(model, run).float() * model.vae.config.scaling_factor
+
+
 def _decode_tensor(model: Model, latents: Tensor) -> Tensor:
     """Return ``[batch, 3, H, W]`` in 0..1."""
-    scaled = latents.to(model.vae.dtype) / model.vae.config.scaling_factor
-    return (model.vae.decode(scaled).sample.float() / 2 + 0.5).clamp(0, 1)
+    scaled = latents / model.vae.config.scaling_factor
+    sample = _finite(model, lambda: model.vae.decode(scaled.to(model.vae.dtype)).sample)
+    return (sample.float() / 2 + 0.5).clamp(0, 1)
+
+
+def _finite(model: Model, run: Callable[[], Tensor]) -> Tensor:
+    """Return what the VAE computes; one that overflows in half precision goes on in float32.
+
+    Some VAEs, SDXL's among them, have activations beyond float16's range. From then on the VAE
+    stays in float32, so that only one picture is computed twice.
+    """
+    import torch
+
+    result = run()
+    if model.vae.dtype == torch.float32 or bool(torch.isfinite(result).all()):
+        return result
+    log.warning("The VAE of %s overflows in %s; it goes on in float32.", model.name, result.dtype)
+    model.vae.to(torch.float32)
+    return run()
 
 
 def _fit_linear(model: Model) -> Tensor:

@@ -31,13 +31,28 @@ SAMPLERS: Mapping[str, Sampler] = {
     "DPM++ 2M SDE": Sampler(
         "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "Exponential"
     ),
+    "DPM++ SDE": Sampler(
+        "DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "Karras"
+    ),
+    "DPM++ 2M SDE Heun": Sampler(
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
+        "Exponential",
+    ),
+    "DPM++ 3M SDE": Sampler(
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "sde-dpmsolver++", "solver_order": 3},
+        "Exponential",
+    ),
     "Euler a": Sampler("EulerAncestralDiscreteScheduler"),
     "Euler": Sampler("EulerDiscreteScheduler"),
     "Heun": Sampler("HeunDiscreteScheduler"),
     "DPM2": Sampler("KDPM2DiscreteScheduler", automatic="Karras"),
     "DPM2 a": Sampler("KDPM2AncestralDiscreteScheduler", automatic="Karras"),
     "DDIM": Sampler("DDIMScheduler"),
+    "PLMS": Sampler("PNDMScheduler", {"skip_prk_steps": True}),
     "UniPC": Sampler("UniPCMultistepScheduler"),
+    "LCM": Sampler("LCMScheduler"),
 }
 """Every sampler of the page and the API, the default first."""
 
@@ -62,6 +77,23 @@ TAKEN_FROM_MODEL = (
     "steps_offset",
 )
 """What of a checkpoint's scheduler configuration goes for every sampler."""
+
+
+def split_sampler(name: str) -> tuple[str, str]:
+    """Return the sampler and the schedule type of a name such as "DPM++ 2M Karras".
+
+    Names of old versions have the schedule type at their end. Case is ignored; a name that is
+    not known comes back as it is, with "Automatic".
+    """
+    names = {known.casefold(): known for known in SAMPLERS}
+    wanted = " ".join(name.split()).casefold()
+    if wanted in names:
+        return names[wanted], "Automatic"
+    for schedule in SCHEDULE_TYPES:
+        plain = wanted.removesuffix(f" {schedule.casefold()}")
+        if plain != wanted and plain in names:
+            return names[plain], schedule
+    return name, "Automatic"
 
 
 def make_scheduler(sampler: str, schedule_type: str, config: Mapping[str, Any]) -> SchedulerMixin:
