@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from webui.settings import Settings
+from webui.settings import LOCAL_HOSTS, Settings
 
 
 def parse_flags(arguments: list[str] | None = None) -> Settings:
@@ -23,20 +23,32 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         "--embeddings-dir", type=Path, action="append", help="may be given several times"
     )
     parser.add_argument("--outputs-dir", type=Path, default=usual.outputs_dir)
+    parser.add_argument(
+        "--styles-file", type=Path, default=usual.styles_file, help="default styles.csv here"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login")
+    parser.add_argument(
+        "--no-auth", action="store_true", help="serve the network to everyone without a login"
+    )
     flags = parser.parse_args(arguments)
     user, _, password = (flags.auth or "").partition(":")
     if flags.auth and not (user and password):
         parser.error("--auth must look like user:password")
     host = flags.host or ("0.0.0.0" if flags.listen else usual.host)
-    if host not in ("127.0.0.1", "localhost", "::1") and not flags.auth:
-        parser.error("serving the network needs a login: add --auth user:password")
+    if flags.auth and flags.no_auth:
+        parser.error("--auth and --no-auth contradict each other: give one of them")
+    if host not in LOCAL_HOSTS and not (flags.auth or flags.no_auth):
+        parser.error(
+            "serving the network needs a login: add --auth user:password, or --no-auth to let "
+            "everyone in"
+        )
     return Settings(
         models_dir=flags.models_dir.resolve(),
         embeddings_dirs=tuple(p.resolve() for p in flags.embeddings_dir or usual.embeddings_dirs),
         outputs_dir=flags.outputs_dir.resolve(),
+        styles_file=flags.styles_file.resolve(),
         host=host,
         port=flags.port,
         device=flags.device,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+"""Addresses that only this machine reaches."""
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds app.py; the default folders lie in it."""
 
@@ -19,6 +21,8 @@ class Settings:
     """Folders of embedding files; the first receives uploads and trained embeddings."""
     outputs_dir: Path = ROOT / "outputs"
     """Pictures (txt2img/<date>/) and training runs (train/<run>/)."""
+    styles_file: Path = ROOT / "styles.csv"
+    """Pieces of prompts under names, as AUTOMATIC1111 keeps them."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 7860

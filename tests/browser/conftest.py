@@ -59,7 +59,8 @@ def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port),
              "--embeddings-dir", str(place / "embeddings"),
-             "--outputs-dir", str(place / "outputs"), *flags],
+             "--outputs-dir", str(place / "outputs"),
+             "--styles-file", str(place / "styles.csv"), *flags],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         app = App(f"http://127.0.0.1:{port}", place / "embeddings", place / "outputs", process, 0.0)
@@ -116,13 +117,18 @@ def open_page(chromium: Browser, app: App) -> Iterator[Callable[..., Page]]:
     def watch(page: Page) -> None:
         page.on("pageerror", lambda error: problems.append(f"script: {error}"))
         page.on(
-            "console", lambda said: problems.append(said.text) if said.type == "error" else None
+            "console",
+            lambda said: (
+                problems.append(f"{said.text} {said.location.get('url', '')}")
+                if said.type == "error"
+                else None
+            ),
         )
         page.on(
             "request",
             lambda request: (
                 None
-                if re.match(rf"{re.escape(app.url)}|data:|blob:", request.url)
+                if re.match(r"http://127[.]0[.]0[.]1:|data:|blob:", request.url)
                 else problems.append(f"request to {request.url}")
             ),
         )

@@ -49,11 +49,11 @@ def test_a_file_of_automatic1111_is_read(tmp_path: Path, encoding: str):
 def test_what_is_saved_is_there_for_others_and_replaces_its_name(tmp_path: Path):
     first, second = Styles(tmp_path / "styles.csv"), Styles(tmp_path / "styles.csv")
     first.save(Style(" my  style ", 'with "quotes", commas', "line\nbreak"))
-    assert second.all() == {"my style": Style("my style", 'with "quotes", commas', "line\nbreak")}
+    assert second.all() == [Style("my style", 'with "quotes", commas', "line\nbreak")]
     second.save(Style("my style", "new", ""))
-    assert list(first.all().values()) == [Style("my style", "new", "")]
+    assert first.all() == [Style("my style", "new", "")]
     first.delete("my style")
-    assert second.all() == {}
+    assert second.all() == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ def settings(tmp_path: Path, tiny_checkpoint: Path) -> Settings:
         models_dir=tiny_checkpoint,
         embeddings_dirs=(tmp_path / "embeddings",),
         outputs_dir=tmp_path / "outputs",
+        styles_file=tmp_path / "styles.csv",
         device="cpu",
         precision="fp32",
     )

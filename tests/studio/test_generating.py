@@ -11,6 +11,7 @@ from webui.embeddings.embedding import Embedding, hash_vectors
 from webui.errors import BadField
 from webui.generation.outputs import read_parameters
 from webui.generation.request import GenerationRequest
+from webui.generation.styles import Style
 from webui.studio.generating import GenerationJob, default_request
 from webui.studio.studio import Studio
 
@@ -96,3 +97,51 @@ def test_an_embedding_in_training_can_be_drawn_before_it_is_a_file(studio: Studi
 def test_the_defaults_of_the_checkpoint_make_the_request():
     request = default_request({"width": 128, "steps": 9, "example_prompts": ["x"]}, prompt="a")
     assert (request.width, request.height, request.steps, request.prompt) == (128, 512, 9, "a")
+
+
+def test_skipping_gives_up_one_batch_and_the_rest_goes_on(studio: Studio):
+    job = studio.generating.start(replace(REQUEST, steps=20, batch_count=3))
+    for view in job.updates():
+        if view.step == 21 and not view.skipped:
+            studio.generating.skip(job.id)
+    view = job.view
+    assert view.state == "done" and view.skipped == 1
+    assert [picture.seed for picture in view.pictures] == [1, 3]
+
+
+def test_a_job_that_only_waits_has_nothing_to_skip(studio: Studio):
+    with studio.gate.hold("the test"):
+        job = studio.generating.start(REQUEST)
+        studio.generating.skip()
+    assert wait(job).view.skipped == 0 and len(job.view.pictures) == 1
+
+
+def test_styles_are_written_out_in_the_picture(studio: Studio):
+    studio.styles.save(Style("loud", "very {prompt}, neon", "quiet"))
+    (picture,) = wait(studio.generating.start(replace(REQUEST, styles=("loud",)))).view.pictures
+    assert picture.infotext.startswith("very a red heart, neon\nNegative prompt: quiet\n")
+    with pytest.raises(BadField) as caught:
+        studio.generating.start(replace(REQUEST, styles=("soft",)))
+    assert caught.value.field == "styles"
+
+
+def test_several_pictures_are_also_saved_as_a_grid(studio: Studio):
+    view = wait(studio.generating.start(replace(REQUEST, batch_size=2, save_grid=True))).view
+    assert view.grid.path.name == "grid-0000.png"
+    assert read_parameters(view.grid.path) == view.pictures[0].infotext
+    alone = wait(studio.generating.start(replace(REQUEST, save_grid=True))).view
+    assert alone.grid is None and alone.pictures[0].path.name.startswith("00002-")
+
+
+def test_the_progress_counts_both_passes(studio: Studio):
+    request = replace(REQUEST, hires=True, hires_scale=1.5, hires_steps=2, batch_count=2)
+    view = wait(studio.generating.start(request)).view
+    assert view.step == view.steps == 10
+
+
+def test_ended_jobs_are_remembered_for_pages_that_come_back(studio: Studio):
+    job = wait(studio.generating.start(REQUEST))
+    wait(studio.generating.start(REQUEST))
+    assert studio.generating.job(job.id) is job
+    assert studio.generating.job("unknown") is None
+    assert studio.generating.running() == []

@@ -19,6 +19,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
             models_dir=tmp_path / "models",
             embeddings_dirs=(tmp_path / "embeddings",),
             outputs_dir=tmp_path / "outputs",
+            styles_file=tmp_path / "styles.csv",
         )
     )
     studio.open()

@@ -1,25 +1,87 @@
-"""Finished pictures on the disk: names, numbers, and the parameters text inside them."""
+"""Finished pictures on the disk: names, numbers, parameters inside them, the trash, grids."""
 
 from __future__ import annotations
 
+import math
+import os
 import re
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from webui.files import replacing
+from webui.errors import AppError
+from webui.files import contained, replacing
 
 PARAMETERS = "parameters"
 """The PNG text chunk that AUTOMATIC1111 writes and reads."""
+TRASH = ".trash"
+"""Folder beside that of the pictures, where deleted ones lie until someone empties it."""
+MAX_GRID_PIXELS = 60_000_000
+"""A larger grid is made smaller, so that other programs open it."""
 
 
 def save_picture(image: Image.Image, infotext: str, seed: int, folder: Path) -> Path:
     """Write ``folder/<date>/NNNNN-<seed>.png`` with its parameters text and return the path."""
+    place = _today(folder)
+    number = _next_number(place, re.compile(r"(\d{5,})-"))
+    return _save(image, infotext, place / f"{number:05d}-{seed}.png")
+
+
+def save_grid(images: Sequence[Image.Image], infotext: str, folder: Path) -> Path:
+    """Write pictures of one size side by side as ``folder/<date>/grid-NNNN.png``."""
+    place = _today(folder)
+    number = _next_number(place, re.compile(r"grid-(\d{4,})\.png"))
+    return _save(make_grid(images), infotext, place / f"grid-{number:04d}.png")
+
+
+def make_grid(images: Sequence[Image.Image]) -> Image.Image:
+    """Return pictures of one size in rows, about as many rows as columns, never more."""
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    width, height = images[0].size
+    shrink = min(1.0, math.sqrt(MAX_GRID_PIXELS / (columns * width * rows * height)))
+    width, height = max(1, int(width * shrink)), max(1, int(height * shrink))
+    grid = Image.new("RGB", (columns * width, rows * height))
+    for number, image in enumerate(images):
+        tile = image if shrink == 1 else image.resize((width, height), Image.Resampling.LANCZOS)
+        grid.paste(tile, (number % columns * width, number // columns * height))
+    return grid
+
+
+def discard(folder: Path, name: str) -> None:
+    """Move a picture below ``folder`` to the trash; ``name`` is its path from there.
+
+    Raises AppError if there is no such picture, the name leads out of the folder, or there is
+    another picture where it would go.
+    """
+    _move(folder, folder.parent / TRASH / folder.name, name)
+
+
+def bring_back(folder: Path, name: str) -> None:
+    """Move a picture from the trash back to where it was; errors as of ``discard``."""
+    _move(folder.parent / TRASH / folder.name, folder, name)
+
+
+def _move(source: Path, target: Path, name: str) -> None:
+    old, new = contained(source, name), contained(target, name)
+    if old.suffix.lower() != ".png" or not old.is_file():
+        raise AppError(f"There is no picture {name}.")
+    if new.exists():
+        raise AppError(f"There is another picture {name} now; move that one away first.")
+    new.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(old, new)
+
+
+def _today(folder: Path) -> Path:
     place = folder / date.today().isoformat()
     place.mkdir(parents=True, exist_ok=True)
-    path = place / f"{_next_number(place):05d}-{seed}.png"
+    return place
+
+
+def _save(image: Image.Image, infotext: str, path: Path) -> Path:
     info = PngInfo()
     info.add_text(PARAMETERS, infotext)
     with replacing(path) as temporary:
@@ -34,6 +96,6 @@ def read_parameters(path: Path) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _next_number(folder: Path) -> int:
-    numbers = (re.match(r"(\d{5,})-", path.name) for path in folder.iterdir())
+def _next_number(folder: Path, pattern: re.Pattern[str]) -> int:
+    numbers = (pattern.match(path.name) for path in folder.iterdir())
     return max((int(number[1]) for number in numbers if number), default=-1) + 1

@@ -47,24 +47,19 @@ class Styles:
             return []
         return [status.st_mtime_ns, status.st_size]
 
-    def all(self) -> Mapping[str, Style]:
-        """Return the styles by name, in the file's order; empty without a file.
+    def all(self) -> list[Style]:
+        """Return the styles in the file's order; none without a file.
 
         Raises AppError if the file cannot be read.
         """
-        with self._lock:
-            version = tuple(self.version())
-            if version != self._version:
-                self._styles = _read(self._path) if version else {}
-                self._version = version
-            return self._styles
+        return list(self._by_name().values())
 
     def applied(self, request: GenerationRequest) -> GenerationRequest:
         """Return the request with its styles written out in its prompts, and none left.
 
         Raises BadField for a style that is not there.
         """
-        styles = self.all() if request.styles else {}
+        styles = self._by_name() if request.styles else {}
         prompt, negative = request.prompt, request.negative_prompt
         for name in request.styles:
             if name not in styles:
@@ -86,14 +81,22 @@ class Styles:
         if max(len(style.prompt), len(style.negative_prompt)) > MAX_PROMPT:
             raise BadField("prompt", f"A prompt may have at most {MAX_PROMPT:,} characters.")
         with self._lock:
-            self._write({**self.all(), name: replace(style, name=name)})
+            self._write({**self._by_name(), name: replace(style, name=name)})
 
     def delete(self, name: str) -> None:
         """Take a style out of the file. Raises BadField if it is not there."""
         with self._lock:
-            if name not in self.all():
+            if name not in self._by_name():
                 raise BadField("style_name", f"There is no style “{name}”.")
-            self._write({key: style for key, style in self.all().items() if key != name})
+            self._write({key: style for key, style in self._by_name().items() if key != name})
+
+    def _by_name(self) -> Mapping[str, Style]:
+        with self._lock:
+            version = tuple(self.version())
+            if version != self._version:
+                self._styles = _read(self._path) if version else {}
+                self._version = version
+            return self._styles
 
     def _write(self, styles: Mapping[str, Style]) -> None:
         """Write the file with a byte order mark, which spreadsheet programs need for UTF-8."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from webui.errors import AppError, Interrupted
-from webui.generation.outputs import save_picture
+from webui.generation.outputs import save_grid, save_picture
 from webui.generation.request import GenerationRequest, checked
+from webui.generation.styles import Styles
 from webui.studio.drafts import WithDraft
 from webui.studio.gpu import GpuGate
 
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 PREVIEW_EVERY_S = 0.4
 """At most one preview picture is decoded in this time, so that previews cost little."""
+KEPT_JOBS = 20
+"""As many ended jobs are remembered, for pages that are opened again."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class JobView:
     """Seconds left, once known."""
     preview: Image.Image | None = None
     pictures: tuple[SavedPicture, ...] = ()
+    grid: SavedPicture | None = None
+    """All pictures side by side, if that was asked for."""
+    skipped: int = 0
+    """Batches that were given up."""
     warnings: tuple[str, ...] = ()
     problem: str | None = None
     waiting_for: str | None = None
@@ -79,6 +86,7 @@ class GenerationJob:
     _view: JobView = field(default_factory=JobView)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _skip: threading.Event = field(default_factory=threading.Event)
 
     @property
     def view(self) -> JobView:
@@ -93,6 +101,19 @@ class GenerationJob:
     def stop(self) -> None:
         """Ask the job to end after the current step; finished pictures are kept."""
         self._stop.set()
+
+    def skip(self) -> None:
+        """Ask the job to give up the batch that it draws and to go on with the next one."""
+        if self._view.state == "drawing":
+            self._skip.set()
+
+    def take_skip(self) -> bool:
+        """Return whether a skip was asked for, once; only the job's own thread calls this."""
+        if not self._skip.is_set():
+            return False
+        self._skip.clear()
+        self.publish(skipped=self._view.skipped + 1)
+        return True
 
     def updates(self, patience_s: float = 1.0) -> Iterator[JobView]:
         """Yield the newest view whenever it changed, until the job has ended.
@@ -125,8 +146,11 @@ class Generating:
         model: Callable[[], Model],
         library: EmbeddingLibrary,
         loras: Path,
+        styles: Styles,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
+        """Where pictures go that are asked for without a folder, in a sub-folder a day."""
+        self._styles = styles
         self._gate = gate
         self._model = model
         self._library = library
@@ -141,11 +165,19 @@ class Generating:
         The pictures are kept in ``folder``, the usual one if there is none. Raises BadField if
         something in the request cannot be used.
         """
-        job = GenerationJob(checked(request), folder or self._folder)
-        self._jobs = {key: old for key, old in self._jobs.items() if not old.view.ended}
+        request = checked(self._styles.applied(request))
+        job = GenerationJob(request, folder or self.folder)
+        kept = [key for key, old in self._jobs.items() if old.view.ended][-KEPT_JOBS:]
+        self._jobs = {
+            key: old for key, old in self._jobs.items() if key in kept or not old.view.ended
+        }
         self._jobs[job.id] = job
         threading.Thread(target=self._run, args=(job,), name="generate", daemon=True).start()
         return job
+
+    def job(self, job_id: str) -> GenerationJob | None:
+        """Return a job that goes on or is still remembered, or None."""
+        return self._jobs.get(job_id)
 
     def running(self) -> list[GenerationJob]:
         """Return the jobs that have not ended, in the order in which they get their turn."""
@@ -156,6 +188,12 @@ class Generating:
         for key, job in list(self._jobs.items()):
             if job_id in (None, key):
                 job.stop()
+
+    def skip(self, job_id: str | None = None) -> None:
+        """Ask one job, or all, to go on with the next batch; ids that are unknown are ignored."""
+        for key, job in list(self._jobs.items()):
+            if job_id in (None, key):
+                job.skip()
 
     def draw(
         self, prompts: Sequence[str], embedding: Embedding | None, seed: int
@@ -220,7 +258,8 @@ class Generating:
         request = job.request
         previewer = self._previewer_of(model)
         started = shown = time.monotonic()
-        job.publish(state="drawing", steps=request.steps * request.batch_count, waiting_for=None)
+        job.publish(state="drawing", steps=request.all_steps, waiting_for=None)
+        images: list[Image.Image] = []
         for event in generate(
             model,
             request,
@@ -228,8 +267,10 @@ class Generating:
             self._conditioning(),
             loras=self._loras,
             stopped=lambda: job.stopped,
+            skipped=job.take_skip,
         ):
             if isinstance(event, Picture):
+                images.append(event.image)
                 path = save_picture(event.image, event.infotext, event.seed, job.folder)
                 saved = SavedPicture(path, event.seed, event.infotext, event.used)
                 job.publish(pictures=(*job.view.pictures, saved), warnings=event.warnings)
@@ -240,6 +281,10 @@ class Generating:
                 shown = now
             left_s = (now - started) / event.step * (event.steps - event.step)
             job.publish(step=event.step, eta_s=left_s)
+        if request.save_grid and len(images) > 1:
+            first = job.view.pictures[0]
+            path = save_grid(images, first.infotext, job.folder)
+            job.publish(grid=replace(first, path=path))
 
 
 def default_request(defaults: dict[str, object], **changes: object) -> GenerationRequest:

@@ -6,6 +6,7 @@ import logging
 import threading
 
 from webui.embeddings.library import Card, EmbeddingLibrary
+from webui.generation.styles import Styles
 from webui.models.families import misfit
 from webui.settings import Settings
 from webui.studio.generating import Generating
@@ -33,12 +34,14 @@ class Studio:
             settings.precision,
             settings.cache_dir / "checkpoint-hashes.json",
         )
+        self.styles = Styles(settings.styles_file)
         self.generating = Generating(
             settings.outputs_dir / "txt2img",
             self.gate,
             self.models.get,
             self.library,
             settings.models_dir / "lora",
+            self.styles,
         )
         self.history = PictureHistory(settings.outputs_dir / "txt2img")
         self.training = TrainingRuns(

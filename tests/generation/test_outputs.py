@@ -1,0 +1,71 @@
+"""Pictures are numbered, put side by side, thrown away and brought back; never elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from webui.errors import AppError
+from webui.generation.outputs import (
+    bring_back,
+    discard,
+    make_grid,
+    read_parameters,
+    save_grid,
+    save_picture,
+)
+
+RED, BLUE = Image.new("RGB", (16, 8), "red"), Image.new("RGB", (16, 8), "blue")
+
+
+def save(folder: Path) -> tuple[Path, str]:
+    path = save_picture(RED, "a red thing", 7, folder)
+    return path, str(path.relative_to(folder))
+
+
+def test_a_picture_thrown_away_can_be_brought_back(tmp_path: Path):
+    folder = tmp_path / "outputs" / "txt2img"
+    path, name = save(folder)
+    discard(folder, name)
+    assert not path.exists()
+    assert len(list((tmp_path / "outputs" / ".trash").rglob("*.png"))) == 1
+    bring_back(folder, name)
+    assert read_parameters(path) == "a red thing"
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "", "none.png", "notes.txt"])
+def test_only_pictures_of_the_folder_are_thrown_away(tmp_path: Path, name: str):
+    folder = tmp_path / "outputs" / "txt2img"
+    save(folder)
+    (folder.parent / "secret.png").write_bytes(b"x")
+    (folder / "notes.txt").write_text("x")
+    for act in (discard, bring_back):
+        with pytest.raises(AppError):
+            act(folder, name)
+    assert (folder.parent / "secret.png").is_file() and (folder / "notes.txt").is_file()
+
+
+def test_bringing_back_never_replaces_a_picture(tmp_path: Path):
+    folder = tmp_path / "outputs" / "txt2img"
+    path, name = save(folder)
+    discard(folder, name)
+    BLUE.save(path)
+    with pytest.raises(AppError, match="another picture"):
+        bring_back(folder, name)
+    assert Image.open(path).getpixel((0, 0)) == (0, 0, 255)
+
+
+def test_a_grid_has_the_pictures_in_rows_and_its_own_numbers(tmp_path: Path):
+    grid = make_grid([RED, BLUE, RED])
+    assert grid.size == (32, 16)
+    assert [grid.getpixel(at) for at in ((0, 0), (31, 0), (0, 15), (31, 15))] == [
+        (255, 0, 0),
+        (0, 0, 255),
+        (255, 0, 0),
+        (0, 0, 0),
+    ]
+    names = [save_grid([RED, BLUE], "two things", tmp_path).name for _ in range(2)]
+    assert names == ["grid-0000.png", "grid-0001.png"]
+    assert save_picture(RED, "", 7, tmp_path).name == "00000-7.png"
