@@ -59,7 +59,7 @@ def _card(studio: Studio, card: Card) -> dict[str, Any]:
         "call": call(card),
         "family": None if card.problem else _family(card),
         "folder": card.folder,
-        "badges": [*badges, *(["negative"] if notes.side == "negative" else [])],
+        "badges": [*(["negative"] if notes.side == "negative" else []), *badges],
         "reason": reason,
         "note": None if reason else _model_note(studio, card),
         "description": notes.description,
