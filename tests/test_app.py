@@ -44,6 +44,17 @@ def test_serving_the_network_needs_a_login(flags: list[str], capsys: pytest.Capt
     assert settings.host == "0.0.0.0"
 
 
+def test_a_network_without_a_login_must_be_asked_for():
+    settings = parse_flags(["--listen", "--no-auth"])
+    assert (settings.host, settings.auth) == ("0.0.0.0", None)
+
+
+def test_a_login_and_none_contradict_each_other(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        parse_flags(["--listen", "--no-auth", "--auth", "me:secret"])
+    assert "contradict" in capsys.readouterr().err
+
+
 def test_half_a_login_is_refused():
     with pytest.raises(SystemExit):
         parse_flags(["--auth", "me"])

@@ -9,12 +9,11 @@ import threading
 from typing import Any
 
 from webui.errors import AppError
-from webui.settings import Settings
+from webui.settings import LOCAL_HOSTS, Settings
 from webui.studio.studio import Studio
 
 log = logging.getLogger(__name__)
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 MAX_UPLOAD = "64mb"
 
 
@@ -29,12 +28,13 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from webui.api import routes
+    from webui.api.guard import Guard
     from webui.ui import page
     from webui.ui.theme import asset, head, theme
 
     studio = Studio(settings)
     studio.open()
-    pictures = [settings.outputs_dir / "txt2img", settings.outputs_dir / "train"]
+    pictures = [settings.outputs_dir / name for name in ("txt2img", "grids", "train")]
     for folder in pictures:
         folder.mkdir(parents=True, exist_ok=True)
     gr.set_static_paths(pictures)
@@ -57,9 +57,13 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
             css=asset("app.css"),
             head=head(),
             app_kwargs={
-                "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+                "middleware": [
+                    Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+                    Middleware(Guard),
+                ],
                 "docs_url": None,
                 "redoc_url": None,
+                "openapi_url": None,
             },
         )
     except OSError as error:

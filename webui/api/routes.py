@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI
 
-from webui.api import embedding_files, thumbnails
+from webui.api import documentation, embedding_files, sdapi, thumbnails
+from webui.api.login import signed_in
 from webui.studio.studio import Studio
 
 
 def add(app: FastAPI, studio: Studio) -> None:
     """Add all routes to the app that Gradio serves."""
-    for part in (thumbnails, embedding_files):
-        app.include_router(part.routes(studio), dependencies=[Depends(signed_in(app))])
-
-
-def signed_in(app: FastAPI) -> object:
-    """Return a dependency that lets only those through whom the page lets through."""
-
-    def check(request: Request) -> None:
-        if app.auth is None:
-            return
-        for cookie in ("access-token", "access-token-unsecure"):
-            if app.tokens.get(request.cookies.get(f"{cookie}-{app.cookie_id}", "")):
-                return
-        raise HTTPException(401, "Log in first.")
-
-    return check
+    login = [Depends(signed_in(app, studio.settings.auth))]
+    api = sdapi.routes(studio)
+    app.include_router(thumbnails.routes(studio), dependencies=login)
+    app.include_router(embedding_files.routes(studio), dependencies=login)
+    app.include_router(api, dependencies=login)
+    app.include_router(documentation.routes(api), dependencies=login)

@@ -60,9 +60,13 @@ class ModelsInUse:
         """The model as it stands now."""
         return self._state
 
+    def checkpoints(self) -> list[Checkpoint]:
+        """Return all checkpoints that could be loaded, as the folder holds them now."""
+        return list_checkpoints(self._folder)
+
     def names(self) -> list[str]:
         """Return the names of all checkpoints that could be loaded."""
-        return [checkpoint.name for checkpoint in list_checkpoints(self._folder)]
+        return [checkpoint.name for checkpoint in self.checkpoints()]
 
     def hashes(self) -> dict[str, str | None]:
         """Return the short hash of each checkpoint by its name; None where it is not known yet.

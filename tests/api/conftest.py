@@ -1,0 +1,80 @@
+"""The app as it is served, with a tiny random checkpoint, and clients of its API."""
+
+from __future__ import annotations
+
+import base64
+import io
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from webui.bootstrap import launch
+from webui.settings import Settings
+from webui.studio.studio import Studio
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@dataclass
+class Served:
+    """The app on folders of its own."""
+
+    url: str
+    studio: Studio
+    outputs: Path
+    embeddings: Path
+
+
+def serve(settings: Settings) -> Iterator[Served]:
+    """Serve the app with its model loaded, and end it afterwards."""
+    studio, demo, url = launch(replace(settings, port=free_port()))
+    studio.models.get(60)
+    yield Served(url.rstrip("/"), studio, settings.outputs_dir, settings.embeddings_dirs[0])
+    demo.close()
+    studio.close()
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Settings:
+    place = tmp_path_factory.mktemp("served")
+    return Settings(
+        models_dir=tiny_checkpoint,
+        embeddings_dirs=(place / "embeddings",),
+        outputs_dir=place / "outputs",
+        styles_file=place / "styles.csv",
+        device="cpu",
+        precision="fp32",
+    )
+
+
+@pytest.fixture(scope="session")
+def served(settings: Settings) -> Iterator[Served]:
+    yield from serve(settings)
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    """A client like plain requests."""
+    with httpx.Client(base_url=f"{served.url}/sdapi/v1", timeout=60) as client:
+        yield client
+
+
+def picture_text(size: tuple[int, int] = (96, 80)) -> str:
+    """Return a small noisy PNG as base64."""
+    buffer = io.BytesIO()
+    Image.effect_noise(size, 60).convert("RGB").save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def opened(text: str) -> Image.Image:
+    """Return the picture of a base64 text."""
+    return Image.open(io.BytesIO(base64.b64decode(text)))

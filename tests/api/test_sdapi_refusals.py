@@ -1,0 +1,120 @@
+"""What cannot be done is answered with a 4xx that names the field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import picture_text
+from webui.api.guard import MAX_BODY_BYTES
+
+PLAIN = {"prompt": "a red star", "steps": 1, "width": 64, "height": 64}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", "  "),
+        ("steps", 900),
+        ("steps", "many"),
+        ("steps", 2.5),
+        ("cfg_scale", 0),
+        ("width", 65),
+        ("seed", -2),
+        ("n_iter", 0),
+        ("batch_size", 900),
+        ("sampler_name", "DPM adaptive"),
+        ("scheduler", "Align Your Steps"),
+        ("styles", ["unknown"]),
+        ("restore_faces", True),
+        ("tiling", True),
+        ("script_name", "x/y/z plot"),
+        ("alwayson_scripts", {"controlnet": {"args": []}}),
+        ("init_images", ["aGVsbG8="]),
+        ("refiner_checkpoint", "refiner"),
+        ("s_churn", 2),
+        ("override_settings.mood", "merry"),
+        ("override_settings.sd_vae", "other"),
+        ("override_settings.CLIP_stop_at_last_layers", 0),
+        ("override_settings.sd_model_checkpoint", "unknown"),
+    ],
+)
+def test_a_field_of_txt2img_that_cannot_be_used_is_named(
+    client: httpx.Client, field: str, value: Any
+):
+    outer, _, inner = field.partition(".")
+    answer = client.post("/txt2img", json=PLAIN | {outer: {inner: value} if inner else value})
+    assert answer.status_code == 422, answer.text
+    said = answer.json()
+    assert said["field"] == field and said["errors"][0]["field"] == field
+    assert said["detail"].endswith(".") and "Traceback" not in answer.text
+
+
+def test_a_scheduler_that_a_sampler_cannot_take_is_named(client: httpx.Client):
+    body = PLAIN | {"sampler_name": "DDIM", "scheduler": "karras"}
+    answer = client.post("/txt2img", json=body)
+    assert (answer.status_code, answer.json()["field"]) == (422, "scheduler")
+
+
+def test_eta_of_another_value_would_be_another_picture(client: httpx.Client):
+    answer = client.post("/txt2img", json=PLAIN | {"sampler_name": "DDIM", "eta": 1})
+    assert answer.json()["field"] == "eta"
+
+
+def test_a_slip_of_the_pen_is_told_from_a_field_nobody_knows(client: httpx.Client):
+    answer = client.post("/txt2img", json=PLAIN | {"negativ_prompt": "ugly"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "negativ_prompt")
+    assert "negative_prompt" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("mood", 1), ("outdir_samples", "/tmp"), ("samples_format", "jpg"), ("emphasis", "Loud")],
+)
+def test_an_option_that_cannot_be_set_is_named(client: httpx.Client, key: str, value: Any):
+    answer = client.post("/options", json={key: value})
+    assert (answer.status_code, answer.json()["field"]) == (422, key)
+
+
+@pytest.mark.parametrize("image", ["no base64!", "", "aGVsbG8="])
+def test_what_is_no_picture_has_no_png_info(client: httpx.Client, image: str):
+    answer = client.post("/png-info", json={"image": image})
+    assert (answer.status_code, answer.json()["field"]) == (422, "image")
+
+
+def test_a_picture_without_parameters_is_no_mistake(client: httpx.Client):
+    answer = client.post("/png-info", json={"image": picture_text()})
+    assert answer.json() == {"info": "", "items": {}, "parameters": {}}
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'"text"', b"\xff\xfe"])
+def test_a_body_that_is_no_json_object_is_refused(client: httpx.Client, content: bytes):
+    head = {"Content-Type": "application/json"}
+    answer = client.post("/txt2img", content=content, headers=head)
+    assert answer.status_code in (400, 422) and "detail" in answer.json()
+
+
+@pytest.mark.parametrize("path", ["/img2img", "/upscalers", "/no/such/thing"])
+def test_what_is_not_here_is_said_by_name(client: httpx.Client, path: str):
+    for answer in (client.get(path), client.post(path, json={})):
+        assert answer.status_code == 404 and path in answer.json()["detail"]
+
+
+def test_a_body_too_large_is_refused_before_it_is_read(client: httpx.Client):
+    answer = client.post("/png-info", content=b" " * (MAX_BODY_BYTES + 1))
+    assert answer.status_code == 413 and answer.json()["error"] == "TooLarge"
+
+
+def test_a_body_of_untold_size_is_refused_once_it_is_too_large(client: httpx.Client):
+    head = {"Content-Type": "application/json"}
+    parts = (b" " * (1 << 20) for _ in range((MAX_BODY_BYTES >> 20) + 1))
+    answer = client.post("/png-info", content=parts, headers=head)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("name", ["../evil", "star", "con", "a" * 200, "<script>"])
+def test_a_name_that_cannot_be_is_refused(client: httpx.Client, name: str):
+    answer = client.post("/create/embedding", json={"name": name, "init_text": "star"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "name")

@@ -1,0 +1,112 @@
+"""Embeddings are trained over the API, waiting for the end or watching it."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import Served, picture_text
+from tests.parts import wait_until
+
+QUICK = {"steps": 2, "batch_size": 1, "create_image_every": 0, "training_width": 64}
+
+
+def body(name: str, **fields: Any) -> dict[str, Any]:
+    return QUICK | {"embedding_name": name, "pictures": [picture_text() for _ in range(3)]} | fields
+
+
+def test_a_run_is_started_and_watched_to_its_end(client: httpx.Client):
+    started = client.post("/train/embedding", json=body("api-mug", init_text="mug", wait=False))
+    assert started.status_code == 200, started.text
+    place = f"/train/embedding/{started.json()['run']['run_id']}"
+    assert place in started.json()["info"]
+    wait_until(lambda: client.get(place).json()["state"] == "finished", 60)
+    run = client.get(place).json()
+    assert run["step"] == run["steps"] == 2 and run["progress"] == 1
+    assert Path(run["filename"]).is_file() and run["verdict"]
+    assert "api-mug" in client.get("/embeddings").json()["loaded"]
+
+
+def test_a1111s_two_requests_make_and_train_an_embedding(client: httpx.Client, tmp_path: Path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(base64.b64decode(picture_text()))
+    made = {"name": "api-star", "num_vectors_per_token": 2, "init_text": "star"}
+    assert client.post("/create/embedding", json=made).status_code == 200
+    said = client.post(
+        "/train/embedding",
+        json={
+            "id_task": "t", "embedding_name": "api-star", "learn_rate": "0.005", "steps": 2,
+            "batch_size": 1, "gradient_step": 1, "data_root": str(tmp_path),
+            "log_directory": "textual_inversion", "training_width": 64, "training_height": 64,
+            "varsize": False, "clip_grad_mode": "disabled", "clip_grad_value": "0.1",
+            "shuffle_tags": False, "tag_drop_out": 0, "latent_sampling_method": "once",
+            "use_weight": False, "create_image_every": 0, "save_embedding_every": 500,
+            "template_filename": "subject.txt", "save_image_with_stored_embedding": True,
+            "preview_from_txt2img": False, "preview_prompt": "", "preview_negative_prompt": "",
+            "preview_steps": 20, "preview_sampler_name": "Euler a", "preview_cfg_scale": 7,
+            "preview_seed": -1, "preview_width": 512, "preview_height": 512,
+        },
+    )  # fmt: skip
+    assert said.status_code == 200, said.text
+    assert "train embedding complete" in said.json()["info"]
+    card = client.get("/embeddings").json()["loaded"]["api-star"]
+    assert card["vectors"] == 2 and card["step"] > 0
+
+
+def test_interrupt_ends_the_run_that_a_client_waits_for(client: httpx.Client, served: Served):
+    answers: list[httpx.Response] = []
+    request = body("api-long", init_text="mug", steps=5000)
+    asking = threading.Thread(
+        target=lambda: answers.append(client.post("/train/embedding", json=request))
+    )
+    asking.start()
+    wait_until(lambda: client.get("/progress").json()["state"]["sampling_step"] >= 2, 60)
+    assert client.get("/progress").json()["state"]["job"] == "train-embedding"
+    client.post("/interrupt")
+    asking.join(60)
+    assert answers[0].status_code == 200 and answers[0].json()["run"]["step"] < 5000
+    assert "api-long" in client.get("/embeddings").json()["loaded"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("embedding_name", "never-made"),
+        ("data_root", "/no/such/folder"),
+        ("data_root", None),
+        ("pictures", ["aGVsbG8="] * 3),
+        ("pictures", ["no base64!"]),
+        ("captions", ["one"]),
+        ("learn_rate", "fast"),
+        ("steps", 0),
+        ("batch_size", 1000),
+        ("num_vectors_per_token", 99),
+        ("training_height", 32),
+        ("template_filename", "none.txt"),
+        ("shuffle_tags", True),
+        ("tag_drop_out", 0.5),
+        ("varsize", True),
+        ("clip_grad_mode", "value"),
+        ("preset", "unknown"),
+        ("mood", "merry"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named(client: httpx.Client, field: str, value: Any):
+    request = body("api-cup", init_text="cup")
+    if field == "embedding_name":
+        del request["init_text"]
+    if field == "data_root":
+        del request["pictures"]
+    answer = client.post("/train/embedding", json=request | {field: value})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["field"].partition(".")[0] == field
+
+
+def test_a_run_that_is_not_there_is_not_found(client: httpx.Client):
+    for path in ("unknown", "..%2F..", "%2Fetc"):
+        assert client.get(f"/train/embedding/{path}").status_code == 404

@@ -1,0 +1,118 @@
+"""Answers to what cannot be done: a 4xx with JSON that names the field."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from webui.errors import AppError, BadField
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/sdapi/v1"
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Shape(BaseModel):
+    """Body of a request or an answer; the documentation shows what is said below a field."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Refusal(Shape):
+    """Why a request was refused."""
+
+    error: str = Field(examples=["BadField"])
+    detail: str = Field(examples=["Steps must be between 1 and 150, not 900."])
+    """Whole sentences for people."""
+    field: str | None = Field(None, examples=["steps"])
+    """The field of the request to mend, where it is one."""
+    errors: list[dict[str, str]] = []
+    """Every field that is wrong, as ``{"field", "message"}``."""
+
+
+REFUSED: dict[int | str, dict[str, Any]] = {
+    422: {"model": Refusal, "description": "A field cannot be used; `field` names it."}
+}
+"""What each route may answer besides, for the documentation."""
+
+
+class NotFound(AppError):
+    """What the request names does not exist."""
+
+
+class Busy(AppError):
+    """Too much is waiting already."""
+
+
+class ApiRoute(APIRoute):
+    """A route whose errors are answered as ``Refusal``; nothing unforeseen reaches the client."""
+
+    def get_route_handler(self) -> Handler:
+        """Wrap FastAPI's handler of the route."""
+        handler = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RequestValidationError as error:
+                return _wrong_fields([_told(problem) for problem in error.errors()])
+            except BadField as error:
+                return _wrong_fields([{"field": error.field, "message": str(error)}])
+            except NotFound as error:
+                return refusal(404, "NotFound", str(error))
+            except Busy as error:
+                return refusal(503, "Busy", str(error))
+            except AppError as error:
+                return refusal(422, type(error).__name__, str(error))
+            except HTTPException as error:
+                return refusal(error.status_code, "HTTPException", error.detail, error.headers)
+            except Exception:
+                log.exception("%s %s failed.", request.method, request.url.path)
+                return refusal(500, "Unexpected", "An unexpected error; the log says more.")
+
+        return answer
+
+
+def refusal(
+    status: int, error: str, detail: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """Return an answer that says why there is none."""
+    content = Refusal(error=error, detail=detail).model_dump()
+    return JSONResponse(content, status, headers)
+
+
+def _wrong_fields(errors: list[dict[str, str]]) -> JSONResponse:
+    detail = " ".join(error["message"] for error in errors)
+    field = errors[0]["field"]
+    content = Refusal(error="BadField", detail=detail, field=field, errors=errors)
+    return JSONResponse(content.model_dump(), 422)
+
+
+def _told(problem: Mapping[str, Any]) -> dict[str, str]:
+    """Return what FastAPI found wrong as field and sentence."""
+    place = [str(part) for part in problem["loc"] if part not in ("body", "query", "path")]
+    field = "body" if problem["type"] == "json_invalid" or not place else ".".join(place)
+    message = problem["msg"].rstrip(".").removeprefix("Value error, ")
+    return {"field": field, "message": f"{field}: {message}."}
+
+
+def add_refusals(router: APIRouter) -> None:
+    """Answer everything that is not there by name, so that clients can say what is missing."""
+
+    @router.api_route(
+        "/{path:path}",
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        include_in_schema=False,
+    )
+    def unknown(path: str) -> None:
+        raise NotFound(f"This app has no {PREFIX}/{path[:100]}. What it has is told at /docs.")

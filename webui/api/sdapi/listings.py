@@ -1,0 +1,159 @@
+"""What there is to choose from: samplers, schedulers, models, LoRAs, styles; and the memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from webui.api.sdapi.answers import Shape
+from webui.api.sdapi.options import Options
+from webui.api.sdapi.txt2img import scheduler_name
+from webui.generation.loras import list_loras
+from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES
+from webui.studio.studio import Studio
+
+
+class SamplerItem(Shape):
+    """A sampler."""
+
+    name: str
+    aliases: list[str]
+    options: dict[str, str]
+    """``scheduler``: what Automatic stands for."""
+
+
+class SchedulerItem(Shape):
+    """A schedule type."""
+
+    name: str
+    label: str
+    aliases: list[str] | None = None
+    default_rho: float = -1.0
+    need_inner_model: bool = False
+
+
+class ModelItem(Shape):
+    """A checkpoint."""
+
+    title: str
+    model_name: str
+    hash: str | None
+    """First 10 hex digits of its SHA-256, known once it was loaded."""
+    sha256: str | None
+    filename: str
+    config: str | None = None
+
+
+class LoraItem(Shape):
+    """A LoRA file."""
+
+    name: str
+    alias: str
+    path: str
+    metadata: dict[str, Any]
+
+
+class StyleItem(Shape):
+    """A saved pair of prompts."""
+
+    name: str
+    prompt: str
+    negative_prompt: str
+
+
+class Memory(Shape):
+    """Bytes of memory."""
+
+    ram: dict[str, Any]
+    cuda: dict[str, Any]
+
+
+def add(router: APIRouter, studio: Studio, options: Options) -> None:
+    """Add the routes."""
+
+    @router.get("/samplers", summary="List samplers")
+    def samplers() -> list[SamplerItem]:
+        return [
+            SamplerItem(
+                name=name,
+                aliases=[name.lower().replace(" ", "_")],
+                options={"scheduler": scheduler_name(sampler.automatic)},
+            )
+            for name, sampler in SAMPLERS.items()
+        ]
+
+    @router.get("/schedulers", summary="List schedule types")
+    def schedulers() -> list[SchedulerItem]:
+        return [SchedulerItem(name=scheduler_name(label), label=label) for label in SCHEDULE_TYPES]
+
+    @router.get("/sd-models", summary="List checkpoints")
+    def models() -> list[ModelItem]:
+        loaded = studio.models.state.model
+        return [
+            ModelItem(
+                title=options.title(checkpoint),
+                model_name=checkpoint.name,
+                hash=loaded.short_hash if loaded and loaded.name == checkpoint.name else None,
+                sha256=None,
+                filename=str(checkpoint.path),
+            )
+            for checkpoint in studio.models.checkpoints()
+        ]
+
+    @router.post("/refresh-checkpoints", summary="Look for new checkpoints")
+    def refresh_checkpoints() -> dict[str, Any]:
+        studio.models.checkpoints()
+        return {}
+
+    @router.get("/loras", summary="List LoRAs")
+    def loras() -> list[LoraItem]:
+        paths = sorted(set(list_loras(studio.settings.models_dir / "lora").values()))
+        return [
+            LoraItem(name=path.stem, alias=path.stem, path=str(path), metadata={}) for path in paths
+        ]
+
+    @router.get("/prompt-styles", summary="List styles")
+    def prompt_styles() -> list[StyleItem]:
+        return [
+            StyleItem(name=style.name, prompt=style.prompt, negative_prompt=style.negative_prompt)
+            for style in studio.styles.all().values()
+        ]
+
+    @router.get("/memory", summary="Tell the memory in use")
+    def memory() -> Memory:
+        return Memory(ram=_ram(), cuda=_cuda(studio))
+
+
+def _ram() -> dict[str, int]:
+    """Return the bytes of this process and of the machine."""
+    import psutil
+
+    machine, used = psutil.virtual_memory(), psutil.Process().memory_info().rss
+    return {"free": machine.available, "used": used, "total": machine.total}
+
+
+def _cuda(studio: Studio) -> dict[str, Any]:
+    """Return the bytes of the GPU in use, as A1111 groups them."""
+    model = studio.models.state.model
+    if model is None or model.device.type != "cuda":
+        return {"error": "unavailable"}
+    import torch
+
+    free, total = torch.cuda.mem_get_info(model.device)
+    stats = torch.cuda.memory_stats(model.device)
+
+    def pair(key: str) -> dict[str, int]:
+        return {end: stats.get(f"{key}.all.{end}", 0) for end in ("current", "peak")}
+
+    return {
+        "system": {"free": free, "used": total - free, "total": total},
+        "active": pair("active_bytes"),
+        "allocated": pair("allocated_bytes"),
+        "reserved": pair("reserved_bytes"),
+        "inactive": pair("inactive_split_bytes"),
+        "events": {
+            "retries": stats.get("num_alloc_retries", 0),
+            "oom": stats.get("num_ooms", 0),
+        },
+    }

@@ -1,0 +1,187 @@
+"""The options of A1111 that mean something here, for /options and override_settings."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+
+from webui.api.sdapi.answers import REFUSED, Shape
+from webui.errors import AppError, BadField
+from webui.generation.request import EMPHASES
+from webui.models.catalog import Checkpoint
+from webui.studio.studio import Studio
+
+MAX_CLIP_SKIP = 12
+
+FIXED: Mapping[str, Any] = {
+    "sd_vae": "Automatic",
+    "randn_source": "CPU",
+    "eta_noise_seed_delta": 0,
+    "samples_save": True,
+    "samples_format": "png",
+    "grid_save": False,
+    "return_grid": False,
+    "enable_pnginfo": True,
+    "live_previews_enable": True,
+    "token_merging_ratio": 0.0,
+    "add_model_name_to_info": True,
+}
+"""Options that are always so; other values are refused."""
+
+
+class OptionValues(Shape):
+    """The options, by A1111's names."""
+
+    sd_model_checkpoint: str | None
+    """Title of the loaded model; writing it loads another one. Names and hashes do too."""
+    sd_checkpoint_hash: str | None
+    CLIP_stop_at_last_layers: int
+    """Clip skip of requests over the API, 1 to 12."""
+    emphasis: str
+    """How weights act in requests over the API: Original, No norm, Ignore or None."""
+    outdir_txt2img_samples: str
+    outdir_samples: str
+    sd_vae: str
+    randn_source: str
+    eta_noise_seed_delta: int
+    samples_save: bool
+    samples_format: str
+    grid_save: bool
+    return_grid: bool
+    enable_pnginfo: bool
+    live_previews_enable: bool
+    token_merging_ratio: float
+    add_model_name_to_info: bool
+
+
+class Options:
+    """The options in force for requests over the API; the page has its own controls."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._lock = threading.Lock()
+        self._clip_skip = 1
+        self._emphasis = "Original"
+
+    def values(self) -> dict[str, Any]:
+        """Return all options; A1111's "" stands for an output folder of its own."""
+        state = self._studio.models.state
+        folder = str(self._studio.settings.outputs_dir / "txt2img")
+        return {
+            "sd_model_checkpoint": self._title(state.name),
+            "sd_checkpoint_hash": state.model.short_hash if state.model else None,
+            "CLIP_stop_at_last_layers": self._clip_skip,
+            "emphasis": self._emphasis,
+            "outdir_txt2img_samples": folder,
+            "outdir_samples": "",
+            **FIXED,
+        }
+
+    def read(self, given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        """Return those of the given options that differ, checked and ready for ``apply``.
+
+        Clients send back all that they were told; what stays as it is may be anything. Raises
+        BadField with the first option that is unknown, fixed or has no such value.
+        """
+        now = self.values()
+        changes = {}
+        for key, value in given.items():
+            if key not in now:
+                near = difflib.get_close_matches(key, now, n=1)
+                hint = f"; did you mean “{near[0]}”?" if near else "."
+                raise BadField(prefix + key, f"This app has no option “{key[:80]}”{hint}")
+            if value != now[key]:
+                changes[key] = self._checked(key, value, prefix)
+        return changes
+
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        """Put options into force; waits while another model is being loaded.
+
+        Raises AppError if it cannot be loaded.
+        """
+        with self._lock:
+            self._clip_skip = changes.get("CLIP_stop_at_last_layers", self._clip_skip)
+            self._emphasis = changes.get("emphasis", self._emphasis)
+        if title := changes.get("sd_model_checkpoint"):
+            self._studio.models.switch(self.checkpoint(title).name)
+            self._studio.models.get()
+
+    def checkpoint(self, wanted: str) -> Checkpoint:
+        """Return the checkpoint of a title, a name, a file name or a hash; BadField for others."""
+        found = find(wanted, self._studio.models.checkpoints())
+        loaded = self._studio.models.state.model
+        if found is None and loaded and wanted.strip() == loaded.short_hash:
+            found = find(loaded.name, self._studio.models.checkpoints())
+        if found is None:
+            names = ", ".join(self._studio.models.names())
+            raise BadField(
+                "sd_model_checkpoint", f"There is no model “{wanted[:200]}”. There are: {names}."
+            )
+        return found
+
+    def title(self, checkpoint: Checkpoint) -> str:
+        """Return a checkpoint as A1111 lists it: its file, with its hash once it is known."""
+        model = self._studio.models.state.model
+        name = checkpoint.name + ("" if checkpoint.is_folder else checkpoint.path.suffix)
+        known = model is not None and model.name == checkpoint.name
+        return f"{name} [{model.short_hash}]" if known else name
+
+    def _title(self, name: str) -> str | None:
+        found = find(name, self._studio.models.checkpoints())
+        return self.title(found) if found else name or None
+
+    def _checked(self, key: str, value: Any, prefix: str) -> Any:
+        if key == "sd_model_checkpoint":
+            try:
+                return self.checkpoint(str(value)).name
+            except BadField as error:
+                raise BadField(prefix + key, str(error)) from error
+        if key == "CLIP_stop_at_last_layers":
+            if type(value) is not int or not 1 <= value <= MAX_CLIP_SKIP:
+                raise BadField(prefix + key, f"“{key}” must be from 1 to {MAX_CLIP_SKIP}.")
+            return value
+        if key == "emphasis":
+            if value not in EMPHASES:
+                raise BadField(prefix + key, f"“{key}” must be one of: {', '.join(EMPHASES)}.")
+            return value
+        if key in FIXED:
+            raise BadField(prefix + key, f"“{key}” is always {FIXED[key]!r} in this app.")
+        raise BadField(prefix + key, f"“{key}” cannot be changed over the API.")
+
+
+def find(wanted: str, checkpoints: list[Checkpoint]) -> Checkpoint | None:
+    """Return the checkpoint that a title, a name or a file name means, in any case."""
+    name = wanted.partition(" [")[0].strip().casefold()
+    for checkpoint in checkpoints:
+        if name in (checkpoint.name.casefold(), checkpoint.path.name.casefold()):
+            return checkpoint
+        if name == f"{checkpoint.name}{checkpoint.path.suffix}".casefold():
+            return checkpoint
+    return None
+
+
+def add(router: APIRouter, options: Options) -> None:
+    """Add the routes."""
+
+    @router.get("/options", summary="Tell the options")
+    def get_options() -> OptionValues:
+        return OptionValues(**options.values())
+
+    @router.post("/options", responses=REFUSED, summary="Change options")
+    def set_options(
+        body: Annotated[
+            dict[str, Any],
+            Body(examples=[{"sd_model_checkpoint": "starter", "CLIP_stop_at_last_layers": 2}]),
+        ],
+    ) -> dict[str, Any]:
+        try:
+            options.apply(options.read(body))
+        except BadField:
+            raise
+        except AppError as error:
+            raise BadField("sd_model_checkpoint", str(error)) from error
+        return {}

@@ -1,0 +1,363 @@
+"""Training over the API: A1111's blocking request, the same without waiting, and watching a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import ConfigDict, Field
+
+from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Shape
+from webui.api.sdapi.pictures import as_files
+from webui.errors import AppError, BadField
+from webui.settings import LOCAL_HOSTS
+from webui.studio.studio import Studio
+from webui.training.dataset import find_pictures
+from webui.training.intake import TrainingRequest
+from webui.training.recipe import Recipe, preset
+from webui.training.watching import RunView
+
+ENDED = ("finished", "stopped", "failed", "paused")
+LOOK_EVERY_S = 0.2
+
+TEMPLATES = {
+    "style.txt": ("style", "templates"),
+    "style_filewords.txt": ("style", "filewords"),
+    "subject.txt": ("object", "templates"),
+    "subject_filewords.txt": ("object", "filewords"),
+}
+"""A1111's files of templates: what is learned, and where captions come from."""
+
+
+class TrainRequest(Shape):
+    """What is trained on what. A setting that is left out is the preset's."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "embedding_name": "my-mug",
+                    "init_text": "mug",
+                    "pictures": ["iVBORw0KGgo…", "iVBORw0KGgo…", "iVBORw0KGgo…"],
+                    "preset": "object",
+                    "wait": False,
+                }
+            ]
+        },
+    )
+
+    embedding_name: str
+    """Its file is replaced when the run ends; without one, init_text is needed."""
+    data_root: str | None = None
+    """A folder of 3 to 15 pictures on the server."""
+    pictures: list[str] | None = None
+    """The pictures themselves in base64, in place of data_root."""
+    captions: list[str] | None = None
+    """A caption for each of ``pictures``."""
+    init_text: str | None = None
+    """The words that learning starts from; those of create/embedding if left out."""
+    num_vectors_per_token: int | None = None
+    preset: str | None = None
+    """object, style, person, negative, draft, classic or low_vram; classic if a learn_rate is
+    given, else object."""
+    wait: bool = True
+    """False answers at once with the run's id."""
+    learn_rate: float | str | None = None
+    """A number, or A1111's schedule ``0.005:100, 0.001``."""
+    steps: int | None = None
+    batch_size: int | None = None
+    gradient_step: int | None = None
+    training_width: int | None = None
+    training_height: int | None = None
+    template_filename: str | None = None
+    """style.txt, style_filewords.txt, subject.txt or subject_filewords.txt."""
+    use_weight: bool | None = None
+    """Whether transparent parts are left out of the loss."""
+    clip_grad_mode: str | None = None
+    clip_grad_value: float | str | None = None
+    create_image_every: int | None = None
+    save_embedding_every: int | None = None
+    preview_prompt: str | None = None
+    shuffle_tags: bool | None = None
+    tag_drop_out: float | None = None
+    varsize: bool | None = None
+    id_task: str | None = None
+    log_directory: str | None = None
+    latent_sampling_method: str | None = None
+    save_image_with_stored_embedding: bool | None = None
+    preview_from_txt2img: bool | None = None
+    preview_negative_prompt: str | None = None
+    preview_steps: int | None = None
+    preview_sampler_name: str | None = None
+    preview_sampler_index: str | int | None = None
+    preview_cfg_scale: float | None = None
+    preview_seed: int | None = None
+    preview_width: int | None = None
+    preview_height: int | None = None
+
+
+NOT_HERE = {"shuffle_tags": False, "tag_drop_out": 0, "varsize": False}
+"""What would change what is learned and is not to be had, with the value that changes nothing."""
+
+
+class RunItem(Shape):
+    """A training run as it stands."""
+
+    run_id: str
+    name: str
+    state: str = Field(examples=["training"])
+    """queued, preparing, training, pausing, paused, finishing, finished, stopped or failed."""
+    step: int
+    steps: int
+    progress: float
+    """0 to 1."""
+    eta_s: float | None
+    """Seconds left, while it trains."""
+    loss: float | None
+    """Mean error on fixed inputs at the last evaluation."""
+    gain: float | None
+    """How much better than the initializer it is on the same inputs."""
+    message: str
+    problem: str | None
+    filename: str | None
+    """The embedding file it led to."""
+    verdict: str | None
+    advice: str | None
+
+
+class Trained(Shape):
+    """What came of a request to train."""
+
+    info: str = Field(examples=["train embedding complete: filename: … error: None"])
+    run: RunItem
+
+
+class TrainingApi:
+    """Starts runs, and knows which of them a client is waiting for."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._waited_for: set[str] = set()
+
+    def start(self, body: TrainRequest) -> str:
+        """Queue a run and return its id; BadField with the body's name of the field."""
+        with self._pictures(body) as pictures:
+            try:
+                return self._studio.training.start(self._request(body, pictures))
+            except BadField as error:
+                raise BadField(THEIRS.get(error.field, error.field), str(error)) from error
+
+    async def wait_for(self, run_id: str) -> RunView:
+        """Return the run once it has ended; it goes on if the client goes away."""
+        self._waited_for.add(run_id)
+        try:
+            while (view := self.view(run_id)).state not in ENDED:
+                await asyncio.sleep(LOOK_EVERY_S)
+            return view
+        finally:
+            self._waited_for.discard(run_id)
+
+    def interrupt(self) -> None:
+        """End the runs that clients wait for; what they have learned is kept."""
+        for run_id in list(self._waited_for):
+            self.stop(run_id)
+
+    def stop(self, run_id: str) -> None:
+        """End a run and keep what it has learned."""
+        self._studio.training.stop(run_id, keep=self.view(run_id).step > 0)
+
+    def view(self, run_id: str) -> RunView:
+        """Return how a run stands; NotFound if there is none of this id."""
+        if run_id not in {run.run_id for run in self._studio.training.runs()}:
+            raise NotFound(f"There is no training run “{run_id[:100]}”.")
+        return self._studio.training.view(run_id)
+
+    @contextmanager
+    def _pictures(self, body: TrainRequest) -> Iterator[tuple[Path, ...]]:
+        """Yield the files of the pictures, those of the body with their captions beside them."""
+        if (body.pictures is None) == (body.data_root is None):
+            raise BadField("data_root", "Give either “data_root”, a folder, or “pictures”.")
+        if body.pictures is None:
+            yield tuple(self._in_folder(body.data_root or ""))
+            return
+        captions = body.captions or []
+        if captions and len(captions) != len(body.pictures):
+            raise BadField("captions", "Give as many captions as pictures.")
+        with as_files(body.pictures, "pictures") as paths:
+            for path, text in zip(paths, captions, strict=False):
+                path.with_suffix(".txt").write_text(text, encoding="utf-8")
+            yield tuple(paths)
+
+    def _in_folder(self, name: str) -> list[Path]:
+        """Return the pictures of a folder on the server.
+
+        While the network is served, only folders below the outputs may be named: a run copies its
+        pictures there, where they can be seen.
+        """
+        settings = self._studio.settings
+        folder = Path(name).resolve()
+        if settings.host not in LOCAL_HOSTS and not folder.is_relative_to(
+            settings.outputs_dir.resolve()
+        ):
+            raise BadField(
+                "data_root",
+                "While the network is served, “data_root” must lie in the folder of the outputs. "
+                "Send the pictures themselves as “pictures”.",
+            )
+        try:
+            return find_pictures(folder)[0]
+        except (AppError, OSError) as error:
+            raise BadField("data_root", f"There is no folder {name[:300]} to be read.") from error
+
+    def _request(self, body: TrainRequest, pictures: tuple[Path, ...]) -> TrainingRequest:
+        card = self._studio.library.card(body.embedding_name)
+        initializer = body.init_text or ""
+        if card is not None and not initializer:
+            initializer = self._studio.library.metadata(card.name).get("initializer", "")
+        if not initializer:
+            raise BadField(
+                "init_text" if card else "embedding_name",
+                "Say with “init_text” which words come closest: learning starts from there."
+                if card
+                else f"There is no embedding “{body.embedding_name[:100]}”. Make it with "
+                "create/embedding, or give “init_text”.",
+            )
+        model = self._studio.models.get()
+        return TrainingRequest(
+            name=card.name if card else body.embedding_name,
+            pictures=pictures,
+            initializer=initializer,
+            recipe=recipe_of(body, model.family, card.vectors if card else 0),
+            overwrite=card is not None,
+        )
+
+
+THEIRS = {
+    "name": "embedding_name",
+    "initializer": "init_text",
+    "vectors": "num_vectors_per_token",
+    "rate": "learn_rate",
+    "batch": "batch_size",
+    "accumulation": "gradient_step",
+    "size": "training_width",
+    "clip": "clip_grad_value",
+    "preview_every": "create_image_every",
+    "evaluate_every": "save_embedding_every",
+    "preview_prompts": "preview_prompt",
+    "captions": "template_filename",
+}
+"""Settings of a recipe and fields of a run by the names of the body."""
+
+
+def recipe_of(body: TrainRequest, family: str, vectors: int) -> Recipe:
+    """Return the recipe of a body; ``vectors`` are those of the embedding there is, or 0.
+
+    Raises BadField for what cannot be honoured, under the body's names or the recipe's.
+    """
+    for field, harmless in NOT_HERE.items():
+        if getattr(body, field) not in (None, harmless):
+            raise BadField(field, f"“{field}” is not supported by this app; leave it out.")
+    usual = preset(body.preset or ("object" if body.learn_rate is None else "classic"), family)
+    changes: dict[str, Any] = {
+        "rate": None if body.learn_rate is None else str(body.learn_rate),
+        "steps": body.steps,
+        "batch": body.batch_size,
+        "accumulation": body.gradient_step,
+        "vectors": body.num_vectors_per_token or vectors or None,
+        "size": _side(body),
+        "use_mask": body.use_weight,
+        "preview_every": body.create_image_every,
+        "evaluate_every": body.save_embedding_every or None,
+        "clip": _clip(body),
+        "preview_prompts": _preview_prompts(body),
+    }
+    changes["kind"], changes["captions"] = _template(body)
+    return replace(usual, **{key: value for key, value in changes.items() if value is not None})
+
+
+def _side(body: TrainRequest) -> int | None:
+    width, height = body.training_width, body.training_height
+    if width != height and None not in (width, height):
+        raise BadField("training_height", "Training pictures are square: give width = height.")
+    return width or height
+
+
+def _clip(body: TrainRequest) -> float | None:
+    mode = body.clip_grad_mode or "disabled"
+    if mode not in ("disabled", "norm"):
+        raise BadField("clip_grad_mode", "“clip_grad_mode” must be disabled or norm.")
+    if mode == "disabled":
+        return None
+    try:
+        return float(body.clip_grad_value or 0.1)
+    except ValueError:
+        raise BadField("clip_grad_value", "“clip_grad_value” must be a number.") from None
+
+
+def _template(body: TrainRequest) -> tuple[str | None, str | None]:
+    """Return what is learned and where captions come from, or None for the preset's."""
+    name = body.template_filename
+    if name is None:
+        return None, "filewords" if body.captions else None
+    if name not in TEMPLATES:
+        raise BadField("template_filename", f"Choose one of: {', '.join(TEMPLATES)}.")
+    return TEMPLATES[name]
+
+
+def _preview_prompts(body: TrainRequest) -> tuple[str, ...] | None:
+    if not body.preview_prompt:
+        return None
+    return (body.preview_prompt.replace(body.embedding_name, "[name]"),)
+
+
+def _item(view: RunView) -> RunItem:
+    return RunItem(
+        run_id=view.run_id,
+        name=view.name,
+        state=view.state,
+        step=view.step,
+        steps=view.steps,
+        progress=view.step / view.steps,
+        eta_s=view.eta_s,
+        loss=view.losses[-1][1] if view.losses else None,
+        gain=view.gains[-1][1] if view.gains else None,
+        message=view.message,
+        problem=view.problem,
+        filename=str(view.installed) if view.installed else None,
+        verdict=view.report.verdict if view.report else None,
+        advice=view.report.advice if view.report else None,
+    )
+
+
+def add(router: APIRouter, trained: TrainingApi) -> None:
+    """Add the routes."""
+
+    @router.post("/train/embedding", responses=REFUSED, summary="Train an embedding")
+    async def train_embedding(body: TrainRequest) -> Trained:
+        run_id = await asyncio.to_thread(trained.start, body)
+        if not body.wait:
+            view = trained.view(run_id)
+            place = f"{PREFIX}/train/embedding/{run_id}"
+            return Trained(info=f"train embedding started: watch {place}", run=_item(view))
+        view = await trained.wait_for(run_id)
+        if view.state == "failed":
+            raise AppError(view.problem or "The training failed.")
+        info = f"train embedding complete: filename: {view.installed} error: None"
+        return Trained(info=info, run=_item(view))
+
+    @router.get("/train/embedding/{run_id}", summary="Tell how a training run stands")
+    def run(run_id: str) -> RunItem:
+        return _item(trained.view(run_id))
+
+    @router.post(
+        "/train/embedding/{run_id}/interrupt", summary="End a run; what it has learned is kept"
+    )
+    def interrupt(run_id: str) -> RunItem:
+        trained.stop(run_id)
+        return _item(trained.view(run_id))

@@ -1,0 +1,344 @@
+"""A1111's request for pictures as ours, and our pictures as its answer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from webui import __version__
+from webui.api.sdapi.answers import Shape
+from webui.api.sdapi.pictures import to_text
+from webui.errors import BadField
+from webui.generation.infotext import read_infotext
+from webui.generation.request import GenerationRequest
+from webui.generation.samplers import SCHEDULE_TYPES, split_sampler
+from webui.models.model import Model
+from webui.studio.generating import GenerationJob, SavedPicture, default_request
+
+USUAL: Mapping[str, Any] = {
+    "steps": 50,
+    "cfg_scale": 7.0,
+    "width": 512,
+    "height": 512,
+    "sampler": "Euler",
+}
+"""What clients may leave out, where the checkpoint does not recommend something else."""
+
+
+class Txt2ImgRequest(Shape):
+    """What pictures are asked for. What is left out or null is as the checkpoint recommends."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "prompt": "a red heart with white dots on a blue background",
+                    "negative_prompt": "",
+                    "steps": 20,
+                    "sampler_name": "DDIM",
+                    "cfg_scale": 4,
+                    "width": 128,
+                    "height": 128,
+                    "seed": 1,
+                }
+            ]
+        },
+    )
+
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    styles: list[str] | None = None
+    seed: int | None = None
+    """-1 draws one."""
+    subseed: int | None = None
+    subseed_strength: float | None = None
+    sampler_name: str | None = None
+    """As /samplers lists them; names with the scheduler at their end are understood."""
+    sampler_index: str | None = None
+    """The same under its old name."""
+    scheduler: str | None = None
+    batch_size: int | None = None
+    n_iter: int | None = None
+    """Batches one after the other."""
+    steps: int | None = None
+    cfg_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    clip_skip: int | None = None
+    enable_hr: bool | None = None
+    hr_scale: float | None = None
+    hr_upscaler: str | None = None
+    hr_second_pass_steps: int | None = None
+    hr_resize_x: int | None = None
+    hr_resize_y: int | None = None
+    denoising_strength: float | None = None
+    """Of the second pass."""
+    infotext: str | None = None
+    """A parameters text whose settings are used where the request has none."""
+    override_settings: dict[str, Any] | None = None
+    """Options for this request alone."""
+    override_settings_restore_afterwards: bool | None = None
+    """False leaves them as they are then; true is usual."""
+    send_images: bool | None = None
+    """False leaves the pictures out of the answer."""
+    save_images: bool | None = None
+    """True keeps the pictures in outputs/txt2img."""
+    do_not_save_samples: bool | None = None
+    do_not_save_grid: bool | None = None
+    force_task_id: str | None = None
+
+
+class Txt2ImgAnswer(Shape):
+    """The pictures."""
+
+    images: list[str] = Field(examples=[["iVBORw0KGgo…"]])
+    """PNGs in base64, each with its parameters text inside."""
+    parameters: dict[str, Any]
+    """The request as it was understood."""
+    info: str = Field(examples=['{"all_seeds": [1], "infotexts": ["…"]}'])
+    """A JSON text: ``all_seeds``, ``all_prompts``, ``infotexts``, ``warnings``, …"""
+
+
+SAME_NAME = (
+    "prompt negative_prompt seed subseed subseed_strength batch_size steps cfg_scale width height "
+    "clip_skip denoising_strength"
+).split()
+RENAMED: Mapping[str, str] = {
+    "n_iter": "batch_count",
+    "enable_hr": "hires",
+    "hr_scale": "hires_scale",
+    "hr_upscaler": "hires_upscaler",
+    "hr_second_pass_steps": "hires_steps",
+    "hr_resize_x": "hires_width",
+    "hr_resize_y": "hires_height",
+}
+"""Fields of the request by the names they have here."""
+OURS = {name: name for name in SAME_NAME} | dict(RENAMED)
+THEIRS = {ours: theirs for theirs, ours in OURS.items()} | {
+    "sampler": "sampler_name",
+    "schedule_type": "scheduler",
+    "emphasis": "override_settings",
+}
+
+NOT_HERE: Mapping[str, tuple[object, ...]] = {
+    "restore_faces": (False,),
+    "tiling": (False,),
+    "script_name": ("", "None"),
+    "script_args": ([],),
+    "alwayson_scripts": ({},),
+    "seed_resize_from_w": (-1, 0),
+    "seed_resize_from_h": (-1, 0),
+    "s_churn": (0,),
+    "s_noise": (1,),
+    "s_min_uncond": (0,),
+    "refiner_checkpoint": ("", "None"),
+    "firstphase_width": (0,),
+    "firstphase_height": (0,),
+    "disable_extra_networks": (False,),
+    "hr_checkpoint_name": ("", "Use same checkpoint"),
+    "hr_sampler_name": ("", "Use same sampler"),
+    "hr_scheduler": ("", "Use same scheduler"),
+    "hr_prompt": ("",),
+    "hr_negative_prompt": ("",),
+    "init_images": ([],),
+    "mask": (),
+    "inpainting_fill": (),
+    "controlnet_units": ([],),
+}
+"""What would change the picture and is not to be had, with the values that change nothing."""
+PASSED_OVER = frozenset(
+    "eta s_tmin s_tmax seed_enable_extras refiner_switch_at comments".split()
+    + "hr_additional_modules distilled_cfg_scale hr_cfg hr_distilled_cfg image_cfg_scale".split()
+)
+"""Fields of A1111 and its kin without effect on the pictures drawn here."""
+HAVE_ETA = ("Euler a", "DPM2 a", "DPM++ 2M SDE", "DPM++ SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE")
+"""Samplers whose added noise is that of eta 1."""
+
+
+def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> GenerationRequest:
+    """Return the request of a body.
+
+    ``options`` are those in force. Raises BadField with the name that the field has in the body.
+    """
+    refuse_unsupported(body)
+    given = _from_infotext(body.infotext) | body.model_dump(exclude_none=True)
+    changes = {ours: given[theirs] for theirs, ours in OURS.items() if theirs in given}
+    changes = _from_options(options) | changes
+    changes["styles"] = tuple(given.get("styles", ()))
+    if not changes.get("hires"):
+        changes = {key: value for key, value in changes.items() if key not in HIRES_ONLY}
+    changes |= _sampler(given)
+    request = default_request({**USUAL, **model.defaults}, **changes)
+    _check_schedule(request, model)
+    _check_eta(body, request)
+    return request
+
+
+HIRES_ONLY = frozenset(name for name in OURS.values() if name.startswith("hires_")) | {
+    "denoising_strength"
+}
+
+
+def refuse_unsupported(body: Txt2ImgRequest) -> None:
+    """Raise BadField for a field that would change the picture and cannot be honoured."""
+    for field, value in (body.model_extra or {}).items():
+        if field in NOT_HERE and value is not None and value not in NOT_HERE[field]:
+            raise BadField(field, f"“{field}” is not supported by this app; leave it out.")
+        near = difflib.get_close_matches(field, Txt2ImgRequest.model_fields, n=1, cutoff=0.85)
+        if near and field not in PASSED_OVER and field not in NOT_HERE:
+            raise BadField(field, f"There is no field “{field[:60]}”; did you mean “{near[0]}”?")
+
+
+def ignored(body: Txt2ImgRequest) -> list[str]:
+    """Return sentences about fields that nobody here knows."""
+    known = {*NOT_HERE, *PASSED_OVER}
+    return [
+        f"The field “{field[:60]}” is not known here and was ignored."
+        for field in body.model_extra or {}
+        if field not in known and not field.startswith("hr_")
+    ]
+
+
+def _from_infotext(text: str | None) -> dict[str, Any]:
+    """Return the settings of a parameters text by the names of the body."""
+    if not text:
+        return {}
+    request, _ = read_infotext(text)
+    usual = GenerationRequest()
+    found = {
+        theirs: getattr(request, ours)
+        for ours, theirs in THEIRS.items()
+        if ours != "emphasis" and getattr(request, ours) != getattr(usual, ours)
+    }
+    return found
+
+
+def _from_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"clip_skip": options["CLIP_stop_at_last_layers"], "emphasis": options["emphasis"]}
+
+
+def _sampler(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return sampler and schedule type of the three fields that may name them."""
+    changes = {}
+    if name := given.get("sampler_name") or given.get("sampler_index"):
+        sampler, schedule = split_sampler(name)
+        changes = {"sampler": sampler}
+        if schedule != "Automatic":
+            changes["schedule_type"] = schedule
+    if name := given.get("scheduler"):
+        labels = {scheduler_name(label): label for label in SCHEDULE_TYPES}
+        changes["schedule_type"] = labels.get(scheduler_name(name), name)
+    return changes
+
+
+def scheduler_name(label: str) -> str:
+    """Return the name by which clients call a schedule type, e.g. "sgm_uniform"."""
+    return label.strip().lower().replace(" ", "_")
+
+
+def _check_schedule(request: GenerationRequest, model: Model) -> None:
+    """Raise BadField if the sampler cannot take the scheduler; names are checked elsewhere."""
+    from webui.errors import AppError
+    from webui.generation.samplers import SAMPLERS, make_scheduler
+
+    if request.sampler in SAMPLERS and request.schedule_type in SCHEDULE_TYPES:
+        try:
+            make_scheduler(request.sampler, request.schedule_type, model.scheduler_config)
+        except AppError as error:
+            raise BadField("scheduler", str(error)) from error
+
+
+def _check_eta(body: Txt2ImgRequest, request: GenerationRequest) -> None:
+    eta = (body.model_extra or {}).get("eta")
+    fixed = 1 if request.sampler in HAVE_ETA else 0 if request.sampler == "DDIM" else None
+    if eta is not None and fixed is not None and eta != fixed:
+        raise BadField(
+            "eta", f"{request.sampler} runs with eta {fixed} here, not {eta}; leave “eta” out."
+        )
+
+
+def renamed(error: BadField) -> BadField:
+    """Return an error of our request under the name that the field has in the body."""
+    return BadField(THEIRS.get(error.field, error.field), str(error))
+
+
+def answer(
+    body: Txt2ImgRequest,
+    job: GenerationJob,
+    model: Model,
+    pictures: list[tuple[SavedPicture, bytes]],
+) -> Txt2ImgAnswer:
+    """Return A1111's answer with the files of the pictures."""
+    request = job.request
+    sent = body.send_images is not False
+    parameters = {
+        theirs: _plain(getattr(request, ours))
+        for ours, theirs in THEIRS.items()
+        if theirs != "override_settings"
+    }
+    parameters = body.model_dump() | parameters | {"styles": list(request.styles)}
+    return Txt2ImgAnswer(
+        images=[to_text(data) for _, data in pictures] if sent else [],
+        parameters=parameters,
+        info=json.dumps(_info(body, job, model, [saved for saved, _ in pictures])),
+    )
+
+
+def _info(
+    body: Txt2ImgRequest, job: GenerationJob, model: Model, pictures: list[SavedPicture]
+) -> dict[str, Any]:
+    """Return what A1111 tells of a generation; ``warnings`` is our own."""
+    request, count = job.request, len(pictures)
+    drawn = [read_infotext(saved.infotext)[0] for saved in pictures]
+    varied = request.subseed_strength > 0
+    return {
+        "prompt": drawn[0].prompt if drawn else request.prompt,
+        "all_prompts": [picture.prompt for picture in drawn],
+        "negative_prompt": drawn[0].negative_prompt if drawn else request.negative_prompt,
+        "all_negative_prompts": [picture.negative_prompt for picture in drawn],
+        "seed": request.seed,
+        "all_seeds": [saved.seed for saved in pictures],
+        "subseed": request.subseed,
+        "all_subseeds": [request.subseed + (n if varied else 0) for n in range(count)],
+        "subseed_strength": request.subseed_strength,
+        "width": request.width,
+        "height": request.height,
+        "sampler_name": request.sampler,
+        "cfg_scale": request.cfg_scale,
+        "steps": request.steps,
+        "batch_size": request.batch_size,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": model.name,
+        "sd_model_hash": model.short_hash,
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": -1,
+        "seed_resize_from_h": -1,
+        "denoising_strength": request.denoising_strength if request.hires else None,
+        "extra_generation_params": {"Schedule type": request.schedule_type},
+        "index_of_first_image": 0,
+        "infotexts": [saved.infotext for saved in pictures],
+        "styles": list(request.styles),
+        "job_timestamp": timestamp(job),
+        "clip_skip": request.clip_skip,
+        "is_using_inpainting_conditioning": False,
+        "version": f"Embeddings WebUI {__version__}",
+        "warnings": [*job.view.warnings, *ignored(body)],
+    }
+
+
+def timestamp(job: GenerationJob) -> str:
+    """Return when a job was asked for, as A1111 writes it."""
+    return datetime.fromtimestamp(job.asked).strftime("%Y%m%d%H%M%S")
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
