@@ -90,6 +90,7 @@ _WITHOUT_EFFECT = {
     "Training step",
     "User",
     "Version",
+    *(f"{axis} {what}" for axis in "XYZ" for what in ("Type", "Values")),
 }
 """Keys that say something about a picture but change nothing that a control could."""
 

@@ -167,13 +167,17 @@ class Generating:
         """
         request = checked(self._styles.applied(request))
         job = GenerationJob(request, folder or self.folder)
+        self.remember(job)
+        threading.Thread(target=self._run, args=(job,), name="generate", daemon=True).start()
+        return job
+
+    def remember(self, job: GenerationJob) -> None:
+        """Count a job among those that can be watched and stopped, whoever carries it out."""
         kept = [key for key, old in self._jobs.items() if old.view.ended][-KEPT_JOBS:]
         self._jobs = {
             key: old for key, old in self._jobs.items() if key in kept or not old.view.ended
         }
         self._jobs[job.id] = job
-        threading.Thread(target=self._run, args=(job,), name="generate", daemon=True).start()
-        return job
 
     def job(self, job_id: str) -> GenerationJob | None:
         """Return a job that goes on or is still remembered, or None."""
@@ -249,7 +253,7 @@ class Generating:
             job.publish(state="failed", problem=str(error))
         except Exception as error:
             log.exception("A generation failed.")
-            job.publish(state="failed", problem=_explain(error))
+            job.publish(state="failed", problem=explain(error))
 
     def _draw(self, job: GenerationJob, model: Model) -> None:
         """Run the engine and publish what it tells."""
@@ -294,7 +298,7 @@ def default_request(defaults: dict[str, object], **changes: object) -> Generatio
     return GenerationRequest(**(hints | changes))
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Say in a sentence what an unforeseen error means for the person."""
     if type(error).__name__ == "OutOfMemoryError":
         return "The device ran out of memory. Choose a smaller size or batch and try again."

@@ -13,6 +13,7 @@ from webui.studio.generating import Generating
 from webui.studio.gpu import GpuGate
 from webui.studio.models_in_use import ModelsInUse
 from webui.studio.picture_history import PictureHistory
+from webui.studio.plotting import Plotting
 from webui.studio.training_runs import TrainingRuns
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,16 @@ class Studio:
             self.library,
             settings.models_dir / "lora",
             self.styles,
+        )
+        self.plotting = Plotting(
+            self.generating,
+            self.gate,
+            self.models,
+            self.library,
+            self.styles,
+            settings.models_dir / "lora",
+            settings.outputs_dir / "train",
+            settings.outputs_dir / "grids",
         )
         self.history = PictureHistory(settings.outputs_dir / "txt2img")
         self.training = TrainingRuns(

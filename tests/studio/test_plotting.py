@@ -1,0 +1,97 @@
+"""Plots are jobs: each cell a saved picture, all of them a grid, and anyone may stop them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from webui.errors import BadField
+from webui.generation.infotext import read_infotext
+from webui.generation.outputs import read_parameters
+from webui.generation.request import GenerationRequest
+from webui.studio.generating import GenerationJob
+from webui.studio.studio import Studio
+from webui.training.recipe import Recipe
+from webui.training.run import Run
+
+REQUEST = GenerationRequest(prompt="a red heart", steps=2, width=64, height=64, seed=1)
+OFF = ("Nothing", "")
+
+
+def wait(job: GenerationJob) -> GenerationJob:
+    for _ in job.updates():
+        pass
+    return job
+
+
+def write_embedding(studio: Studio, name: str) -> None:
+    path = studio.settings.embeddings_dirs[0] / f"{name}.pt"
+    torch.save({"string_to_param": {"*": torch.randn(2, 128)}}, path)
+    studio.library.refresh()
+
+
+def test_each_cell_is_saved_with_its_own_parameters_and_the_grid_with_the_axes(studio: Studio):
+    write_embedding(studio, "mood")
+    axes = [("Embedding", "none, mood"), ("Embedding strength", "0.5, 2"), OFF]
+    view = wait(studio.plotting.start(REQUEST, axes)).view
+    assert view.state == "done", view.problem
+    written = [read_infotext(read_parameters(picture.path))[0] for picture in view.pictures]
+    assert [request.prompt for request in written] == [
+        "a red heart", "a red heart, (mood:0.5)", "a red heart", "a red heart, (mood:2)",
+    ]  # fmt: skip
+    first, second, third, fourth = (picture.path.read_bytes() for picture in view.pictures)
+    assert len({first, second, fourth}) == 3
+    assert view.step == view.steps == 8
+    _, pairs = read_infotext(read_parameters(view.grid.path))
+    assert (pairs["Script"], pairs["X Type"]) == ("X/Y/Z plot", "Embedding")
+    assert view.grid.path.parents[1] == studio.settings.outputs_dir / "grids"
+
+
+def test_the_steps_of_a_run_differ(studio: Studio):
+    run = Run.create(
+        studio.settings.outputs_dir / "train", "mug", "cup", Recipe(), [], ("tiny", "0123456789")
+    )
+    for step in (10, 20):
+        run.save_checkpoint(step, {"clip_l": torch.randn(2, 128)})
+    axes = [("Training step", "all"), OFF, OFF]
+    view = wait(studio.plotting.start(REQUEST, axes, run.run_id)).view
+    assert view.state == "done", view.problem
+    pairs = [read_infotext(picture.infotext)[1] for picture in view.pictures]
+    assert [found["Training step"] for found in pairs] == ["10", "20"]
+    assert view.pictures[0].path.read_bytes() != view.pictures[1].path.read_bytes()
+    assert "mug" not in studio.library.names()
+
+
+def test_a_cell_that_cannot_be_drawn_leaves_its_reason_and_the_others_go_on(studio: Studio):
+    axes = [("Sampler", "Euler a, Euler"), ("Schedule type", "Karras, Uniform"), OFF]
+    view = wait(studio.plotting.start(REQUEST, axes)).view
+    assert view.state == "done"
+    assert len(view.pictures) == 3 and any("Karras" in text for text in view.warnings)
+
+
+def test_a_plot_is_stopped_like_any_generation_and_keeps_a_grid(studio: Studio):
+    job = studio.plotting.start(replace(REQUEST, steps=5), [("Seed", "1-40"), OFF, OFF])
+    for view in job.updates():
+        if view.pictures:
+            studio.generating.stop(job.id)
+    assert job.view.state == "interrupted"
+    assert 1 <= len(job.view.pictures) < 40 and job.view.grid is not None
+
+
+def test_what_cannot_be_plotted_never_becomes_a_job(studio: Studio):
+    for axes, field in (([("Steps", "x"), OFF, OFF], "x_values"),):
+        with pytest.raises(BadField) as caught:
+            studio.plotting.start(REQUEST, axes)
+        assert caught.value.field == field
+    with pytest.raises(BadField) as caught:
+        studio.plotting.start(REQUEST, [("Training step", ""), OFF, OFF])
+    assert caught.value.field == "xyz_run"
+
+
+def test_models_are_switched_and_the_one_from_before_comes_back(studio: Studio):
+    axes = [("Checkpoint name", "tiny"), OFF, OFF]
+    view = wait(studio.plotting.start(REQUEST, axes)).view
+    assert view.state == "done" and len(view.pictures) == 1
+    assert studio.models.state.name == "tiny"

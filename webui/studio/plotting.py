@@ -1,0 +1,269 @@
+"""X/Y/Z plots as jobs: cell after cell is drawn, then all of them as one labelled picture."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from webui.embeddings.library import EmbeddingLibrary
+from webui.errors import AppError, BadField, Interrupted
+from webui.generation.grid import draw_grid, small_enough, write_on_blank
+from webui.generation.infotext import with_pairs
+from webui.generation.outputs import save_picture
+from webui.generation.request import GenerationRequest
+from webui.generation.styles import Styles
+from webui.generation.xyz import Cell, Here, Plan, TrainedRun, plan
+from webui.models.families import misfit
+from webui.studio.drafts import WithDraft
+from webui.studio.generating import (
+    PREVIEW_EVERY_S,
+    Generating,
+    GenerationJob,
+    SavedPicture,
+    explain,
+)
+from webui.studio.gpu import GpuGate
+from webui.studio.models_in_use import ModelsInUse
+from webui.training.run import Run, list_runs
+
+if TYPE_CHECKING:
+    from webui.generation.engine import Picture, StepDone
+    from webui.generation.preview import Previewer
+    from webui.models.model import Model
+    from webui.prompting.conditioning import Conditioner
+    from webui.prompting.source import EmbeddingSource
+
+log = logging.getLogger(__name__)
+
+
+class Plotting:
+    """Draws plots; between two cells the gate is free, so that others get their turn."""
+
+    def __init__(
+        self,
+        generating: Generating,
+        gate: GpuGate,
+        models: ModelsInUse,
+        library: EmbeddingLibrary,
+        styles: Styles,
+        loras: Path,
+        runs: Path,
+        grids: Path,
+    ) -> None:
+        """``runs`` is the folder of the training runs, ``grids`` that of the finished plots."""
+        self._generating, self._gate, self._models = generating, gate, models
+        self._library, self._styles = library, styles
+        self._loras, self._runs, self._grids = loras, runs, grids
+        self._conditioner: Conditioner | None = None
+        self._previewer: Previewer | None = None
+
+    def runs(self) -> list[TrainedRun]:
+        """Return the training runs that have kept steps, the latest first."""
+        found = []
+        for run in list_runs(self._runs):
+            try:
+                steps = run.checkpoints()
+                if steps:
+                    found.append(TrainedRun(run.run_id, run.record().name, steps))
+            except AppError as problem:
+                log.warning("skipped a run: %s", problem)
+        return found
+
+    def here(self, run_id: str | None = None) -> Here:
+        """Return what values can name now, with the steps of a training run."""
+        model = self._models.state.model
+        embeddings = {
+            card.name: card.notes.explicit_only
+            for card in self._library.snapshot().cards
+            if card.usable
+            and (model is None or misfit(card.widths, model.widths, model.name) is None)
+        }
+        run = next((run for run in self.runs() if run.run_id == run_id), None)
+        return Here(embeddings, self._models.names(), run)
+
+    def start(
+        self,
+        request: GenerationRequest,
+        chosen: Sequence[tuple[str, str]],
+        run_id: str | None = None,
+    ) -> GenerationJob:
+        """Start drawing a plot in the background.
+
+        ``chosen`` is as in ``webui.generation.xyz.plan``. Raises BadField if something in the
+        request or the axes cannot be used.
+        """
+        here = self.here(run_id)
+        steps = [number for number, (name, _) in enumerate(chosen) if name == "Training step"]
+        if steps and here.run is None:
+            raise BadField("xyz_run", "Choose a training run that has kept some of its steps.")
+        plotted = plan(self._styles.applied(request), chosen, here)
+        job = GenerationJob(plotted.request, self._generating.folder)
+        self._generating.remember(job)
+        threading.Thread(
+            target=self._run, args=(job, plotted, here.run), name="plot", daemon=True
+        ).start()
+        return job
+
+    def _run(self, job: GenerationJob, plotted: Plan, run: TrainedRun | None) -> None:
+        before = self._models.state.name
+        try:
+            job.publish(waiting_for=self._gate.owner)
+            _Drawing(self, job, plotted, run).draw()
+            job.publish(state="done", preview=None, eta_s=0.0)
+        except Interrupted:
+            job.publish(state="interrupted", preview=None, eta_s=None)
+        except AppError as error:
+            job.publish(state="failed", problem=str(error))
+        except Exception as error:
+            log.exception("A plot failed.")
+            job.publish(state="failed", problem=explain(error))
+        finally:
+            self._bring_back(before)
+
+    def _bring_back(self, checkpoint: str) -> None:
+        """Load the model again that was in use before the plot."""
+        try:
+            if checkpoint != self._models.state.name:
+                self._models.switch(checkpoint)
+        except AppError as error:
+            log.warning("The model from before the plot is gone: %s", error)
+
+    def _source(self, cell: Cell, run: TrainedRun | None, model: Model) -> EmbeddingSource:
+        """Return the library, with the vectors of a training step where the cell asks for one."""
+        if cell.training_step is None or run is None:
+            return self._library
+        from webui.training.session import embedding_of
+
+        kept = Run(self._runs / run.run_id)
+        vectors = kept.read_checkpoint(cell.training_step)
+        embedding = embedding_of(kept.record(), vectors, cell.training_step)
+        problem = misfit(embedding.widths, model.widths, model.name)
+        if problem is not None:
+            raise AppError(problem)
+        return WithDraft(self._library, embedding)
+
+    def _model(self, cell: Cell) -> Model:
+        """Return the model of a cell, loaded if need be."""
+        if cell.checkpoint is not None:
+            self._models.switch(cell.checkpoint)
+        return self._models.get()
+
+    def _conditioning(self) -> Conditioner:
+        """The plots' conditioner; made at first use because it imports torch."""
+        if self._conditioner is None:
+            from webui.prompting.conditioning import Conditioner
+
+            self._conditioner = Conditioner()
+        return self._conditioner
+
+    def _previewer_of(self, model: Model) -> Previewer:
+        """Return the model's previewer, kept as long as the model is the same."""
+        from webui.generation.preview import Previewer
+
+        if self._previewer is None or self._previewer.model is not model:
+            self._previewer = Previewer(model)
+        return self._previewer
+
+
+class _Drawing:
+    """One plot on its way."""
+
+    def __init__(
+        self, plotting: Plotting, job: GenerationJob, plotted: Plan, run: TrainedRun | None
+    ) -> None:
+        self._plotting, self._job, self._plan, self._run = plotting, job, plotted, run
+        self._images: list[Image.Image | None] = [None] * len(plotted.cells)
+        self._infotexts: list[str | None] = [None] * len(plotted.cells)
+        self._warnings = dict.fromkeys([plotted.note] if plotted.note else [])
+        self._steps_before = 0
+        self._steps = sum(cell.request.all_steps for cell in plotted.cells)
+        self._started = self._shown = time.monotonic()
+
+    def draw(self) -> None:
+        """Draw all cells and the grid; an interrupted plot keeps a grid of what there is."""
+        self._job.publish(state="drawing", steps=self._steps)
+        cells = self._plan.cells
+        checkpoints = list(dict.fromkeys(cell.checkpoint for cell in cells))
+        by_model = sorted(range(len(cells)), key=lambda n: checkpoints.index(cells[n].checkpoint))
+        try:
+            for number in by_model:
+                self._draw_cell(number)
+        finally:
+            if any(self._infotexts):
+                self._save_grid()
+
+    def _draw_cell(self, number: int) -> None:
+        """Draw a cell; where that is impossible, the reason stands in its place."""
+        cell, job = self._plan.cells[number], self._job
+        if job.stopped:
+            raise Interrupted("Interrupted.")
+        try:
+            model = self._plotting._model(cell)
+            source = self._plotting._source(cell, self._run, model)
+            with self._plotting._gate.hold("a plot", given_up=lambda: job.stopped):
+                self._draw_picture(number, cell, model, source)
+        except Interrupted:
+            raise
+        except AppError as problem:
+            self._warnings[str(problem)] = None
+            job.publish(warnings=tuple(self._warnings))
+            blank = write_on_blank(str(problem), cell.request.width, cell.request.height)
+            self._images[number] = small_enough(blank, len(self._images))
+        self._steps_before += cell.request.all_steps
+
+    def _draw_picture(self, number: int, cell: Cell, model: Model, source: EmbeddingSource) -> None:
+        from webui.generation.engine import Picture, generate
+
+        plotting, job = self._plotting, self._job
+        for event in generate(
+            model,
+            cell.request,
+            source,
+            plotting._conditioning(),
+            loras=plotting._loras,
+            stopped=lambda: job.stopped,
+        ):
+            if isinstance(event, Picture):
+                self._keep(number, cell, event)
+            else:
+                self._tell(event, model)
+
+    def _keep(self, number: int, cell: Cell, picture: Picture) -> None:
+        """Save a cell's picture with parameters of its own."""
+        infotext = picture.infotext
+        if cell.training_step is not None and self._run is not None:
+            step = {"Training run": self._run.run_id, "Training step": cell.training_step}
+            infotext = with_pairs(infotext, step)
+        path = save_picture(picture.image, infotext, picture.seed, self._job.folder)
+        saved = SavedPicture(path, picture.seed, infotext, picture.used)
+        self._images[number] = small_enough(picture.image, len(self._images))
+        self._infotexts[number] = infotext
+        self._warnings |= dict.fromkeys(picture.warnings)
+        self._job.publish(
+            pictures=(*self._job.view.pictures, saved), warnings=tuple(self._warnings)
+        )
+
+    def _tell(self, done: StepDone, model: Model) -> None:
+        """Publish how far the plot is."""
+        now = time.monotonic()
+        if now - self._shown >= PREVIEW_EVERY_S:
+            self._job.publish(preview=self._plotting._previewer_of(model)(done.latents[0]))
+            self._shown = now
+        step = self._steps_before + done.step
+        left_s = (now - self._started) / step * (self._steps - step)
+        self._job.publish(step=step, eta_s=left_s, waiting_for=None)
+
+    def _save_grid(self) -> None:
+        labels = [labels for _, labels in self._plan.axes]
+        grid = draw_grid(self._images, *labels)
+        first = next(text for text in self._infotexts if text)
+        infotext = with_pairs(first, self._plan.pairs)
+        seed = self._plan.request.seed
+        path = save_picture(grid, infotext, seed, self._plotting._grids)
+        self._job.publish(grid=SavedPicture(path, seed, infotext, ()))
