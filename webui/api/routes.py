@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Depends, FastAPI
 
-from webui.api import documentation, embedding_files, sdapi, thumbnails
+from webui.api import cards, documentation, embedding_files, sdapi, thumbnails
 from webui.api.login import signed_in
 from webui.studio.studio import Studio
 
@@ -13,6 +13,7 @@ def add(app: FastAPI, studio: Studio) -> None:
     """Add all routes to the app that Gradio serves."""
     login = [Depends(signed_in(app, studio.settings.auth))]
     api = sdapi.routes(studio)
+    app.include_router(cards.routes(studio), dependencies=login)
     app.include_router(thumbnails.routes(studio), dependencies=login)
     app.include_router(embedding_files.routes(studio), dependencies=login)
     app.include_router(api, dependencies=login)

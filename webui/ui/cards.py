@@ -11,7 +11,6 @@ import gradio as gr
 from webui.embeddings.library import Card
 from webui.models.families import describe_widths, family_of_widths
 from webui.studio.studio import Studio
-from webui.ui.polling import Poll
 from webui.ui.theme import asset
 
 
@@ -27,29 +26,8 @@ def card_grid(elem_id: str, *, details: bool = False) -> gr.HTML:
     )
 
 
-def keep_current(studio: Studio, poll: Poll) -> None:
-    """Send the page all cards, for all its grids, whenever something about them changes."""
-    store = gr.HTML(
-        value=[],
-        html_template="",
-        js_on_load=asset("card_store.js"),
-        apply_default_css=False,
-        elem_classes=["setter"],
-    )
-
-    def version() -> list[int]:
-        studio.history.look()
-        return [studio.library.version, studio.models.state.version, studio.history.version]
-
-    poll.watch(version, lambda: [card_data(studio)], [store])
-
-
-def card_data(studio: Studio) -> list[dict[str, Any]]:
-    """Return what the grid's script needs of each card, as plain JSON."""
-    return [_card(studio, card) for card in studio.library.snapshot().cards]
-
-
-def _card(studio: Studio, card: Card) -> dict[str, Any]:
+def card_data(studio: Studio, card: Card) -> dict[str, Any]:
+    """Return what the grids' script needs of a card, as plain JSON."""
     reason = studio.why_unusable(card)
     badges = [] if card.problem else [_family(card), _count(card.vectors, "vector")]
     notes = card.notes

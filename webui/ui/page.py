@@ -10,7 +10,7 @@ from webui.errors import AppError
 from webui.models.families import FAMILIES
 from webui.studio.studio import Studio
 from webui.ui import embeddings_tab, png_info_tab, train_tab, txt2img
-from webui.ui.cards import keep_current
+from webui.ui.card_feed import keep_current
 from webui.ui.polling import Poll
 
 BRAND = """
