@@ -13,6 +13,7 @@ from webui.errors import AppError
 from webui.training.dataset import (
     Finding,
     Picture,
+    box_of,
     find_pictures,
     focus,
     preflight,
@@ -171,6 +172,24 @@ def test_the_square_is_cut_where_the_picture_has_most_detail(upright: bool):
     across, down = focus(picture)
     assert (down < 0.1 and across == 0.5) if upright else (across > 0.9 and down == 0.5)
     assert focus(as_picture(Image.new("RGB", (300, 100)))) == pytest.approx((0.5, 0.5), abs=0.01)
+
+
+def test_the_square_can_be_moved_along_the_long_side():
+    pictures = [as_picture(halves(80, 40), "a"), as_picture(halves(80, 40), "b")]
+    left, right = squares(pictures, 16, places=(0, 1))
+    assert left.image.getpixel((2, 8)) == RED and right.image.getpixel((13, 8)) == BLUE
+    tall = as_picture(halves(80, 40).rotate(90, expand=True))
+    assert box_of(tall, 0.25) == (0, 10, 40, 50)
+    assert box_of(tall, -1) == box_of(tall), "-1 is where most detail is"
+
+
+def test_folders_as_kohyas_scripts_have_them_are_read(tmp_path: Path):
+    for inner in ("10_mug", "5_mug side", "other"):
+        (tmp_path / inner).mkdir()
+        scene(1).save(tmp_path / inner / "a.png")
+    assert [path.parent.name for path in find_pictures(tmp_path)[0]] == ["10_mug", "5_mug side"]
+    scene(2).save(tmp_path / "b.png")
+    assert find_pictures(tmp_path)[0] == [tmp_path / "b.png"]
 
 
 def test_flip_is_off_unless_asked_for():

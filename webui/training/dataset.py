@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from webui.images import open_picture
 MINIMUM, MAXIMUM = 3, 15
 """How many pictures a concept is learned from."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_COUNTED = re.compile(r"\d+_")
 _BACKDROP = (128, 128, 128)
 _BLURRED = 0.05
 """Of sharp pictures more than 0.15 of the contrast vanishes when they are blurred a little."""
@@ -85,7 +87,23 @@ def _read_text(path: Path) -> str:
 
 
 def find_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the pictures of a folder in order of their names, and the files that are skipped."""
+    """Return the pictures of a folder in order of their names, and the files that are skipped.
+
+    If there are none, those of its sub-folders named like ``20_cat`` count, as Kohya's scripts
+    have them. Raises AppError if there is no such folder.
+    """
+    if not folder.is_dir():
+        raise AppError(f"There is no folder {folder}.")
+    found, skipped = _pictures_directly_in(folder)
+    if not found:
+        for inner in sorted(folder.iterdir()):
+            if inner.is_dir() and _COUNTED.match(inner.name):
+                more, other = _pictures_directly_in(inner)
+                found, skipped = found + more, skipped + other
+    return found, skipped
+
+
+def _pictures_directly_in(folder: Path) -> tuple[list[Path], list[Path]]:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
     texts = {path.with_suffix(".txt") for path in pictures}
@@ -121,19 +139,24 @@ def count_problem(count: int) -> str:
 
 
 def squares(
-    pictures: Sequence[Picture], side: int, crops: int = 1, flip: bool = False, seed: int = 0
+    pictures: Sequence[Picture],
+    side: int,
+    crops: int = 1,
+    flip: bool = False,
+    seed: int = 0,
+    places: Sequence[float] = (),
 ) -> list[Square]:
-    """Cut squares of ``side`` pixels: where a picture has most detail, then ``crops - 1`` by lot.
+    """Cut squares of ``side`` pixels: the picture's own (``box_of``), then ``crops - 1`` by lot.
 
     The short side is scaled, never squashed; random cuttings take 70 to 100 % of it. With
-    ``flip`` each square is there a second time, mirrored.
+    ``flip`` each square is there a second time, mirrored. ``places`` as in ``Recipe.places``.
     """
     cut = []
     for index, picture in enumerate(pictures):
         draw = random.Random(f"{seed} {picture.sha256}")
         for number in range(crops):
             if number == 0:
-                box = _box(picture.image.size, 1.0, *focus(picture))
+                box = box_of(picture, places[index] if index < len(places) else -1)
             else:
                 box = _box(picture.image.size, draw.uniform(0.7, 1.0), draw.random(), draw.random())
             image = picture.image.resize((side, side), Image.Resampling.LANCZOS, box=box)
@@ -142,6 +165,15 @@ def squares(
             if flip:
                 cut.append(Square(index, ImageOps.mirror(image), mask and ImageOps.mirror(mask)))
     return cut
+
+
+def box_of(picture: Picture, place: float = -1) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of a picture's square in pixels.
+
+    ``place`` is where along the long side it lies, 0 to 1; -1 = where there is most detail.
+    """
+    across, down = focus(picture) if place < 0 else (place, place)
+    return _box(picture.image.size, 1.0, across, down)
 
 
 def focus(picture: Picture) -> tuple[float, float]:

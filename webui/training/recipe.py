@@ -59,6 +59,9 @@ class Recipe:
     0 = the side the model was made for."""
     crops: int = 1
     """Cuttings per picture, 1 to 8: the centre, then random ones (for styles)."""
+    places: tuple[float, ...] = ()
+    """Where along its long side the square is cut from each picture, 0 (left or top) to 1 (right
+    or bottom), in the order of the pictures; -1, and those left out = where it has most detail."""
     flip: bool = False
     """Whether mirrored pictures are added; wrong for writing and asymmetric things."""
     use_mask: bool = True
@@ -102,6 +105,11 @@ class Recipe:
         for line in self.templates:
             if "[name]" not in line:
                 raise BadField("templates", f"The template “{line}” lacks [name].")
+        for place in self.places:
+            if isinstance(place, bool) or not isinstance(place, int | float):
+                raise BadField("places", f"The place {place!r} is no number.")
+            if place != -1 and not 0 <= place <= 1:
+                raise BadField("places", f"The place {place} is neither -1 nor from 0 to 1.")
         parse_rate(self.rate)
 
     def to_dict(self) -> dict[str, Any]:

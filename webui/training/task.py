@@ -79,7 +79,8 @@ def side_of(recipe: Recipe, model: Model) -> int:
 
 def cut_squares(recipe: Recipe, model: Model, pictures: Sequence[Picture]) -> list[Square]:
     """Cut the squares a recipe asks for, those of one picture after another."""
-    return squares(pictures, side_of(recipe, model), recipe.crops, recipe.flip, recipe.seed)
+    side = side_of(recipe, model)
+    return squares(pictures, side, recipe.crops, recipe.flip, recipe.seed, recipe.places)
 
 
 def prepare_task(

@@ -1,4 +1,4 @@
-"""The commands in a terminal, on real files."""
+"""``inspect`` and ``convert`` in a terminal, on real files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 from webui.cli import main
 from webui.embeddings import formats
@@ -56,30 +55,3 @@ def test_a_file_is_never_overwritten(tmp_path: Path):
 def test_an_unknown_ending_is_refused(tmp_path: Path):
     with pytest.raises(SystemExit, match="must end in one of"):
         main(["convert", str(write(tmp_path / "a.pt")), str(tmp_path / "b.txt")])
-
-
-def test_train_learns_a_file_from_a_folder_of_pictures(
-    tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
-):
-    data = tmp_path / "data"
-    data.mkdir()
-    for number in range(3):
-        Image.effect_noise((96, 96), 20 + 30 * number).convert("RGB").save(data / f"{number}.png")
-    (data / "notes.md").write_text("not a picture")
-    folders = ["--models-dir", str(tiny_checkpoint), "--embeddings-dir", str(tmp_path / "e")]
-    main(
-        ["train", "--data", str(data), "--name", "my_thing_1", "--init", "star", "--steps", "3",
-         "--preset", "low_vram", "--outputs-dir", str(tmp_path / "o"), "--device", "cpu", *folders]
-    )  # fmt: skip
-    assert str(tmp_path / "e" / "my_thing_1.safetensors") in capsys.readouterr().out
-    assert formats.read(tmp_path / "e" / "my_thing_1.safetensors").widths == {"clip_l": 128}
-
-
-def test_train_says_everything_that_is_wrong_at_once(tmp_path: Path, tiny_checkpoint: Path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match="(?s)pictures.*initializer"):
-        main(
-            ["train", "--data", str(tmp_path / "empty"), "--name", "my_thing_1", "--init", " ",
-             "--models-dir", str(tiny_checkpoint), "--embeddings-dir", str(tmp_path / "e"),
-             "--outputs-dir", str(tmp_path / "o"), "--device", "cpu"]
-        )  # fmt: skip

@@ -1,0 +1,26 @@
+"""The terminal's door: train embeddings, score them, look into their files, convert them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from webui.cli import files, training
+from webui.errors import AppError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; errors that a person can mend end it with a sentence and status 1."""
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    parser = argparse.ArgumentParser(prog="python -m webui", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for part in (training, files):
+        part.add(commands)
+    flags = parser.parse_args(arguments)
+    try:
+        flags.run(flags)
+    except AppError as error:
+        raise SystemExit(str(error)) from error

@@ -1,0 +1,219 @@
+"""``train``: learn one embedding, or many one after another."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webui.errors import AppError, BadField
+from webui.settings import Settings
+from webui.training.config import Job, read_job, read_jobs
+from webui.training.dataset import find_pictures
+from webui.training.intake import TrainingRequest
+from webui.training.jobs import Result, earlier_run, result_of, share_of, table
+from webui.training.recipe import PRESETS
+
+if TYPE_CHECKING:
+    from webui.studio.studio import Studio
+
+ENDED = ("finished", "failed", "stopped", "paused")
+
+
+def add(commands: Any) -> None:
+    """Add the command to argparse's ``commands``."""
+    train = commands.add_parser("train", help="learn an embedding from 3 to 15 pictures")
+    train.set_defaults(run=_train)
+    train.add_argument(
+        "--config", type=Path, help="TOML or JSON with these settings and the recipe's, or Kohya's"
+    )
+    train.add_argument("--jobs", type=Path, help="TOML or JSON with many such settings")
+    train.add_argument("--data", type=Path, help="folder of pictures")
+    train.add_argument("--name", help="what will be written in prompts")
+    train.add_argument("--init", help="the words that come closest")
+    train.add_argument("--preset", choices=PRESETS, help="default: object")
+    train.add_argument("--steps", type=int, help="instead of the preset's")
+    train.add_argument("--seed", type=int)
+    train.add_argument(
+        "--overwrite", action="store_true", default=None, help="replace one of the same name"
+    )
+    train.add_argument("--ray", action="store_true", help="spread the jobs over a Ray cluster")
+    train.add_argument("--workers", type=int, help="with --ray: how many at a time")
+    add_place(train)
+
+
+def add_place(command: argparse.ArgumentParser) -> None:
+    """Add the flags that say which model, which folders and which device."""
+    command.add_argument("--model", help="name below the models folder; else as the app chooses")
+    command.add_argument("--models-dir", type=Path)
+    command.add_argument("--embeddings-dir", type=Path)
+    command.add_argument("--outputs-dir", type=Path)
+    command.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
+    command.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
+
+
+def _train(flags: argparse.Namespace) -> None:
+    if flags.jobs and (flags.config or flags.name or flags.data):
+        raise BadField("jobs", "Use --jobs without --config, --name and --data: the file has them.")
+    if flags.ray and not flags.jobs:
+        raise BadField("ray", "--ray spreads many jobs; name their file with --jobs.")
+    found = (
+        read_jobs(flags.jobs) if flags.jobs else [read_job(flags.config) if flags.config else Job()]
+    )
+    jobs = [with_flags(job, flags) for job in found]
+    for job in jobs:
+        for note in job.notes:
+            print(f"note: {note}")
+        for field, flag in (("name", "--name"), ("data", "--data"), ("initializer", "--init")):
+            if not getattr(job, field):
+                raise BadField(field, f"{job.name or 'A run'} needs “{field}” ({flag}).")
+    settings = settings_of(jobs, flags)
+    if not flags.jobs:
+        _train_one(jobs[0], settings)
+        return
+    if flags.ray:
+        from webui.cli.cluster import train_on_cluster
+
+        results = train_on_cluster(jobs, settings, flags.workers)
+    else:
+        results = _train_many(share_of(jobs, os.environ), settings)
+    print(table(results))
+    if not all(result.good for result in results):
+        raise SystemExit(1)
+
+
+def with_flags(job: Job, flags: argparse.Namespace) -> Job:
+    """Return the job with what the flags say in place of what its file says."""
+    given = {
+        "name": flags.name,
+        "data": flags.data,
+        "initializer": flags.init,
+        "preset": flags.preset,
+        "overwrite": flags.overwrite,
+        "model": flags.model,
+        "models_dir": flags.models_dir,
+        "embeddings_dir": flags.embeddings_dir,
+        "outputs_dir": flags.outputs_dir,
+        "device": flags.device,
+    }
+    recipe = {key: getattr(flags, key) for key in ("steps", "seed")}
+    job = replace(job, **{key: value for key, value in given.items() if value is not None})
+    known = {key: value for key, value in recipe.items() if value is not None}
+    return replace(job, recipe={**job.recipe, **known})
+
+
+def settings_of(jobs: Sequence[Job], flags: argparse.Namespace) -> Settings:
+    """Return the settings that all jobs share; BadField if they differ in a folder or device."""
+    usual = Settings()
+    shared: dict[str, Any] = {}
+    for key in ("models_dir", "embeddings_dir", "outputs_dir", "device"):
+        values = {getattr(job, key) for job in jobs}
+        if len(values) > 1:
+            raise BadField(key, f"All jobs must have the same “{key}”; put it into “defaults”.")
+        shared[key] = values.pop()
+    return Settings(
+        models_dir=(shared["models_dir"] or usual.models_dir).resolve(),
+        embeddings_dirs=((shared["embeddings_dir"] or usual.embeddings_dirs[0]).resolve(),),
+        outputs_dir=(shared["outputs_dir"] or usual.outputs_dir).resolve(),
+        device=_own_device(shared["device"] or "auto"),
+        precision=flags.precision,
+    )
+
+
+def _own_device(device: str) -> str:
+    """Return the GPU of this process where ``accelerate launch`` started several."""
+    if device != "auto" or "LOCAL_RANK" not in os.environ:
+        return device
+    import torch
+
+    count = torch.cuda.device_count()
+    return f"cuda:{int(os.environ['LOCAL_RANK']) % count}" if count else "auto"
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Studio]:
+    """Open a studio for the terminal, and close it whatever happens; runs are saved then."""
+    from webui.studio.studio import Studio
+
+    studio = Studio(settings)
+    studio.open()
+    try:
+        yield studio
+    except KeyboardInterrupt:
+        raise SystemExit(
+            "Paused; the same command goes on with it, and so does the Train tab."
+        ) from None
+    finally:
+        studio.close()
+
+
+def _train_one(job: Job, settings: Settings) -> None:
+    with opened(settings) as studio:
+        result = carry_out(studio, job, again=True)
+    if not result.good:
+        raise AppError(result.problem)
+    print(f"{result.file}\n{result.verdict}: {result.gain:.1%} better than the initializer.")
+
+
+def _train_many(jobs: Sequence[Job], settings: Settings) -> list[Result]:
+    """Train jobs one after another on one model; a job that fails does not keep the next back."""
+    with opened(settings) as studio:
+        return [attempt(studio, job) for job in jobs]
+
+
+def attempt(studio: Studio, job: Job) -> Result:
+    """Carry a job out; what a person can mend becomes a failed result."""
+    try:
+        return carry_out(studio, job)
+    except AppError as problem:
+        return Result(job.name, "failed", problem=str(problem))
+
+
+def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
+    """Train a job to its end, from where an earlier run of the same job was cut short.
+
+    One that was finished before is not trained again, unless ``again``. Raises AppError with
+    everything that makes it impossible.
+    """
+    studio.models.switch(job.model)
+    model = studio.models.get()
+    recipe = job.recipe_for(model.family)
+    pictures, skipped = find_pictures(job.data)
+    if skipped:
+        print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")
+    request = TrainingRequest(job.name, tuple(pictures), job.initializer, recipe, job.overwrite)
+    runs = studio.training
+    earlier = earlier_run(studio.settings.outputs_dir / "train", request, model.short_hash)
+    view = runs.view(earlier.run_id) if earlier else None
+    if view and view.resumable:
+        print(f"note: {job.name}: going on at step {view.step}")
+        runs.resume(view.run_id)
+        return _follow(studio, view.run_id)
+    if view and view.state == "finished" and view.report and not again:
+        if not (view.installed and view.installed.is_file()):
+            runs.install_step(view.run_id, view.report.step)
+        return result_of(runs.view(view.run_id), before=True)
+    if problems := runs.check(request):
+        raise AppError("\n".join(text for _, text in problems))
+    for finding in runs.preflight(request):
+        print(f"note: {finding.file or 'pictures'}: {finding.message}")
+    return _follow(studio, runs.start(request))
+
+
+def _follow(studio: Studio, run_id: str) -> Result:
+    """Show a run's progress until it ends."""
+    from tqdm import tqdm
+
+    view = studio.training.view(run_id)
+    with tqdm(total=view.steps, unit="step", desc=view.name) as bar:
+        while (view := studio.training.view(run_id)).state not in ENDED:
+            bar.n = view.step
+            bar.set_postfix_str(view.message, refresh=True)
+            time.sleep(0.2)
+        bar.n = view.step
+    return result_of(view)
