@@ -33,6 +33,20 @@ def test_the_terminal_says_how_many_embeddings_there_are_and_which_were_skipped(
     assert any(line.startswith("Skipped broken.pt: ") for line in caplog.messages)
 
 
+def test_the_start_does_not_wait_for_ever_for_embeddings_it_has_never_seen(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("webui.studio.studio.FIRST_READING_S", 0.0)
+    for number in range(50):
+        write(settings, f"name-{number}.pt", 128)
+    studio = Studio(settings)
+    with caplog.at_level(logging.INFO):
+        studio.open()
+        assert any("the page is served while" in line for line in caplog.messages)
+        wait_until(lambda: "Loaded a total of 50 textual inversion embeddings." in caplog.messages)
+    studio.close()
+
+
 def test_an_embedding_for_another_family_says_which_and_what_to_do(
     studio: Studio, settings: Settings
 ):

@@ -18,12 +18,16 @@ from webui.studio.training_runs import TrainingRuns
 
 log = logging.getLogger(__name__)
 
+FIRST_READING_S = 3.0
+"""So long the start waits for embeddings that were never seen before."""
+
 
 class Studio:
     """Owns the library, the model, the gate before the GPU, and everything that computes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._closed = False
         self.gate = GpuGate()
         self.library = EmbeddingLibrary(
             settings.embeddings_dirs, settings.cache_dir / "embeddings.sqlite"
@@ -69,17 +73,33 @@ class Studio:
         settings = self.settings
         for folder in (settings.models_dir, *settings.embeddings_dirs, settings.outputs_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        self.library.start()
-        threading.Thread(target=self.history.look, name="history", daemon=True).start()
+        reading = threading.Thread(target=self._read_embeddings, name="reading", daemon=True)
+        reading.start()
+        reading.join(FIRST_READING_S)
+        if reading.is_alive():
+            log.info(
+                "%d embeddings so far; the page is served while the others are read.",
+                len(self.library.names()),
+            )
+
+    def _read_embeddings(self) -> None:
+        try:
+            self.library.start()
+        except Exception:
+            if not self._closed:
+                raise
+            return
         names = sorted(self.library.names(), key=str.lower)
         log.info("Loaded a total of %d textual inversion embeddings.", len(names))
         log.info("Embeddings: %s", ", ".join(names))
         for card in self.library.snapshot().cards:
             if card.problem:
                 log.warning("Skipped %s: %s", card.path.name, card.problem)
+        self.history.look()
 
     def close(self) -> None:
         """End the background work; a training run is saved so that it can be resumed."""
+        self._closed = True
         self.training.close()
         self.generating.stop()
         self.library.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -38,6 +39,7 @@ def card_data(studio: Studio, card: Card) -> dict[str, Any]:
         "family": None if card.problem else _family(card),
         "folder": card.folder,
         "badges": [*(["negative"] if notes.side == "negative" else []), *badges],
+        "about": _about(card),
         "reason": reason,
         "note": None if reason else _model_note(studio, card),
         "description": notes.description,
@@ -97,6 +99,12 @@ def _model_note(studio: Studio, card: Card) -> str | None:
     if model is None or not card.trained_on or card.trained_on == model.name:
         return None
     return f"Trained on {card.trained_on}; works best there."
+
+
+def _about(card: Card) -> str:
+    day = datetime.fromtimestamp(card.modified).strftime("%Y-%m-%d")
+    size = f"{card.size_bytes / 1024:,.1f} kB"
+    return " · ".join(filter(None, (size, day, card.trained_on)))
 
 
 def _count(number: int, noun: str) -> str:

@@ -56,7 +56,7 @@ function card(item) {
   text.append(tag("span", "card-name", item.name));
   const badges = tag("span", "card-badges");
   for (const badge of item.badges) badges.append(tag("span", "card-badge", badge));
-  text.append(badges);
+  text.append(badges, tag("span", "card-about", item.about));
   if (item.reason) text.append(tag("span", "card-reason", item.reason));
   else if (item.note) text.append(tag("span", "card-note", item.note));
   button.append(picture(item), text);
