@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _SMALL_VAE = 8_000_000
 """A VAE of at most this many parameters decodes a preview in milliseconds."""
+SHARE = 0.02
+"""Part of the time that previews may take from the sampler."""
 
 
 class Previewer:
@@ -30,9 +33,25 @@ class Previewer:
         self.model = model
         size = sum(parameter.numel() for parameter in model.vae.parameters())
         self._map = None if size <= _SMALL_VAE else _fit_linear(model)
+        self._took_s = 0.0
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds to let pass before the next picture, so that they cost ``SHARE`` at most."""
+        return self._took_s / SHARE
 
     def __call__(self, latents: Tensor) -> Image.Image:
         """Return the picture of one latent, ``[4, h, w] -> `` RGB of 8·w by 8·h pixels."""
+        if latents.is_cuda:
+            import torch
+
+            torch.cuda.synchronize(latents.device)  # else the step before would be timed too
+        began = time.perf_counter()
+        picture = self._picture(latents)
+        self._took_s = time.perf_counter() - began
+        return picture
+
+    def _picture(self, latents: Tensor) -> Image.Image:
         if self._map is None:
             return decode(self.model, latents[None])[0]
         flat = latents.float().cpu().flatten(1).T  # [h·w, 4]

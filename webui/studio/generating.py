@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREVIEW_EVERY_S = 0.4
-"""At most one preview picture is decoded in this time, so that previews cost little."""
+"""At most one preview picture is decoded in this time; fewer where decoding takes long."""
 KEPT_JOBS = 20
 """As many ended jobs are remembered, for pages that are opened again."""
 
@@ -280,7 +280,7 @@ class Generating:
                 job.publish(pictures=(*job.view.pictures, saved), warnings=event.warnings)
                 continue
             now = time.monotonic()
-            if now - shown >= PREVIEW_EVERY_S:
+            if now - shown >= max(PREVIEW_EVERY_S, previewer.rest_s):
                 job.publish(preview=previewer(event.latents[0]))
                 shown = now
             left_s = (now - started) / event.step * (event.steps - event.step)
