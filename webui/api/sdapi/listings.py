@@ -117,7 +117,7 @@ def add(router: APIRouter, studio: Studio, options: Options) -> None:
     def prompt_styles() -> list[StyleItem]:
         return [
             StyleItem(name=style.name, prompt=style.prompt, negative_prompt=style.negative_prompt)
-            for style in studio.styles.all().values()
+            for style in studio.styles.all()
         ]
 
     @router.get("/memory", summary="Tell the memory in use")

@@ -1,0 +1,126 @@
+"""Who may use the API, from where, and which files the server gives away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client
+
+from tests.api.conftest import Served, serve
+from webui.settings import Settings
+
+LOGIN = ("me", "se:cret ü")
+PATHS = ("/sdapi/v1/embeddings", "/sdapi/v1/no-such-thing", "/docs", "/docs/docs.js",
+         "/openapi.json", "/thumbnails/any")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Served]:
+    """The app behind a login."""
+    place = tmp_path_factory.mktemp("guarded")
+    settings = Settings(
+        models_dir=tiny_checkpoint,
+        embeddings_dirs=(place / "embeddings",),
+        outputs_dir=place / "outputs",
+        styles_file=place / "styles.csv",
+        device="cpu",
+        auth=LOGIN,
+    )
+    yield from serve(replace(settings, precision="fp32"))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_is_to_be_had_without_the_login(guarded: Served, path: str):
+    answer = httpx.get(guarded.url + path)
+    assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Basic"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic ????",
+        "Basic bWU6d3Jvbmc=",
+        "Basic bWU=",
+        "Bearer bWU6c2U6Y3JldA==",
+        "basic " + "A" * 9000,
+    ],
+)
+def test_a_wrong_login_is_refused(guarded: Served, header: str):
+    answer = httpx.get(guarded.url + PATHS[0], headers={"Authorization": header})
+    assert answer.status_code == 401
+
+
+def test_the_login_goes_as_http_basic(guarded: Served):
+    auth = httpx.BasicAuth(LOGIN[0], LOGIN[1].encode())
+    assert httpx.get(guarded.url + PATHS[0], auth=auth).status_code == 200
+    assert httpx.get(guarded.url + "/docs", auth=auth).status_code == 200
+
+
+def test_who_is_logged_in_on_the_page_may_use_the_api(guarded: Served):
+    with httpx.Client(base_url=guarded.url) as client:
+        login = {"username": LOGIN[0], "password": LOGIN[1]}
+        assert client.post("/login", data=login).status_code == 200
+        assert client.get(PATHS[0]).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("path", ["/sdapi/v1/interrupt", "/gradio_api/upload", "/docs"])
+def test_other_sites_are_turned_away(served: Served, origin: str, path: str):
+    for method in ("GET", "POST"):
+        answer = httpx.request(method, served.url + path, headers={"Origin": origin})
+        assert answer.status_code == 403 and answer.json()["error"] == "ForeignOrigin"
+
+
+def test_the_pages_own_requests_are_not_turned_away(served: Served):
+    answer = httpx.post(served.url + "/sdapi/v1/interrupt", headers={"Origin": served.url})
+    assert answer.status_code == 200
+    proxied = {"Origin": "https://my.example", "X-Forwarded-Host": "my.example"}
+    assert httpx.post(served.url + "/sdapi/v1/interrupt", headers=proxied).status_code == 200
+
+
+def test_another_name_of_this_machine_is_turned_away(served: Served):
+    answer = httpx.get(served.url + PATHS[0], headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "{outputs}/../embeddings/secret.txt",
+        "{outputs}/.cache/embeddings.sqlite",
+        "{outputs}/txt2img/../../embeddings/secret.txt",
+        "{outputs}/txt2img/link",
+        "{root}/app.py",
+    ],
+)
+def test_files_outside_the_pictures_are_not_served(served: Served, path: str):
+    (served.embeddings / "secret.txt").write_text("secret")
+    link = served.outputs / "txt2img" / "link"
+    link.unlink(missing_ok=True)
+    link.symlink_to(served.embeddings / "secret.txt")
+    root = Path(__file__).resolve().parents[2]
+    place = path.format(outputs=served.outputs, root=root)
+    for address in (f"/gradio_api/file={place}", f"/file={place}", f"/thumbnails/{place}"):
+        answer = httpx.get(served.url + address)
+        assert answer.status_code in (400, 403, 404), (address, answer.text[:200])
+
+
+def test_gradios_own_client_draws(served: Served, tmp_path: Path):
+    client = Client(served.url, verbose=False, download_files=str(tmp_path))
+    assert "/txt2img" in client.view_api(return_format="dict")["named_endpoints"]
+    result = client.predict(
+        prompt="a red star", steps=1, width=64, height=64, seed=3, api_name="/txt2img"
+    )
+    assert "-3.png" in str(result)
+
+
+def test_gradios_own_client_is_told_which_field_is_wrong(served: Served, tmp_path: Path):
+    client = Client(served.url, verbose=False, download_files=str(tmp_path))
+    with pytest.raises(Exception, match="Steps must be between"):
+        client.predict(prompt="a red star", steps=900, api_name="/txt2img")
