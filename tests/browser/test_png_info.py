@@ -64,7 +64,7 @@ def test_a_picture_is_read_compared_and_sent(
 
     page.locator("#png-info-send").click()
     expect(page.locator("#generate")).to_be_visible()
-    expect(page.locator(PROMPT)).to_have_value(f"a {HOSTILE} heart, old_mood")
+    expect(page.locator(PROMPT)).to_have_value(f"a {HOSTILE} heart, png_mood")
     expect(page.locator(NEGATIVE)).to_have_value("png_mood")
     for field, value in (
         ("steps", "7"), ("cfg-scale", "5.5"), ("seed", "77"), ("width", "128"),

@@ -9,7 +9,7 @@ import pytest
 from webui.embeddings.cards import Card
 from webui.embeddings.sidecars import Notes
 from webui.generation.infotext import read_infotext
-from webui.generation.provenance import check_embeddings, check_model
+from webui.generation.provenance import check_embeddings, check_model, with_names_here
 
 TAIL = "Steps: 20, Sampler: Euler, Seed: 1"
 HASH = "c74b4e810b03"
@@ -59,6 +59,18 @@ def test_names_in_the_prompts_are_found_by_the_prompt_language():
 def test_a_name_is_told_once_however_it_is_written():
     text = f'(My, emb:1.2)\n{TAIL}, TI hashes: "my emb: {HASH}"'
     assert list(states(text, card("My, emb")).values()) == ["present"]
+
+
+def test_a_renamed_embedding_can_be_called_by_its_name_here():
+    text = (
+        f'a (old one:1.2), <embedding:old one:0.7>, bold one\n{TAIL}, TI hashes: "old one: {HASH}"'
+    )
+    request, pairs = read_infotext(text)
+    cards = [card("my (x)")]
+    found = check_embeddings(request, pairs, cards)
+    assert with_names_here(request.prompt, found, cards) == (
+        r"a (my \(x\):1.2), <embedding:my (x):0.7>, bold one"
+    )
 
 
 def test_a_broken_file_says_so():

@@ -67,7 +67,8 @@ def test_an_embedding_is_appended_or_put_at_the_marker():
         "a, heart",
         "a (mood:1.2), heart",
     ]
-    assert "appended" in planned(axis).note
+    assert planned(axis).pairs["Embedding placed"] == "at the end of the prompt"
+    assert planned(axis, prompt="{embedding}, a").placement == "at {embedding}"
     negative = planned(axis, negative="{embedding}").cells
     assert [c.request.negative_prompt for c in negative][:2] == ["", "mood"]
     assert {c.request.prompt for c in negative} == {"a red heart"}
@@ -95,6 +96,7 @@ def test_steps_of_a_run_are_called_by_its_name():
     assert {c.request.prompt for c in cells} == {"a red heart, mug"}
     cells = planned(("Training step", "50"), ("Embedding strength", "2"), prompt="a mug").cells
     assert cells[0].request.prompt == "a (mug:2)"
+    assert planned(("Training step", "50"), prompt="a mug").placement == "where the prompts call it"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ ANYWHERE = "Embedding names"
 """Our key that says that names were also found inside other words."""
 SCHEDULES = "Prompt schedules"
 """Our key that says that prompts changed one step late."""
+PLACED = "Embedding placed"
+"""Our key that says where a plot put an embedding."""
 _FEWEST_PAIRS = 3
 """A last line with fewer pairs is a line of the prompt, not the settings."""
 _LONGEST_TOLD, _MOST_TOLD = 60, 12
@@ -83,6 +85,7 @@ _WITHOUT_EFFECT = {
     "Lora hashes",
     "Model",
     "Model hash",
+    PLACED,
     "Script",
     "TI",
     "TI hashes",

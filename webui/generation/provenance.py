@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from webui.embeddings.cards import Card
 from webui.generation.infotext import embedding_hashes
+from webui.generation.placement import call_of
 from webui.generation.request import GenerationRequest
 from webui.prompting.names import NameIndex, find_calls
 
@@ -65,7 +66,7 @@ def _check(name: str, digest: str, cards: Sequence[Card]) -> Finding:
         return Finding(name, "present", f"Its file is here. {card.problem or _SHADOWED}", card.name)
     if same_file:
         other = next((card for card in same_file if card.usable), same_file[0])
-        sentence = f"The same file is here under another name: “{other.name}”. Write that instead."
+        sentence = f"The same file is here under another name: “{other.name}”."
         return Finding(name, "renamed", sentence, other.name)
     if not same_name:
         return Finding(name, "missing", "It is not here; its name would be read as words.")
@@ -82,6 +83,27 @@ def _check(name: str, digest: str, cards: Sequence[Card]) -> Finding:
 
 
 _SHADOWED = "Another file of the same name is used in its place."
+
+
+def with_names_here(text: str, findings: Sequence[Finding], cards: Sequence[Card]) -> str:
+    """Return a prompt in which embeddings that have another name here are called by that."""
+    usable = {card.name: card.notes.explicit_only for card in cards if card.usable}
+    renamed = {
+        _plain(found.name): found.here
+        for found in findings
+        if found.state == "renamed" and found.here in usable
+    }
+    names = [found.name for found in findings if _plain(found.name) in renamed]
+    pieces, position = [], 0
+    for call in find_calls(text, NameIndex(names), lambda name: True):
+        if call.known:
+            here = renamed[_plain(call.name)]
+            written = call_of(here, usable[here])
+            if call.weight != 1:
+                written = f"<embedding:{here}:{call.weight:g}>"
+            pieces += [text[position : call.start], written]
+            position = call.end
+    return "".join([*pieces, text[position:]])
 
 
 def check_model(

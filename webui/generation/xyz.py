@@ -11,6 +11,7 @@ from typing import Any
 
 from webui.errors import AppError, BadField
 from webui.generation.axis_values import read_list, read_numbers, read_whole_numbers
+from webui.generation.infotext import PLACED
 from webui.generation.placement import MARKER, call_of, calls_in, place, weigh_call
 from webui.generation.request import MAX_SEED, GenerationRequest, checked
 from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES, split_sampler
@@ -85,8 +86,8 @@ class Plan:
     """Name and labels of the x, y and z axis; one empty label for ``NOTHING``."""
     cells: tuple[Cell, ...]
     """x changes fastest, z slowest."""
-    note: str = ""
-    """Where an embedding was put, in a sentence."""
+    placement: str = ""
+    """Where the embedding of an axis was put, for people; "" if there is none."""
 
     @property
     def pairs(self) -> dict[str, str]:
@@ -95,7 +96,7 @@ class Plan:
         for letter, (name, labels) in zip("XYZ", self.axes, strict=True):
             if name != NOTHING:
                 pairs |= {f"{letter} Type": name, f"{letter} Values": ", ".join(labels)}
-        return pairs
+        return pairs | ({PLACED: self.placement} if self.placement else {})
 
 
 def plan(request: GenerationRequest, chosen: Sequence[tuple[str, str]], here: Here) -> Plan:
@@ -131,7 +132,7 @@ def plan(request: GenerationRequest, chosen: Sequence[tuple[str, str]], here: He
         tuple(axis.label(value) for value in row) for axis, row in zip(axes, values, strict=True)
     ]
     named = tuple((axis.name, row) for axis, row in zip(axes, labels, strict=True))
-    return Plan(base, named, tuple(cells), _note(axes, base, cells))
+    return Plan(base, named, tuple(cells), _placement(axes, base, here))
 
 
 def _axis(name: str, where: str) -> Axis:
@@ -182,17 +183,17 @@ def _refuse_idle_strength(
         )
 
 
-def _note(axes: Sequence[Axis], base: GenerationRequest, cells: Sequence[Cell]) -> str:
-    """Say where the embedding of an axis was put."""
-    if not any(axis.name in _PLACING for axis in axes):
+def _placement(axes: Sequence[Axis], base: GenerationRequest, here: Here) -> str:
+    """Say where the embedding of an axis was put, "" where no axis puts one."""
+    names = [axis.name for axis in axes if axis.name in _PLACING]
+    texts = (base.prompt, base.negative_prompt)
+    if not names:
         return ""
-    if MARKER in base.prompt + base.negative_prompt:
-        return f"The embedding was put in the place of {MARKER}."
-    if all(cell.request.prompt.startswith(base.prompt) for cell in cells) and any(
-        len(cell.request.prompt) > len(base.prompt) for cell in cells
-    ):
-        return f"The embedding was appended to the prompt; {MARKER} in it would choose the place."
-    return "The embedding acts where the prompt calls it."
+    if MARKER in "".join(texts):
+        return f"at {MARKER}"
+    if "Training step" in names and any(calls_in(text, {here.run.name: False}) for text in texts):
+        return "where the prompts call it"
+    return "at the end of the prompt"
 
 
 def _setting(name: str) -> Callable[[Cell, Any, Here], Cell]:

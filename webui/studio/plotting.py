@@ -124,7 +124,8 @@ class Plotting:
             log.exception("A plot failed.")
             job.publish(state="failed", problem=explain(error))
         finally:
-            self._bring_back(before)
+            if any(cell.checkpoint for cell in plotted.cells):
+                self._bring_back(before)
 
     def _bring_back(self, checkpoint: str) -> None:
         """Load the model again that was in use before the plot."""
@@ -147,12 +148,6 @@ class Plotting:
         if problem is not None:
             raise AppError(problem)
         return WithDraft(self._library, embedding)
-
-    def _model(self, cell: Cell) -> Model:
-        """Return the model of a cell, loaded if need be."""
-        if cell.checkpoint is not None:
-            self._models.switch(cell.checkpoint)
-        return self._models.get()
 
     def _conditioning(self) -> Conditioner:
         """The plots' conditioner; made at first use because it imports torch."""
@@ -180,7 +175,8 @@ class _Drawing:
         self._plotting, self._job, self._plan, self._run = plotting, job, plotted, run
         self._images: list[Image.Image | None] = [None] * len(plotted.cells)
         self._infotexts: list[str | None] = [None] * len(plotted.cells)
-        self._warnings = dict.fromkeys([plotted.note] if plotted.note else [])
+        self._warnings: dict[str, None] = {}
+        self._in_use: Model | None = None
         self._steps_before = 0
         self._steps = sum(cell.request.all_steps for cell in plotted.cells)
         self._started = self._shown = time.monotonic()
@@ -204,7 +200,7 @@ class _Drawing:
         if job.stopped:
             raise Interrupted("Interrupted.")
         try:
-            model = self._plotting._model(cell)
+            model = self._model(cell)
             source = self._plotting._source(cell, self._run, model)
             with self._plotting._gate.hold("a plot", given_up=lambda: job.stopped):
                 self._draw_picture(number, cell, model, source)
@@ -216,6 +212,18 @@ class _Drawing:
             blank = write_on_blank(str(problem), cell.request.width, cell.request.height)
             self._images[number] = small_enough(blank, len(self._images))
         self._steps_before += cell.request.all_steps
+
+    def _model(self, cell: Cell) -> Model:
+        """Return the model of a cell; one for all that name none, whatever is chosen meanwhile."""
+        models = self._plotting._models
+        if cell.checkpoint is None:
+            self._in_use = self._in_use or models.get()
+            return self._in_use
+        models.switch(cell.checkpoint)
+        model = models.get()
+        if model.name != cell.checkpoint:
+            raise AppError(f"Another model was chosen while {cell.checkpoint} was being loaded.")
+        return model
 
     def _draw_picture(self, number: int, cell: Cell, model: Model, source: EmbeddingSource) -> None:
         from webui.generation.engine import Picture, generate
@@ -252,8 +260,9 @@ class _Drawing:
     def _tell(self, done: StepDone, model: Model) -> None:
         """Publish how far the plot is."""
         now = time.monotonic()
-        if now - self._shown >= PREVIEW_EVERY_S:
-            self._job.publish(preview=self._plotting._previewer_of(model)(done.latents[0]))
+        previewer = self._plotting._previewer_of(model)
+        if now - self._shown >= max(PREVIEW_EVERY_S, previewer.rest_s):
+            self._job.publish(preview=previewer(done.latents[0]))
             self._shown = now
         step = self._steps_before + done.step
         left_s = (now - self._started) / step * (self._steps - step)

@@ -16,7 +16,7 @@ from webui.generation.png_info import MAX_TEXT, read_picture
 from webui.generation.provenance import Finding, check_embeddings, check_model
 from webui.studio.studio import Studio
 from webui.ui.markup import facts, message
-from webui.ui.sending import Target, told_sent
+from webui.ui.sending import Target, sent
 
 MOST_ROWS = 80
 """Settings that are shown; a picture of AUTOMATIC1111 with many extensions has about 40."""
@@ -70,9 +70,15 @@ def build(studio: Studio, target: Target, tabs: gr.Tabs) -> None:
     }
     picture.change(_read, picture, [text, notes], **quiet)
     text.change(lambda given: _show(studio, given), text, [found, table, send, load], **quiet)
-    load.click(lambda given: _load(studio, given), text, None, **quiet)
+    load.click(
+        lambda given: _load(studio, given),
+        text,
+        None,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     send.click(
-        lambda given: [*told_sent(given), gr.Tabs(selected="txt2img")],
+        lambda given: [*sent(studio, given), gr.Tabs(selected="txt2img")],
         text,
         [*target.outputs(), tabs],
         **quiet,

@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from webui.errors import AppError
 from webui.generation.infotext import read_infotext, read_settings
 from webui.generation.png_info import MAX_TEXT
+from webui.generation.provenance import check_embeddings, with_names_here
+from webui.studio.studio import Studio
 from webui.ui.controls import FIELDS, FROM_MODEL, Controls
 from webui.ui.markup import message
 
@@ -33,34 +34,39 @@ class Target:
         return [*self.controls.components(), self.held, self.messages]
 
 
-def sent(text: str) -> list[Any]:
+def sent(studio: Studio, text: str) -> list[Any]:
     """Return the values of ``Target.outputs`` that a parameters text stands for.
 
-    What the text says nothing about stays as it is, and what could not be taken is told. Raises
-    AppError for texts that are too long.
+    What the text says nothing about stays as it is, and what could not be taken is told.
+    Embeddings that have another name here are called by that.
     """
     if len(text) > MAX_TEXT:
-        raise AppError(f"The text is longer than the {MAX_TEXT:,} characters that are read.")
+        return _only_told(f"The text is longer than the {MAX_TEXT:,} characters that are read.")
     request, pairs = read_infotext(text)
     settings = read_settings(pairs)
+    cards = studio.library.snapshot().cards
+    found = check_embeddings(request, pairs, cards)
     # The styles of a picture are in its prompts already.
-    values = {"styles": [], **settings.values}
-    values |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
-    told = "".join(message(sentence, "warn") for sentence in settings.refused)
+    values: dict[str, Any] = {"styles": [], **settings.values}
+    told = list(settings.refused)
+    for field in ("prompt", "negative_prompt"):
+        values[field] = with_names_here(getattr(request, field), found, cards)
+        if values[field] != getattr(request, field):
+            told.append(f"In the {field.replace('_', ' ')} embeddings go by their names here.")
     return [
         *(values.get(field, gr.skip()) for field in FIELDS),
         [None] * len(FROM_MODEL),
-        told,
+        "".join(message(sentence, "warn") for sentence in told),
     ]
 
 
-def connect_paste(button: gr.Button, target: Target) -> None:
+def connect_paste(studio: Studio, button: gr.Button, target: Target) -> None:
     """Make a button take the prompt box apart where a parameters text was pasted into it."""
 
     def take_apart(text: str) -> list[Any]:
         if len(text) <= MAX_TEXT and not read_infotext(text)[1]:
-            raise gr.Error(NOT_PARAMETERS, print_exception=False)
-        return told_sent(text)
+            return _only_told(NOT_PARAMETERS)
+        return sent(studio, text)
 
     button.click(
         take_apart,
@@ -72,9 +78,6 @@ def connect_paste(button: gr.Button, target: Target) -> None:
     )
 
 
-def told_sent(text: str) -> list[Any]:
-    """Return what ``sent`` does; what people can mend becomes a message of the page."""
-    try:
-        return sent(text)
-    except AppError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+def _only_told(sentence: str) -> list[Any]:
+    """Return the outputs that change nothing and say why."""
+    return [gr.skip()] * (len(FIELDS) + 1) + [message(sentence, "bad")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import gradio as gr
@@ -22,6 +22,7 @@ from webui.ui.results import Results
 
 SHOWN_EVERY_S = 0.2
 TRAINING_STEP = "Training step"
+_OUTPUTS = [field.name for field in fields(Results)]
 ABOUT = (
     f"Draws one picture for each combination of values, at most {MAX_CELLS}, all with one seed. "
     f"An embedding goes where {MARKER} stands in a prompt, else to the end of the prompt; its "
@@ -41,7 +42,7 @@ def build(studio: Studio, inputs: Controls, outputs: Results) -> None:
                         list(AXES),
                         value=NOTHING,
                         label=f"{letter} type",
-                        min_width=150,
+                        min_width=165,
                         elem_id=f"{letter.lower()}-type",
                     )
                 )
@@ -49,14 +50,17 @@ def build(studio: Studio, inputs: Controls, outputs: Results) -> None:
                     gr.Textbox(
                         label=f"{letter} values",
                         max_lines=4,
-                        scale=2,
-                        min_width=170,
+                        min_width=165,
                         elem_id=element_id(field),
                     )
                 )
                 fills.append(
                     gr.Button(
-                        "All", size="sm", visible=False, scale=0, elem_id=f"{letter.lower()}-fill"
+                        "All",
+                        visible=False,
+                        scale=0,
+                        elem_classes=["icon-button"],
+                        elem_id=f"{letter.lower()}-fill",
                     )
                 )
         run = gr.Dropdown(
@@ -84,7 +88,7 @@ def _connect_axes(
     def choose(kind: str) -> list[Any]:
         axis = AXES[kind]
         return [
-            gr.update(placeholder=axis.hint, info=axis.hint or None),
+            gr.update(info=axis.hint),
             gr.update(visible=axis.choices is not None),
         ]
 
@@ -137,26 +141,24 @@ def _connect_drawing(
 
 
 def _shown(studio: Studio, job: GenerationJob) -> Iterator[list[Any]]:
-    """Yield the outputs for a plot as it goes on; a page that goes away ends it."""
-    try:
-        shown = -1
-        for view in job.updates():
-            fresh = view.version != shown
-            yield _show(studio, job, view) if fresh else results.unchanged()
-            shown = view.version
-            if not view.ended:
-                time.sleep(SHOWN_EVERY_S)
-    finally:
-        job.stop()
+    """Yield the outputs for a plot as it goes on; it also goes on without the page."""
+    shown = -1
+    for view in job.updates():
+        fresh = view.version != shown
+        yield _show(studio, job, view) if fresh else results.unchanged()
+        shown = view.version
+        if not view.ended:
+            time.sleep(SHOWN_EVERY_S)
 
 
 def _show(studio: Studio, job: GenerationJob, view: JobView) -> list[Any]:
-    """Return the outputs for a plot, its grid before the pictures of its cells."""
-    cells = len(view.pictures)
-    if view.grid is not None:
-        view = replace(view, pictures=(view.grid, *view.pictures), grid=None)
-    values = results.show(view, job.id, studio)
+    """Return the outputs for a plot; at its end the grid is looked at first."""
+    shown = dict(zip(_OUTPUTS, results.show(view, job.id, studio), strict=True))
+    if view.ended and view.grid is not None and shown["entries"]:
+        last = len(shown["entries"]) - 1
+        shown["gallery"] = {**shown["gallery"], "selected_index": last}
+        shown |= {"infotext": view.grid.infotext, "chosen": last}
     if view.state == "done":
-        said = f"Done: {cells} saved in outputs/txt2img, the grid in outputs/grids"
-        values[[field.name for field in fields(Results)].index("bar")] = progress(1, 1, said)
-    return values
+        said = f"Done: {len(view.pictures)} saved in outputs/txt2img, the grid in outputs/grids"
+        shown["bar"] = progress(1, 1, said)
+    return list(shown.values())

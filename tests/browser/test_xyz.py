@@ -1,0 +1,58 @@
+"""The X/Y/Z plot on the page: axes are filled in, errors stand at them, the grid comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import App
+from webui.generation.infotext import read_infotext
+from webui.generation.outputs import read_parameters
+
+pytestmark = pytest.mark.browser
+
+
+def choose(page: Page, letter: str, kind: str) -> None:
+    box = page.locator(f"#{letter}-type input")
+    box.fill(kind)
+    box.press("Enter")
+    expect(box).to_have_value(kind)
+
+
+def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Callable[..., Page]):
+    path = app.embeddings / "xyz_mood.pt"
+    torch.save({"string_to_param": {"*": torch.randn(2, 128) * 0.04}}, path)
+    page = open_page()
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    page.locator("#prompt textarea").fill("a red heart, {embedding}")
+    page.locator("#steps input").fill("2")
+    page.locator("#xyz").get_by_text("X/Y/Z plot").click()
+    choose(page, "x", "Embedding")
+    page.locator("#x-fill").click()
+    expect(page.locator("#x-values textarea")).to_have_value(re.compile("none.*xyz_mood"))
+    page.locator("#x-values textarea").fill("none, xyz_mood")
+    choose(page, "y", "Embedding strength")
+
+    page.locator("#draw-plot").click()
+    expect(page.locator("#y-values .field-message")).to_contain_text("Enter values")
+    page.locator("#y-values textarea").fill("0.5, high")
+    page.locator("#draw-plot").click()
+    expect(page.locator("#y-values .field-message")).to_contain_text("“high” is neither")
+
+    page.locator("#y-values textarea").fill("0.5, 1.5")
+    page.locator("#draw-plot").click()
+    expect(page.locator("#progress")).to_contain_text("Done: 4 saved", timeout=60_000)
+    expect(page.locator("#gallery img")).not_to_have_count(0)
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("Script: X/Y/Z plot"))
+    (grid,) = (app.outputs / "grids").rglob("*.png")
+    request, pairs = read_infotext(read_parameters(grid))
+    assert pairs["Y Values"] == "strength 0.5, strength 1.5"
+    assert request.prompt == "a red heart"
+    cells = sorted((app.outputs / "txt2img").rglob("*.png"))[-4:]
+    prompts = [read_infotext(read_parameters(cell))[0].prompt for cell in cells]
+    assert prompts[1::2] == ["a red heart, (xyz_mood:0.5)", "a red heart, (xyz_mood:1.5)"]
+    path.unlink()
