@@ -18,7 +18,9 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
     parser.add_argument("--listen", action="store_true", help="serve the whole network (0.0.0.0)")
     parser.add_argument("--host", default=None, help=f"address to serve (default {usual.host})")
     parser.add_argument("--port", type=int, default=usual.port, help="default %(default)s")
-    parser.add_argument("--models-dir", type=Path, default=usual.models_dir)
+    parser.add_argument(
+        "--models-dir", type=Path, action="append", help="may be given several times"
+    )
     parser.add_argument(
         "--embeddings-dir", type=Path, action="append", help="may be given several times"
     )
@@ -44,8 +46,10 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
             "serving the network needs a login: add --auth user:password, or --no-auth to let "
             "everyone in"
         )
+    models_dirs = [path.resolve() for path in flags.models_dir or [usual.models_dir]]
     return Settings(
-        models_dir=flags.models_dir.resolve(),
+        models_dir=models_dirs[0],
+        more_models_dirs=tuple(models_dirs[1:]),
         embeddings_dirs=tuple(p.resolve() for p in flags.embeddings_dir or usual.embeddings_dirs),
         outputs_dir=flags.outputs_dir.resolve(),
         styles_file=flags.styles_file.resolve(),

@@ -23,6 +23,8 @@ def test_folders_can_be_chosen_and_embeddings_have_several(tmp_path: Path):
             str(tmp_path / "b"),
             "--models-dir",
             str(tmp_path),
+            "--models-dir",
+            str(tmp_path / "more"),
             "--outputs-dir",
             str(tmp_path / "o"),
             "--port",
@@ -31,6 +33,7 @@ def test_folders_can_be_chosen_and_embeddings_have_several(tmp_path: Path):
     )
     assert settings.embeddings_dirs == (tmp_path / "a", tmp_path / "b")
     assert (settings.models_dir, settings.outputs_dir) == (tmp_path, tmp_path / "o")
+    assert settings.more_models_dirs == (tmp_path / "more",)
     assert settings.port == 7999
 
 

@@ -17,6 +17,8 @@ class Settings:
 
     models_dir: Path = ROOT / "models"
     """Checkpoints; a sub-folder or file each."""
+    more_models_dirs: tuple[Path, ...] = ()
+    """Further folders of checkpoints, e.g. those of other programs."""
     embeddings_dirs: tuple[Path, ...] = (ROOT / "embeddings",)
     """Folders of embedding files; the first receives uploads and trained embeddings."""
     outputs_dir: Path = ROOT / "outputs"

@@ -65,6 +65,20 @@ def test_the_same_name_with_two_endings_stays_two_checkpoints(models):
     assert find_checkpoint(models, "a.safetensors").path.suffix == ".safetensors"
 
 
+def test_further_folders_are_searched_and_no_checkpoint_hides_another(models, tmp_path):
+    other = tmp_path / "other"
+    touch(models, "a.safetensors", "vae/a.pt", "starter/model_index.json")
+    touch(other, "a.safetensors", "b.ckpt", "vae/b.pt")
+    found = list_checkpoints(models, other)
+    assert [one.name for one in found] == ["a", "a.safetensors", "b", "starter"]
+    assert [one.path.parent for one in found[:3]] == [models, other, other]
+    assert separate_vae(found[0]) == models / "vae" / "a.pt"
+    assert separate_vae(found[1]) is None
+    assert separate_vae(find_checkpoint(models, "b", [other])) == other / "vae" / "b.pt"
+    touch(tmp_path / "third", "a.safetensors")
+    assert list_checkpoints(models, other, tmp_path / "third")[3].name == "third/a.safetensors"
+
+
 def test_links_that_lead_in_circles_end(models):
     touch(models, "sub/a.safetensors")
     (models / "sub" / "again").symlink_to(models)

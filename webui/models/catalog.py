@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class Checkpoint:
     name: str
     """As shown in the page: the path below the models folder without an extension."""
     path: Path
+    root: Path | None = None
+    """The models folder it was found in; None if it was not searched for."""
 
     @property
     def is_folder(self) -> bool:
@@ -38,22 +41,24 @@ class Checkpoint:
         return self.path.is_dir()
 
 
-def list_checkpoints(folder: Path) -> list[Checkpoint]:
-    """Return the checkpoints below ``folder``, people's own first, the starter model last.
+def list_checkpoints(*folders: Path) -> list[Checkpoint]:
+    """Return the checkpoints below ``folders``, people's own first, the starter model last.
 
     A folder with a model_index.json is a diffusers checkpoint and is not searched further.
-    Of checkpoints with the same name, all but the first keep their ending in it.
+    Of checkpoints with the same name, all but the first keep their ending in it, and if that is
+    not enough, the name of the folder they were found in.
     """
     found: dict[str, Checkpoint] = {}
     searched: set[Path] = set()
 
-    def add(path: Path) -> None:
-        whole = path.relative_to(folder).as_posix()
-        name = whole if path.is_dir() else whole.removesuffix(path.suffix)
-        name = whole if name in found else name
-        found[name] = Checkpoint(name, path)
+    def add(path: Path, root: Path) -> None:
+        whole = path.relative_to(root).as_posix()
+        short = whole if path.is_dir() else whole.removesuffix(path.suffix)
+        names = (short, whole, f"{root.name}/{whole}", str(path))
+        name = next(name for name in names if name not in found)
+        found[name] = Checkpoint(name, path, root)
 
-    def search(place: Path) -> None:
+    def search(place: Path, root: Path) -> None:
         if place.resolve() in searched:  # links may lead in circles
             return
         searched.add(place.resolve())
@@ -67,14 +72,15 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
                 continue
             if entry.is_dir():
                 if (entry / "model_index.json").is_file():
-                    add(entry)
+                    add(entry, root)
                 elif entry.name.lower() not in NOT_CHECKPOINTS:
-                    search(entry)
+                    search(entry, root)
             elif entry.suffix.lower() in SINGLE_FILES and not entry.stem.lower().endswith(".vae"):
-                add(entry)
+                add(entry, root)
 
-    if folder.is_dir():
-        search(folder)
+    for folder in folders:
+        if folder.is_dir():
+            search(folder, folder)
     return sorted(found.values(), key=lambda checkpoint: checkpoint.name == STARTER)
 
 
@@ -86,9 +92,9 @@ def separate_vae(checkpoint: Checkpoint) -> Path | None:
     """
     path = checkpoint.path
     stem = path.name if checkpoint.is_folder else path.stem
-    models = path.parents[min(checkpoint.name.count("/"), len(path.parents) - 1)]
+    models = checkpoint.root
     places = [(path.parent, f"{stem}.vae")]
-    if models.is_dir():
+    if models is not None and models.is_dir():
         for folder in sorted(models.iterdir()):
             if folder.name.lower() == VAE_FOLDER and folder.is_dir():
                 places += [(folder, stem), (folder, f"{stem}.vae")]
@@ -99,16 +105,17 @@ def separate_vae(checkpoint: Checkpoint) -> Path | None:
     return None
 
 
-def find_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
+def find_checkpoint(folder: Path, name: str | None = None, more: Sequence[Path] = ()) -> Checkpoint:
     """Return the checkpoint called ``name``, or without a name the one to load at the start.
 
-    That is the first of people's own, and the starter model when there is none.
-    Raises AppError if there is no such checkpoint.
+    That is the first of people's own, and the starter model when there is none. ``more`` are
+    further folders to search. Raises AppError if there is no such checkpoint.
     """
-    checkpoints = list_checkpoints(folder)
+    checkpoints = list_checkpoints(folder, *more)
+    places = ", ".join(map(str, (folder, *more)))
     if not checkpoints:
         raise AppError(
-            f"There is no model in {folder}. Put a checkpoint there, or restore the folder "
+            f"There is no model in {places}. Put a checkpoint there, or restore the folder "
             f"{STARTER}/ that ships with the app."
         )
     if name is None:
@@ -116,4 +123,4 @@ def find_checkpoint(folder: Path, name: str | None = None) -> Checkpoint:
     for checkpoint in checkpoints:
         if checkpoint.name == name:
             return checkpoint
-    raise AppError(f"There is no model “{name}” in {folder}.")
+    raise AppError(f"There is no model “{name}” in {places}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +43,17 @@ class ModelsInUse:
     """Loads and switches checkpoints; everyone asks here for the model."""
 
     def __init__(
-        self, folder: Path, gate: GpuGate, device: str, precision: str, hash_cache: Path
+        self,
+        folder: Path,
+        gate: GpuGate,
+        device: str,
+        precision: str,
+        hash_cache: Path,
+        more_folders: Sequence[Path] = (),
     ) -> None:
         """``hash_cache`` remembers the hashes of checkpoints, which take seconds to compute."""
         self._folder = folder
+        self._more = tuple(more_folders)
         self._hash_cache = hash_cache
         self._gate = gate
         self._device = device
@@ -62,7 +70,7 @@ class ModelsInUse:
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return all checkpoints that could be loaded, as the folder holds them now."""
-        return list_checkpoints(self._folder)
+        return list_checkpoints(self._folder, *self._more)
 
     def names(self) -> list[str]:
         """Return the names of all checkpoints that could be loaded."""
@@ -76,7 +84,7 @@ class ModelsInUse:
         """
         found = {
             checkpoint.name: None if checkpoint.is_folder else self._hash_of(checkpoint.path)
-            for checkpoint in list_checkpoints(self._folder)
+            for checkpoint in self.checkpoints()
         }
         model = self._state.model
         return found | ({model.name: model.short_hash} if model else {})
@@ -97,7 +105,7 @@ class ModelsInUse:
 
         Raises AppError at once if there is no such checkpoint.
         """
-        checkpoint = find_checkpoint(self._folder, name)
+        checkpoint = find_checkpoint(self._folder, name, self._more)
         with self._changed:
             if self._state.name == checkpoint.name and self._state.problem is None:
                 return

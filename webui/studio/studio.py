@@ -38,6 +38,7 @@ class Studio:
             settings.device,
             settings.precision,
             settings.cache_dir / "checkpoint-hashes.json",
+            settings.more_models_dirs,
         )
         self.styles = Styles(settings.styles_file)
         self.generating = Generating(
