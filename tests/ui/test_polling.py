@@ -30,3 +30,19 @@ def test_a_page_of_an_earlier_version_of_the_app_gets_everything():
         one = gr.HTML()
     poll.watch(lambda: 5, lambda: ["five"], [one])
     assert poll.changes([1, 2, 3]) == [[5], "five"]
+
+
+def test_what_is_followed_depends_on_the_page():
+    poll, versions = Poll(), {"a": 1, "b": 1}
+    with gr.Blocks():
+        one, two, key = gr.HTML(), gr.HTML(), gr.Textbox()
+    poll.watch(lambda: 5, lambda: ["five"], [one])
+    poll.follow(key, lambda job: versions.get(job), lambda job: [f"{job} {versions[job]}"], [two])
+    skip = gr.skip()
+
+    seen, *values = poll.changes([], "a")
+    assert values == ["five", "a 1"]
+    assert poll.changes(seen, "b") == [skip, skip, skip]
+    versions["b"] = 2
+    seen, *values = poll.changes(seen, "b")
+    assert values == [skip, "b 2"]

@@ -35,7 +35,7 @@ def build(studio: Studio) -> gr.Blocks:
         _header(studio, poll)
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("txt2img", id="txt2img"):
-                target = txt2img.build(studio, poll)
+                target = txt2img.build(demo, studio, poll)
             with gr.Tab("Embeddings", id="embeddings", elem_id="embeddings-tab"):
                 embeddings_tab.build(studio)
             with gr.Tab("Train", id="train", elem_id="train-tab"):

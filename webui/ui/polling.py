@@ -22,11 +22,13 @@ _SET_UNCHANGED = """(wish, given, ...now) =>
 class Watch:
     """Something on the server that pages show."""
 
-    version: Callable[[], Any]
+    version: Callable[..., Any]
     """Returns a JSON value that differs whenever the outputs would."""
-    render: Callable[[], Sequence[Any]]
+    render: Callable[..., Sequence[Any]]
     """Returns the new values of the outputs."""
     outputs: Sequence[gr.components.Component]
+    key: gr.components.Component | None = None
+    """A hidden component of the page whose value ``version`` and ``render`` are given."""
 
 
 class Poll:
@@ -43,6 +45,20 @@ class Poll:
     ) -> None:
         """Keep ``outputs`` as ``render`` makes them, renewed when ``version`` differs."""
         self._watches.append(Watch(version, render, outputs))
+
+    def follow(
+        self,
+        key: gr.components.Component,
+        version: Callable[[Any], Any],
+        render: Callable[[Any], Sequence[Any]],
+        outputs: Sequence[gr.components.Component],
+    ) -> None:
+        """Keep ``outputs`` as ``render`` makes them of what this page has in ``key``.
+
+        ``version`` and ``render`` are given the component's value; the page chooses by it what it
+        wants to see.
+        """
+        self._watches.append(Watch(version, render, outputs, key))
 
     def suggest(
         self,
@@ -81,17 +97,23 @@ class Poll:
             "queue": False,
             "api_visibility": "private",
         }
-        demo.load(lambda: self.changes([]), None, [seen, *outputs], **quiet)
-        gr.Timer(EVERY_S).tick(self.changes, seen, [seen, *outputs], **quiet)
+        keys = [watch.key for watch in self._watches if watch.key is not None]
+        demo.load(lambda *values: self.changes([], *values), keys, [seen, *outputs], **quiet)
+        gr.Timer(EVERY_S).tick(self.changes, [seen, *keys], [seen, *outputs], **quiet)
 
-    def changes(self, seen: list[Any] | None) -> list[Any]:
-        """Return the versions now and, per output, its new value or "leave as it is"."""
-        now = [watch.version() for watch in self._watches]
+    def changes(self, seen: list[Any] | None, *keys: Any) -> list[Any]:
+        """Return the versions now and, per output, its new value or "leave as it is".
+
+        ``keys`` are the values of the pages' own components, in the order of the watches.
+        """
+        given = iter(keys)
+        calls = [(watch, [next(given)] if watch.key is not None else []) for watch in self._watches]
+        now = [watch.version(*key) for watch, key in calls]
         old = seen if seen and len(seen) == len(now) else [None] * len(now)
         if old == now:
             return [gr.skip()] * (1 + sum(len(watch.outputs) for watch in self._watches))
         values: list[Any] = [now]
-        for watch, before, after in zip(self._watches, old, now, strict=True):
+        for (watch, key), before, after in zip(calls, old, now, strict=True):
             fresh = before != after
-            values += watch.render() if fresh else [gr.skip()] * len(watch.outputs)
+            values += watch.render(*key) if fresh else [gr.skip()] * len(watch.outputs)
         return values

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from webui.errors import BadField
+from webui.errors import AppError, BadField
+from webui.files import contained
+from webui.generation.outputs import bring_back, discard
 from webui.studio.generating import JobView, SavedPicture
 from webui.studio.studio import Studio
 from webui.ui.controls import element_id
 from webui.ui.fields import message_setter, told
 from webui.ui.markup import duration, message, progress
+
+PICTURE_FOLDERS = ("txt2img", "grids")
+"""Folders below outputs/ whose pictures are shown here and can be deleted."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +32,17 @@ class Results:
     infotext: gr.Textbox
     messages: gr.HTML
     interrupt: gr.Button
+    skip: gr.Button
     job: gr.Textbox
     """Id of the job that Interrupt stops."""
+    state: gr.Textbox
+    """The state of that job; Generate forever goes on when it is done."""
     last_seed: gr.Number
-    infotexts: gr.JSON
-    """Parameters of each picture, for whichever is looked at."""
+    entries: gr.JSON
+    """What is known of each picture in the gallery, for whichever is looked at."""
+    chosen: gr.Number
+    """Which picture is looked at, counted from 0."""
+    delete: gr.Button
     fields: gr.HTML
     """Puts messages at controls."""
 
@@ -38,7 +51,7 @@ class Results:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def build(interrupt: gr.Button, last_seed: gr.Number) -> Results:
+def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.Number) -> Results:
     """Build the outputs inside the open Blocks."""
     bar = gr.HTML(elem_id="progress", js_on_load=None)
     messages = gr.HTML(elem_id="messages", js_on_load=None)
@@ -68,46 +81,76 @@ def build(interrupt: gr.Button, last_seed: gr.Number) -> Results:
         interactive=False,
         buttons=["copy"],
     )
-    job = gr.Textbox(visible="hidden", elem_id="job")
-    infotexts = gr.JSON([], visible="hidden")
-    gallery.select(
-        _infotext_of,
-        infotexts,
-        infotext,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    return Results(
+    with gr.Row(elem_classes=["narrow"]):
+        delete = gr.Button(
+            "Delete this picture", size="sm", interactive=False, elem_id="delete-picture"
+        )
+        undo = gr.Button("Bring it back", size="sm", visible=False, elem_id="undo-picture")
+    made = Results(
         bar=bar,
         preview=preview,
         gallery=gallery,
         infotext=infotext,
         messages=messages,
         interrupt=interrupt,
-        job=job,
+        skip=skip,
+        job=gr.Textbox(visible="hidden", elem_id="job"),
+        state=gr.Textbox(visible="hidden"),
         last_seed=last_seed,
-        infotexts=infotexts,
+        entries=gr.JSON([], visible="hidden"),
+        chosen=gr.Number(0, visible="hidden", precision=0),
+        delete=delete,
         fields=message_setter(),
+    )
+    _connect(studio, made, undo)
+    return made
+
+
+def _connect(studio: Studio, made: Results, undo: gr.Button) -> None:
+    """Connect choosing, deleting and bringing back pictures."""
+    thrown = gr.JSON(visible="hidden")
+    quiet: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    shown = [made.gallery, made.infotext, made.entries, made.chosen, made.delete, undo, thrown]
+    made.gallery.select(_chosen, made.entries, [made.infotext, made.chosen], **quiet)
+    made.delete.click(
+        lambda entries, chosen: _delete(studio, entries, int(chosen)),
+        [made.entries, made.chosen],
+        shown,
+        **quiet,
+    )
+    undo.click(
+        lambda entries, last: _bring_back(studio, entries, last),
+        [made.entries, thrown],
+        shown,
+        **quiet,
     )
 
 
 def show(view: JobView, job_id: str, studio: Studio) -> list[Any]:
     """Return the outputs for a generation as it stands, in the order of Results."""
-    pictures = view.pictures
-    previewed = view.preview is not None and not (view.ended and pictures)
-    settled = bool(pictures) or view.ended
+    entries = _entries(view, studio)
+    previewed = view.preview is not None and not (view.ended and entries)
+    settled = bool(entries) or view.ended
     warnings = "".join(message(text, "warn") for text in view.warnings)
+    going = gr.update(interactive=not view.ended)
     return [
         _bar(view, studio),
         gr.update(value=view.preview, visible=previewed),
-        _gallery(view, visible=not previewed),
-        (pictures[0].infotext if pictures else "") if settled else gr.skip(),
+        _gallery(entries, view, studio, visible=not previewed),
+        (entries[0]["infotext"] if entries else "") if settled else gr.skip(),
         warnings + (message(view.problem, "bad") if view.problem else ""),
-        gr.update(interactive=not view.ended),
+        going,
+        going,
         job_id,
-        pictures[0].seed if pictures else gr.skip(),
-        [picture.infotext for picture in pictures] if settled else gr.skip(),
+        view.state,
+        view.pictures[0].seed if view.pictures else gr.skip(),
+        entries if settled else gr.skip(),
+        0 if settled else gr.skip(),
+        gr.update(interactive=view.ended and bool(entries)),
         told({}) if view.version <= 1 else gr.skip(),
     ]
 
@@ -123,18 +166,89 @@ def unchanged() -> list[Any]:
     return [gr.skip()] * len(fields(Results))
 
 
-def _infotext_of(infotexts: list[str], chosen: gr.SelectData) -> Any:
-    """Return the parameters of the picture that is looked at."""
-    return infotexts[chosen.index] if chosen.index < len(infotexts) else gr.skip()
+def _entries(view: JobView, studio: Studio) -> list[dict[str, str]]:
+    """Return name, caption and parameters of the pictures that still lie on the disk.
+
+    The name is the path below the outputs folder.
+    """
+    outputs = studio.settings.outputs_dir
+    pictures = [(picture, f"seed {picture.seed}") for picture in view.pictures]
+    if view.grid is not None:
+        pictures.append((view.grid, "grid"))
+    return [
+        {
+            "name": picture.path.relative_to(outputs).as_posix(),
+            "caption": caption,
+            "infotext": picture.infotext,
+        }
+        for picture, caption in pictures
+        if picture.path.is_file()
+    ]
 
 
-def _gallery(view: JobView, *, visible: bool) -> Any:
+def _files(entries: list[dict[str, str]], studio: Studio) -> list[tuple[str, str]]:
+    """Return paths and captions for the gallery; names come from the page, so they are checked."""
+    outputs = studio.settings.outputs_dir
+    return [(str(contained(outputs, entry["name"])), entry["caption"]) for entry in entries]
+
+
+def _gallery(entries: list[dict[str, str]], view: JobView, studio: Studio, *, visible: bool) -> Any:
     """Show the finished pictures; while one is being drawn, its preview takes their place."""
-    if not (view.pictures or view.ended):
+    if not (entries or view.ended):
         return gr.update(visible=visible)
-    shown = [(str(picture.path), f"seed {picture.seed}") for picture in view.pictures]
-    first = 0 if view.ended and shown else None
-    return gr.update(value=shown, visible=visible, selected_index=first)
+    first = 0 if view.ended and entries else None
+    return gr.update(value=_files(entries, studio), visible=visible, selected_index=first)
+
+
+def _chosen(entries: list[dict[str, str]], event: gr.SelectData) -> list[Any]:
+    """Return the parameters of the picture that is looked at, and its place."""
+    if event.index >= len(entries):
+        return [gr.skip(), gr.skip()]
+    return [entries[event.index]["infotext"], event.index]
+
+
+def _delete(studio: Studio, entries: list[dict[str, str]], place: int) -> list[Any]:
+    """Move the picture that is looked at to the trash and show the others."""
+    if not 0 <= place < len(entries):
+        raise gr.Error("There is no picture to delete.", print_exception=False)
+    gone = entries[place]
+    _told(discard, studio, gone["name"])
+    rest = entries[:place] + entries[place + 1 :]
+    return _shown(studio, rest, place, {"place": place, "entry": gone})
+
+
+def _bring_back(studio: Studio, entries: list[dict[str, str]], thrown: dict[str, Any]) -> list[Any]:
+    """Move the picture that was deleted last back to its place."""
+    place, entry = thrown["place"], thrown["entry"]
+    _told(bring_back, studio, entry["name"])
+    return _shown(studio, [*entries[:place], entry, *entries[place:]], place, None)
+
+
+def _told(move: Callable[[Path, str], None], studio: Studio, name: str) -> None:
+    """Move a picture of the outputs folder; what a person can mend becomes a message."""
+    folder, _, rest = name.partition("/")
+    try:
+        if folder not in PICTURE_FOLDERS:
+            raise AppError(f"{name} is no picture of this tab.")
+        move(studio.settings.outputs_dir / folder, rest)
+    except AppError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def _shown(
+    studio: Studio, entries: list[dict[str, str]], place: int, thrown: dict[str, Any] | None
+) -> list[Any]:
+    """Return what a deletion changes: the gallery, what is chosen, and the way back."""
+    place = max(0, min(place, len(entries) - 1))
+    return [
+        gr.update(value=_files(entries, studio), selected_index=place if entries else None),
+        entries[place]["infotext"] if entries else "",
+        entries,
+        place,
+        gr.update(interactive=bool(entries)),
+        gr.update(visible=thrown is not None),
+        thrown,
+    ]
 
 
 def _bar(view: JobView, studio: Studio) -> str:
@@ -154,9 +268,9 @@ def _bar(view: JobView, studio: Studio) -> str:
         return progress(view.step, view.steps, f"Interrupted at step {view.step}{kept}.")
     if view.state == "failed":
         return ""
-    return progress(
-        1, 1, f"Done: {len(view.pictures)} saved in outputs/txt2img{_used(view.pictures)}"
-    )
+    skipped = f" · {view.skipped} skipped" if view.skipped else ""
+    saved = f"Done: {len(view.pictures)} saved in outputs/txt2img"
+    return progress(1, 1, f"{saved}{skipped}{_used(view.pictures)}")
 
 
 def _used(pictures: tuple[SavedPicture, ...]) -> str:

@@ -38,4 +38,4 @@ def theme() -> gr.themes.Base:
 
 def head() -> str:
     """Return the scripts that every page needs before its components appear."""
-    return f"<script>{asset('prompt.js')}</script>"
+    return f"<script>{asset('prompt.js')}</script><script>{asset('memory.js')}</script>"

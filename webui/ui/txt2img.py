@@ -11,7 +11,7 @@ import gradio as gr
 
 from webui.errors import BadField
 from webui.studio.studio import Studio
-from webui.ui import completion, controls, results, xray
+from webui.ui import completion, controls, memory, results, styles_panel, xray, xyz_panel
 from webui.ui.cards import card_grid
 from webui.ui.controls import FIELDS, FROM_MODEL, Controls
 from webui.ui.polling import Poll
@@ -22,8 +22,15 @@ from webui.ui.theme import asset
 SHOWN_EVERY_S = 0.15
 """The page is not sent more often than this; the sampler needs the processor more."""
 
+_AGAIN = """(state, forever) => {
+    const again = forever && state === "done";
+    if (again) setTimeout(() => document.querySelector("#generate").click());
+    return again;
+}"""
+"""Presses Generate again with what the controls say by then; Interrupt takes the tick away."""
 
-def build(studio: Studio, poll: Poll) -> Target:
+
+def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
     """Build the tab inside the open Blocks and return where parameters are sent to."""
     with gr.Row(elem_classes=["narrow"]):
         with gr.Column(scale=5, min_width=300, elem_classes=["narrow"]):
@@ -45,28 +52,38 @@ def build(studio: Studio, poll: Poll) -> Target:
             )
         with gr.Column(scale=1, min_width=180):
             go = gr.Button("Generate", variant="primary", elem_id="generate")
-            interrupt = gr.Button("Interrupt", interactive=False, elem_id="interrupt")
+            with gr.Row(elem_classes=["narrow"]):
+                interrupt = _steering("Interrupt", "interrupt")
+                skip = _steering("Skip", "skip")
+            forever = gr.Checkbox(label="Generate forever", elem_id="forever")
+            chosen_styles = controls.style_choice()
             paste = gr.Button("↙ Read pasted parameters", size="sm", elem_id="paste-parameters")
     with gr.Accordion("Embeddings", open=False, elem_id="cards-panel"):
         card_grid("prompt-cards")
     last_seed = gr.Number(-1, visible="hidden", precision=0)
     with gr.Row(elem_id="drawing"):
-        with gr.Column(scale=5, min_width=300):
-            inputs = controls.build(prompt, negative, last_seed)
+        with gr.Column(scale=5, min_width=300) as settings:
+            inputs = controls.build(prompt, negative, chosen_styles, last_seed, studio, poll)
+            styles_panel.build(studio, poll, inputs)
         with gr.Column(scale=6, min_width=300):
-            outputs = results.build(interrupt, last_seed)
-    _connect(studio, inputs, outputs, go)
+            outputs = results.build(studio, interrupt, skip, last_seed)
+    with settings:
+        xyz_panel.build(studio, inputs, outputs)
+    _connect(studio, inputs, outputs, go, forever)
     poll.watch(lambda: _examples(studio), lambda: [_examples(studio)], [examples])
     held = poll.suggest(
         lambda: controls.recommended(studio), [getattr(inputs, field) for field in FROM_MODEL]
     )
+    memory.remember_controls(demo, inputs, held)
+    memory.remember_job(demo, studio, poll, outputs)
     target = Target(inputs, held, outputs.messages)
-    connect_paste(paste, target)
+    connect_paste(studio, paste, target)
     return target
 
 
 def _prompt_box(label: str, elem_id: str, lines: int, placeholder: str) -> gr.Textbox:
     return gr.Textbox(
+        "",  # with a value of its own, clients of the page's API may leave it out
         label=label,
         lines=lines,
         max_lines=10,
@@ -85,8 +102,14 @@ def _examples(studio: Studio) -> list[str]:
     return list(model.defaults.get("example_prompts", [])) if model else []
 
 
-def _connect(studio: Studio, inputs: Controls, outputs: Results, go: gr.Button) -> None:
-    """Connect Generate and Interrupt."""
+def _steering(label: str, elem_id: str) -> gr.Button:
+    return gr.Button(label, interactive=False, elem_id=elem_id, min_width=80)
+
+
+def _connect(
+    studio: Studio, inputs: Controls, outputs: Results, go: gr.Button, forever: gr.Checkbox
+) -> None:
+    """Connect Generate, Interrupt and Skip."""
 
     def txt2img(*values: Any) -> Iterator[list[Any]]:
         """Draw pictures of a prompt; yields the progress and at last the pictures."""
@@ -95,18 +118,16 @@ def _connect(studio: Studio, inputs: Controls, outputs: Results, go: gr.Button) 
         except BadField as error:
             yield results.refuse(error)
             raise gr.Error(str(error), print_exception=False) from error
-        try:
-            shown = -1
-            for view in job.updates():
-                fresh = view.version != shown
-                yield results.show(view, job.id, studio) if fresh else results.unchanged()
-                shown = view.version
-                if not view.ended:
-                    time.sleep(SHOWN_EVERY_S)
-        finally:
-            job.stop()  # also when the page that asked is gone
+        # A page that goes away ends this loop and not the job; opened again, it follows the job.
+        shown = -1
+        for view in job.updates():
+            fresh = view.version != shown
+            yield results.show(view, job.id, studio) if fresh else results.unchanged()
+            shown = view.version
+            if not view.ended:
+                time.sleep(SHOWN_EVERY_S)
 
-    go.click(
+    drawn = go.click(
         _with_named_parameters(txt2img, FIELDS),
         inputs.components(),
         outputs.components(),
@@ -114,14 +135,14 @@ def _connect(studio: Studio, inputs: Controls, outputs: Results, go: gr.Button) 
         api_name="txt2img",
         concurrency_limit=8,
     )
-    outputs.interrupt.click(
-        studio.generating.stop,
-        outputs.job,
-        None,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    quiet: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    drawn.success(None, [outputs.state, forever], forever, js=_AGAIN, **quiet)
+    outputs.interrupt.click(studio.generating.stop, outputs.job, None, **quiet)
+    outputs.skip.click(studio.generating.skip, outputs.job, None, **quiet)
 
 
 def _with_named_parameters(

@@ -134,6 +134,9 @@ window.promptBoxes = (() => {
     if (box && command && event.key === "Enter") {
       event.preventDefault();
       document.querySelector("#generate")?.click();
+    } else if (box && event.altKey && event.key === "Enter") {
+      event.preventDefault();
+      document.querySelector("#skip")?.click();
     } else if (event.key === "Escape" && !event.defaultPrevented) {
       document.querySelector("#interrupt")?.click();
     } else if (box && command && (event.key === "ArrowUp" || event.key === "ArrowDown")) {

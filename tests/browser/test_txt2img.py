@@ -1,0 +1,204 @@
+"""The txt2img tab under people's hands: what is remembered, steered, enlarged and thrown away."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import App
+from webui.generation.outputs import read_parameters
+from webui.images import open_picture
+
+pytestmark = pytest.mark.browser
+
+PROMPT, PROGRESS = "#prompt textarea", "#progress"
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Iterator[Page]:
+    """A page whose model is loaded and has set its controls."""
+    page = open_page()
+    ready(page)
+    yield page
+    if page.locator("#interrupt").is_enabled():
+        page.locator("#interrupt").click()
+        expect(page.locator("#interrupt")).to_be_disabled()
+
+
+def ready(page: Page) -> None:
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    expect(page.locator("#width input")).to_have_value("128")
+
+
+def pictures(app: App) -> set[Path]:
+    return set((app.outputs / "txt2img").rglob("*.png"))
+
+
+def fill(page: Page, **values: object) -> None:
+    """Type values into number fields by their element id."""
+    for field, value in values.items():
+        box = page.locator(f"#{field.replace('_', '-')} input[type=number]")
+        box.fill(str(value))
+        box.press("Enter")
+
+
+def open_accordion(page: Page, elem_id: str) -> None:
+    page.locator(f"#{elem_id} > button").click()
+
+
+def draw(page: Page, app: App, prompt: str, **values: object) -> set[Path]:
+    """Press Generate and return the new files once it is done."""
+    before = pictures(app)
+    page.locator(PROMPT).fill(prompt)
+    fill(page, **values)
+    page.locator("#generate").click()
+    expect(page.locator("#interrupt")).to_be_enabled()
+    expect(page.locator(PROGRESS)).to_contain_text("Done", timeout=60_000)
+    return pictures(app) - before
+
+
+def test_a_generation_goes_on_without_its_page_and_shows_itself_when_it_is_opened_again(
+    app: App, open_page: Callable[..., Page]
+):
+    first = open_page()
+    ready(first)
+    before = pictures(app)
+    first.locator(PROMPT).fill("a red heart")
+    fill(first, steps=100, batch_count=2)
+    first.locator("#generate").click()
+    expect(first.locator(PROGRESS)).to_contain_text("Step")
+    second = first.context.new_page()
+    first.close()
+    second.goto(app.url)
+    expect(second.locator(PROGRESS)).to_contain_text("Step")
+    expect(second.locator("#interrupt")).to_be_enabled()
+    expect(second.locator(PROGRESS)).to_contain_text("Done: 2 saved", timeout=60_000)
+    assert len(pictures(app) - before) == 2
+    expect(second.locator("#gallery img").first).to_be_visible()
+    second.reload()
+    expect(second.locator(PROGRESS)).to_contain_text("Done: 2 saved")
+    expect(second.locator("#infotext textarea")).to_have_value(re.compile("Steps: 100"))
+
+
+def test_the_settings_are_there_after_a_reload_and_the_others_follow_the_model(page: Page):
+    page.locator(PROMPT).fill("a kept prompt")
+    fill(page, steps=7, seed=12)
+    open_accordion(page, "hires-settings")
+    page.locator("#hires input").check()
+    page.reload()
+    ready(page)
+    expect(page.locator(PROMPT)).to_have_value("a kept prompt")
+    expect(page.locator("#steps input")).to_have_value("7")
+    expect(page.locator("#seed input")).to_have_value("12")
+    open_accordion(page, "hires-settings")
+    expect(page.locator("#hires input")).to_be_checked()
+
+
+def test_kept_settings_that_are_no_longer_valid_are_left_out(page: Page):
+    page.evaluate(
+        """() => localStorage.setItem("embeddings-webui.txt2img",
+        JSON.stringify({sampler: "Gone", steps: "many", prompt: "still here", cfg_scale: 99}))"""
+    )
+    page.reload()
+    ready(page)
+    expect(page.locator(PROMPT)).to_have_value("still here")
+    expect(page.locator("#steps input")).to_have_value("20")
+    expect(page.locator("#cfg-scale input")).to_have_value("4")
+
+
+def test_skip_gives_up_a_batch_and_the_rest_goes_on(app: App, page: Page):
+    before = pictures(app)
+    page.locator(PROMPT).fill("a red heart")
+    fill(page, steps=100, batch_count=2)
+    page.locator("#generate").click()
+    expect(page.locator(PROGRESS)).to_contain_text("Step")
+    page.locator("#skip").click()
+    expect(page.locator(PROGRESS)).to_contain_text("1 saved", timeout=60_000)
+    expect(page.locator(PROGRESS)).to_contain_text("1 skipped")
+    assert len(pictures(app) - before) == 1
+
+
+def test_generate_forever_goes_on_until_interrupt(app: App, page: Page):
+    before = pictures(app)
+    page.locator("#forever input").check()
+    page.locator(PROMPT).fill("a red heart")
+    fill(page, steps=4)
+    page.locator("#generate").click()
+    end = time.monotonic() + 60
+    while len(pictures(app) - before) < 3:
+        assert time.monotonic() < end
+        page.wait_for_timeout(100)
+    fill(page, steps=150)
+    expect(page.locator(PROGRESS)).to_contain_text("of 150")
+    page.locator("#interrupt").click()
+    expect(page.locator(PROGRESS)).to_contain_text("Interrupted")
+    expect(page.locator("#forever input")).not_to_be_checked()
+    drawn = pictures(app)
+    page.wait_for_timeout(1500)
+    assert pictures(app) == drawn
+
+
+def test_a_picture_can_be_deleted_and_brought_back(app: App, page: Page):
+    drawn = draw(page, app, "a red heart", steps=4, batch_size=2, seed=5)
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("Seed: 5,"))
+    page.locator("#delete-picture").click()
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("Seed: 6,"))
+    left = drawn & pictures(app)
+    assert [path.name[-5:] for path in left] == ["6.png"]
+    page.locator("#undo-picture").click()
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("Seed: 5,"))
+    expect(page.locator("#undo-picture")).to_be_hidden()
+    assert drawn <= pictures(app)
+
+
+def test_hires_fix_and_a_grid_from_the_page(app: App, page: Page):
+    open_accordion(page, "hires-settings")
+    open_accordion(page, "extra-settings")
+    page.locator("#hires input").check()
+    page.locator("#save-grid input").check()
+    drawn = draw(page, app, "a red heart", steps=8, hires_scale=1.5, hires_steps=4, batch_size=2)
+    sizes = {path.name.split("-")[0]: open_picture(path).size for path in drawn}
+    assert sizes.pop("grid") == (384, 192)
+    assert set(sizes.values()) == {(192, 192)}
+    infotext = read_parameters(max(drawn))
+    assert "Hires upscale: 1.5, Hires steps: 4, Hires upscaler: Latent" in infotext
+
+
+def test_a_usual_size_is_put_into_width_and_height(page: Page):
+    page.locator("#size-presets input").click()
+    page.get_by_role("option", name="128×192").click()
+    expect(page.locator("#height input")).to_have_value("192")
+    expect(page.locator("#width input")).to_have_value("128")
+
+
+def test_a_style_is_saved_chosen_used_and_deleted(app: App, page: Page):
+    page.locator(PROMPT).fill("{prompt}, on a <b>blue</b> background")
+    open_accordion(page, "styles-panel")
+    page.locator("#save-style").click()
+    expect(page.locator("#style-name .field-message")).to_contain_text("needs a name")
+    page.locator("#style-name input, #style-name textarea").fill("bl<i>ue")
+    page.locator("#save-style").click()
+    expect(page.locator("#styles-answer")).to_contain_text("bl<i>ue is saved")
+    page.wait_for_timeout(1500)
+    page.locator("#styles input").click()
+    page.get_by_role("option", name="bl<i>ue").click()
+    (picture,) = draw(page, app, "a red heart", steps=4)
+    assert read_parameters(picture).startswith("a red heart, on a <b>blue</b> background\n")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.locator("#delete-styles").click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.locator("#delete-styles").click()
+    expect(page.locator("#styles-answer")).to_contain_text("Deleted: bl<i>ue")
+    assert "blue" not in (app.outputs.parent / "styles.csv").read_text()
+
+
+def test_the_tab_fits_a_phone(open_page: Callable[..., Page]):
+    page = open_page(width=390, height=800)
+    for accordion in ("hires-settings", "extra-settings", "styles-panel"):
+        open_accordion(page, accordion)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

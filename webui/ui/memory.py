@@ -1,0 +1,82 @@
+"""What a browser remembers of the txt2img tab, so that a reload brings it back.
+
+The controls' values and the id of the newest job lie in the browser's own storage; the server
+holds nothing per page.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from webui.studio.studio import Studio
+from webui.ui import controls, results
+from webui.ui.controls import FIELDS, FROM_MODEL, Controls
+from webui.ui.polling import Poll
+from webui.ui.results import Results
+
+_QUIET: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+
+
+def remember_controls(demo: gr.Blocks, inputs: Controls, held: gr.JSON) -> None:
+    """Keep the controls' values in the browser and bring them back when the page is loaded.
+
+    ``held`` has what the model suggested last for ``FROM_MODEL``.
+    """
+    saved = gr.JSON(visible="hidden")
+    fields, suggested = json.dumps(FIELDS), json.dumps(FROM_MODEL)
+    demo.load(None, None, saved, js="() => [window.txt2imgMemory.values()]", **_QUIET).then(
+        _restore, saved, [saved, *inputs.components()], **_QUIET
+    ).then(
+        None,
+        [saved, held],
+        held,
+        js=f"(values, held) => [window.txt2imgMemory.hold({suggested}, values, held)]",
+        **_QUIET,
+    )
+    gr.on(
+        [control.change for control in inputs.components()],
+        None,
+        [held, *inputs.components()],
+        None,
+        js=f"(held, ...values) => window.txt2imgMemory.keep({fields}, {suggested}, held, values)",
+        **_QUIET,
+    )
+
+
+def _restore(saved: Any) -> list[Any]:
+    """Return what is usable of the saved values, and each control's value or "as it is"."""
+    usable = controls.restored(saved)
+    return [usable, *(usable.get(field, gr.skip()) for field in FIELDS)]
+
+
+def remember_job(demo: gr.Blocks, studio: Studio, poll: Poll, outputs: Results) -> None:
+    """Show this browser's newest job again after a reload, while it goes on and after its end.
+
+    A page that has started a job itself is told by that event's own answers and follows none.
+    """
+    followed = gr.Textbox(visible="hidden")
+    demo.load(None, None, followed, js="() => window.txt2imgMemory.job()", **_QUIET)
+    outputs.job.change(
+        None,
+        [outputs.job, followed],
+        followed,
+        js="(id, followed) => window.txt2imgMemory.keepJob(id, followed)",
+        **_QUIET,
+    )
+
+    def version(job_id: str) -> list[Any]:
+        job = studio.generating.job(job_id)
+        return [job.id, job.view.version] if job else []
+
+    def render(job_id: str) -> list[Any]:
+        job = studio.generating.job(job_id)
+        return results.show(job.view, job.id, studio) if job else results.unchanged()
+
+    poll.follow(followed, version, render, outputs.components())
