@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from tests.conftest import write_tiny_checkpoint
+from tests.parts import wait_until
 from webui.errors import BadField
 from webui.generation.infotext import read_infotext
 from webui.generation.outputs import read_parameters
 from webui.generation.request import GenerationRequest
+from webui.settings import Settings
 from webui.studio.generating import GenerationJob
 from webui.studio.studio import Studio
 from webui.training.recipe import Recipe
@@ -89,8 +93,17 @@ def test_what_cannot_be_plotted_never_becomes_a_job(studio: Studio):
     assert caught.value.field == "xyz_run"
 
 
-def test_models_are_switched_and_the_one_from_before_comes_back(studio: Studio):
-    axes = [("Checkpoint name", "tiny"), OFF, OFF]
+def test_models_are_switched_and_the_one_from_before_comes_back(settings: Settings, tmp_path: Path):
+    for seed, name in enumerate(("first", "second")):
+        write_tiny_checkpoint(tmp_path / "models" / name, seed=seed)
+    studio = Studio(replace(settings, models_dir=tmp_path / "models"))
+    studio.open()
+    studio.models.switch("first")
+    axes = [("Checkpoint name", "first, second"), ("Seed", "1, 2"), OFF]
     view = wait(studio.plotting.start(REQUEST, axes)).view
-    assert view.state == "done" and len(view.pictures) == 1
-    assert studio.models.state.name == "tiny"
+    assert view.state == "done", view.problem
+    models = [read_infotext(picture.infotext)[1]["Model"] for picture in view.pictures]
+    assert models == ["first", "first", "second", "second"]  # no more loading than needed
+    wait_until(lambda: studio.models.state.name == "first")
+    studio.models.get(60)
+    studio.close()
