@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +38,20 @@ CONTEXTS = (
     "a [name] as pixel art",
 )
 """Prompts whose other words must keep their meaning beside the name."""
+
+
+class Yardstick(Protocol):
+    """What vectors are compared with; a ``Task`` is one."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def initializer_ids(self) -> Sequence[int]: ...
+
+    @property
+    def norms(self) -> Mapping[str, float]:
+        """Mean norm of the vocabulary's vectors per text encoder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +181,7 @@ def gain_of(learned: Tensor, base: Tensor) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def editability(task: Task, vectors: Mapping[str, Tensor]) -> float:
+def editability(task: Yardstick, vectors: Mapping[str, Tensor]) -> float:
     """Return how much the words after the name keep their encodings, as a mean cosine.
 
     Compared with the initializer in the name's place, word by word from the end (the context term
@@ -199,7 +213,7 @@ def _one_encoder(model: Model, key: str) -> Model:
     return replace(model, text_encoders=tuple(e for e in model.text_encoders if e.key == key))
 
 
-def norm_ratio(task: Task, vectors: Mapping[str, Tensor]) -> float:
+def norm_ratio(task: Yardstick, vectors: Mapping[str, Tensor]) -> float:
     """Return the vectors' mean norm as a multiple of the vocabulary's."""
     ratios = [rows.norm(dim=-1).mean() / task.norms[key] for key, rows in vectors.items()]
     return float(torch.stack(ratios).mean())

@@ -1,0 +1,122 @@
+"""Any embedding measured: with the numbers of a run's report, as far as there are pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.errors import AppError
+from webui.models.families import misfit
+from webui.models.model import Model
+from webui.training.captions import initializer_tokens
+from webui.training.dataset import Picture
+from webui.training.denoising import encode_square
+from webui.training.evaluation import (
+    editability,
+    nearest_words,
+    norm_ratio,
+    prepare_examination,
+    score,
+)
+from webui.training.recipe import Recipe
+from webui.training.report import judge
+from webui.training.run import Run, list_runs
+from webui.training.task import cut_squares, prepare_task, vocabulary_norm
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An embedding's numbers; what could not be measured is None."""
+
+    name: str
+    vectors: int
+    compared_with: str
+    """The words in the place of the name that it is compared with."""
+    gain: float | None
+    """How much smaller the error on fixed inputs is than with those words, 0 to 1."""
+    error: float | None
+    """Standard error of the gain."""
+    held_out: float | None
+    """The gain on a picture that training never saw."""
+    editability: float
+    """How far the other words of a prompt keep their meaning, around 1 for ordinary words."""
+    norm_ratio: float
+    """Mean norm, as a multiple of the vocabulary's."""
+    verdict: str
+    """learned, weak or overfitted; empty without pictures."""
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What vectors are compared with when there are no pictures."""
+
+    model: Model
+    initializer_ids: Sequence[int]
+    norms: Mapping[str, float]
+
+
+def run_of(embedding: Embedding, root: Path) -> Run | None:
+    """Return the run below ``root`` that made just these vectors, or None."""
+    for run in list_runs(root):
+        try:
+            if run.record().name != embedding.name or embedding.step not in run.checkpoints():
+                continue
+            if hash_vectors(run.read_checkpoint(embedding.step)) == embedding.content_hash:
+                return run
+        except AppError:
+            continue
+    return None
+
+
+def check_fit(embedding: Embedding, model: Model) -> None:
+    """Raise AppError if the embedding is not for this model, or holds no usable numbers."""
+    if unfit := misfit(embedding.widths, model.widths, model.name):
+        raise AppError(f"“{embedding.name}”: {unfit}")
+    if not all(torch.isfinite(rows).all() for rows in embedding.vectors.values()):
+        raise AppError(f"“{embedding.name}” holds NaN or infinite numbers.")
+
+
+def measure(
+    embedding: Embedding,
+    model: Model,
+    initializer: str = "",
+    pictures: Sequence[Picture] = (),
+    recipe: Recipe | None = None,
+) -> Measured:
+    """Measure an embedding against ``initializer``, or the word nearest to its first vector.
+
+    ``recipe`` says how pictures are cut and captioned. Raises AppError if the embedding is not
+    for this model.
+    """
+    check_fit(embedding, model)
+    vectors = {key: embedding.vectors[key].to(model.device).float() for key in model.widths}
+    words = initializer.strip() or nearest_words(model, vectors, 1)[0][0]
+    recipe = recipe or Recipe()
+    found = None
+    if pictures:
+        cut = cut_squares(recipe, model, pictures)
+        moments = [encode_square(model, square) for square in cut]
+        task = prepare_task(model, recipe, embedding.name, words, pictures, cut, moments)
+        task = replace(task, start=vectors)
+        examination = prepare_examination(task, 2 * recipe.evaluation_tuples)
+        found = score(task, examination, vectors)
+    ids = initializer_tokens(model.tokenizer, words)
+    norms = {key: vocabulary_norm(model, key) for key in model.widths}
+    beside = _Words(model, ids, norms)
+    editable, norm = editability(beside, vectors), norm_ratio(beside, vectors)
+    classic = recipe.optimizer == "adamw"
+    return Measured(
+        name=embedding.name,
+        vectors=len(embedding),
+        compared_with=words,
+        gain=found.gain if found else None,
+        error=found.error if found else None,
+        held_out=found.held_out if found else None,
+        editability=editable,
+        norm_ratio=norm,
+        verdict=judge(found, editable, norm, classic)[0] if found else "",
+    )
