@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import App
@@ -102,13 +103,15 @@ def test_the_settings_are_there_after_a_reload_and_the_others_follow_the_model(p
 def test_kept_settings_that_are_no_longer_valid_are_left_out(page: Page):
     page.evaluate(
         """() => localStorage.setItem("embeddings-webui.txt2img",
-        JSON.stringify({sampler: "Gone", steps: "many", prompt: "still here", cfg_scale: 99}))"""
+        JSON.stringify({sampler: "Gone", steps: "many", prompt: "still here", cfg_scale: 99,
+        styles: ["gone"]}))"""
     )
     page.reload()
     ready(page)
     expect(page.locator(PROMPT)).to_have_value("still here")
     expect(page.locator("#steps input")).to_have_value("20")
     expect(page.locator("#cfg-scale input")).to_have_value("4")
+    expect(page.locator("#styles")).not_to_contain_text("gone")
 
 
 def test_skip_gives_up_a_batch_and_the_rest_goes_on(app: App, page: Page):
@@ -195,6 +198,19 @@ def test_a_style_is_saved_chosen_used_and_deleted(app: App, page: Page):
     page.locator("#delete-styles").click()
     expect(page.locator("#styles-answer")).to_contain_text("Deleted: bl<i>ue")
     assert "blue" not in (app.outputs.parent / "styles.csv").read_text()
+
+
+def test_a_program_gets_the_pictures_without_a_browser(app: App):
+    client = Client(app.url, verbose=False)
+    try:
+        answer = client.predict(
+            prompt="a red heart", steps=4, width=128, height=128, seed=5, api_name="/txt2img"
+        )
+    finally:
+        client.close()
+    texts = [text for text in answer if isinstance(text, str)]
+    assert any("Done: 1 saved" in text for text in texts)
+    assert any(text.startswith("a red heart\nSteps: 4,") for text in texts)
 
 
 def test_the_tab_fits_a_phone(open_page: Callable[..., Page]):

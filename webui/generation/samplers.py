@@ -32,7 +32,9 @@ SAMPLERS: Mapping[str, Sampler] = {
         "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "Exponential"
     ),
     "DPM++ SDE": Sampler(
-        "DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}, "Karras"
+        "DPMSolverSinglestepScheduler",
+        {"algorithm_type": "sde-dpmsolver++", "lower_order_final": True},
+        "Karras",
     ),
     "DPM++ 2M SDE Heun": Sampler(
         "DPMSolverMultistepScheduler",

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from webui.studio.studio import Studio
-from webui.ui import controls, results
+from webui.ui import controls, results, styles_panel
 from webui.ui.controls import FIELDS, FROM_MODEL, Controls
 from webui.ui.polling import Poll
 from webui.ui.results import Results
@@ -24,7 +24,7 @@ _QUIET: dict[str, Any] = {
 }
 
 
-def remember_controls(demo: gr.Blocks, inputs: Controls, held: gr.JSON) -> None:
+def remember_controls(demo: gr.Blocks, studio: Studio, inputs: Controls, held: gr.JSON) -> None:
     """Keep the controls' values in the browser and bring them back when the page is loaded.
 
     ``held`` has what the model suggested last for ``FROM_MODEL``.
@@ -32,7 +32,7 @@ def remember_controls(demo: gr.Blocks, inputs: Controls, held: gr.JSON) -> None:
     saved = gr.JSON(visible="hidden")
     fields, suggested = json.dumps(FIELDS), json.dumps(FROM_MODEL)
     demo.load(None, None, saved, js="() => [window.txt2imgMemory.values()]", **_QUIET).then(
-        _restore, saved, [saved, *inputs.components()], **_QUIET
+        lambda values: _restore(studio, values), saved, [saved, *inputs.components()], **_QUIET
     ).then(
         None,
         [saved, held],
@@ -50,9 +50,12 @@ def remember_controls(demo: gr.Blocks, inputs: Controls, held: gr.JSON) -> None:
     )
 
 
-def _restore(saved: Any) -> list[Any]:
+def _restore(studio: Studio, saved: Any) -> list[Any]:
     """Return what is usable of the saved values, and each control's value or "as it is"."""
     usable = controls.restored(saved)
+    if "styles" in usable:
+        known = styles_panel.names(studio)
+        usable["styles"] = [name for name in usable["styles"] if name in known]
     return [usable, *(usable.get(field, gr.skip()) for field in FIELDS)]
 
 

@@ -40,7 +40,7 @@ def build(studio: Studio, poll: Poll, inputs: Controls) -> None:
     _connect(studio, inputs, name, (save, write_out, delete), answer, setter)
     poll.watch(
         studio.styles.version,
-        lambda: [gr.update(choices=_names(studio)), _problem(studio)],
+        lambda: [gr.update(choices=names(studio)), _problem(studio)],
         [inputs.styles, answer],
     )
 
@@ -94,7 +94,7 @@ def _connect(
     delete_button.click(delete, inputs.styles, [inputs.styles, answer], js=_ASK, **quiet)
 
 
-def _names(studio: Studio) -> list[str]:
+def names(studio: Studio) -> list[str]:
     """Return the names of the styles; none where the file cannot be read."""
     try:
         return [style.name for style in studio.styles.all()]

@@ -74,7 +74,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
     held = poll.suggest(
         lambda: controls.recommended(studio), [getattr(inputs, field) for field in FROM_MODEL]
     )
-    memory.remember_controls(demo, inputs, held)
+    memory.remember_controls(demo, studio, inputs, held)
     memory.remember_job(demo, studio, poll, outputs)
     target = Target(inputs, held, outputs.messages)
     connect_paste(studio, paste, target)
