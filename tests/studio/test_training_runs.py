@@ -340,6 +340,22 @@ def test_any_kept_step_can_be_installed(house: House, request_of: Callable):
         house.runs.install_step(run_id, 5)
 
 
+def test_a_kept_step_is_drawn_at_several_strengths_once(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of())
+    house.wait(run_id, "finished")
+    house.drawn.clear()
+    drawn = house.runs.draw_strengths(run_id, 4)
+    assert [strength for strength, _ in drawn] == [0.6, 0.8, 1.0, 1.2]
+    assert house.drawn[0] == (("a (my-thing:0.6)",), 4)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for _, path in drawn)
+    assert house.runs.draw_strengths(run_id, 4) == drawn and len(house.drawn) == 4
+    with pytest.raises(AppError, match="was not kept"):
+        house.runs.draw_strengths(run_id, 3)
+    house.model = replace(house.model, short_hash="f" * 10)
+    with pytest.raises(AppError, match="load it first"):
+        house.runs.draw_strengths(run_id, 4)
+
+
 def test_a_preview_that_fails_does_not_end_the_run(house: House, request_of: Callable):
     def fail(*_: object) -> list[Image.Image]:
         raise RuntimeError("no picture today")

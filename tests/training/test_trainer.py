@@ -155,6 +155,25 @@ def test_gradient_checkpointing_changes_nothing_but_memory(task_of: Callable, mo
     assert not model.unet.training and not model.unet.is_gradient_checkpointing
 
 
+def test_gradient_checkpointing_really_keeps_less(task_of: Callable, model: Model):
+    kept: dict[bool, int] = {}
+    for wanted in (False, True):
+        sizes: list[int] = []
+
+        def note(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        recipe = replace(QUICK, steps=1, evaluate_every=1, gradient_checkpointing=wanted)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            events = train(task_of(model, recipe), begin(task_of(model, recipe)))
+            next(events)  # the evaluation before the first step
+            sizes.clear()
+            next(events)
+        kept[wanted] = sum(sizes)
+    assert kept[True] < 0.9 * kept[False], "diffusers checkpoints only in training mode"
+
+
 def test_accumulation_is_the_same_as_a_larger_batch_of_the_same_draws(
     task_of: Callable, model: Model
 ):

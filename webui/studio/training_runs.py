@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from webui.errors import AppError, BadField
+from webui.files import replacing
 from webui.studio.gpu import GpuGate
-from webui.training.captions import examples
+from webui.training.captions import NAME, examples
 from webui.training.dataset import Finding, read_picture
 from webui.training.intake import TrainingRequest, check_request, preflight_request
 from webui.training.run import Run, Status, list_runs
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from webui.models.model import Model
 
 log = logging.getLogger(__name__)
+
+STRENGTHS = (0.6, 0.8, 1.0, 1.2)
+"""Weights at which a step is shown side by side."""
 
 
 class Draw(Protocol):
@@ -179,6 +183,31 @@ class TrainingRuns:
                 replace(watched.status, installed=str(path), message=f"Step {step} is installed."),
             )
         return path
+
+    def draw_strengths(self, run_id: str, step: int) -> list[tuple[float, Path]]:
+        """Draw the run's first preview prompt with a kept step at each of ``STRENGTHS``.
+
+        Waits for the device. Pictures that were drawn before are not drawn again. Raises AppError
+        if the step was not kept, or another model is loaded.
+        """
+        from webui.training.session import embedding_of
+
+        with self._changed:
+            run, record = self._watch(run_id).run, self._watch(run_id).record
+        if self._model().short_hash != record.model_hash:
+            raise AppError(f"This run was trained on {record.model_name}; load it first.")
+        embedding = embedding_of(record, run.read_checkpoint(step), step)
+        prompts = record.recipe.preview_prompts or (NAME,)
+        drawn = []
+        for strength in STRENGTHS:
+            path = run.folder / "strengths" / f"step-{step:06d}-{strength:g}.png"
+            if not path.is_file():
+                prompt = prompts[0].replace(NAME, f"({record.name}:{strength:g})")
+                (image,) = self._draw([prompt], embedding, record.recipe.seed)
+                with replacing(path) as temporary:
+                    image.save(temporary, "PNG")
+            drawn.append((strength, path))
+        return drawn
 
     def view(self, run_id: str | None = None) -> RunView | None:
         """Return how a run stands, or the current or latest one; None if there is none."""

@@ -10,11 +10,10 @@ from typing import Any
 import gradio as gr
 
 from webui.errors import AppError, BadField
-from webui.images import open_picture
 from webui.studio.studio import Studio
 from webui.studio.training_runs import TrainingRequest
 from webui.training.recipe import PRESETS, Recipe, preset
-from webui.ui import train_watch
+from webui.ui import train_crops, train_watch
 from webui.ui.fields import message_setter, told
 from webui.ui.markup import message
 from webui.ui.polling import Poll
@@ -36,6 +35,7 @@ FORM = (
     "batch",
     "seed",
     "overwrite",
+    "places",
 )
 """The controls of the form, in the order in which their values arrive."""
 
@@ -124,6 +124,7 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], gr.Button, gr.HTM
         allow_preview=False,
     )
     advice = gr.HTML(elem_id="train-advice", js_on_load=None)
+    places = train_crops.build(pictures, shown)
     with gr.Row(elem_classes=["narrow"]):
         name = gr.Textbox(
             label="Name",
@@ -185,11 +186,11 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], gr.Button, gr.HTM
         "batch": batch,
         "seed": seed,
         "overwrite": overwrite,
+        "places": places,
     }
     settings = [chosen, steps, vectors, rate, pull, kind, batch]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     chosen.input(lambda label: _settings_of(studio, label), chosen, settings, **quiet)
-    pictures.change(_thumbnails, pictures, shown, **quiet)
     poll.suggest(lambda: _values_of(studio, usual.label), settings)
     return form, start, advice
 
@@ -220,19 +221,6 @@ def _values_of(studio: Studio, label: str) -> list[Any]:
     ]
 
 
-def _thumbnails(paths: list[str] | None) -> Any:
-    """Show the uploaded pictures that are pictures; the others are named when Train is pressed."""
-    pictures = []
-    for path in paths or []:
-        try:
-            picture = open_picture(Path(path)).convert("RGB")
-        except AppError:
-            continue
-        picture.thumbnail((256, 256))
-        pictures.append(picture)
-    return gr.update(value=pictures, visible=bool(pictures))
-
-
 def _request(studio: Studio, values: tuple[Any, ...]) -> TrainingRequest:
     """Return the request of the form; raises BadField for numbers that are missing."""
     form = dict(zip(FORM, values, strict=True))
@@ -243,6 +231,7 @@ def _request(studio: Studio, values: tuple[Any, ...]) -> TrainingRequest:
     recipe: Recipe = replace(
         preset(LABELS[form["preset"]], model.family if model else "sd1"),
         kind=KINDS[form["kind"]],
+        places=tuple(form["places"] or ()),
         **{key: form[key] for key in ("steps", "vectors", "rate", "pull", "batch", "seed")},
     )
     return TrainingRequest(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from webui.errors import AppError
 from webui.studio.studio import Studio
 from webui.studio.training_runs import RunView
+from webui.ui import train_steps
 from webui.ui.markup import duration, facts, message, progress
 from webui.ui.polling import Poll
+from webui.ui.train_steps import RUNNING, said_by_the_page
 
 if TYPE_CHECKING:
     import pandas
@@ -20,7 +20,6 @@ IDLE = (
     "No run yet. Add 3 to 15 pictures of one thing, give it a name and the word that comes "
     "closest to it, and press Train."
 )
-RUNNING = ("queued", "preparing", "training", "pausing", "finishing")
 
 
 def build(studio: Studio, poll: Poll) -> None:
@@ -52,16 +51,8 @@ def build(studio: Studio, poll: Poll) -> None:
         visible=False,
     )
     report = gr.HTML(elem_id="train-report", js_on_load=None)
-    with gr.Row(elem_classes=["narrow"], visible=False) as choice:
-        step = gr.Dropdown(
-            label="Another step",
-            info="Every evaluation is kept; any of them can be the file.",
-            elem_id="train-step",
-            min_width=180,
-        )
-        install = gr.Button("Install this step", size="sm", elem_id="train-install")
     run = gr.Textbox(visible="hidden")
-    outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report, choice, step]
+    outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report]
     poll.watch(
         version=lambda: _version(studio.training.view()),
         render=lambda: _show(studio.training.view()),
@@ -75,25 +66,8 @@ def build(studio: Studio, poll: Poll) -> None:
         (keep, lambda run_id: runs.stop(run_id, keep=True)),
         (cancel, lambda run_id: runs.stop(run_id, keep=False)),
     ):
-        button.click(_told(act), run, None, **quiet)
-    install.click(
-        _told(lambda run_id, label: runs.install_step(run_id, int(str(label).split()[1]))),
-        [run, step],
-        None,
-        **quiet,
-    )
-
-
-def _told(act: Callable[..., Any]) -> Callable[..., None]:
-    """Return ``act`` with its AppErrors as messages of the page and without an answer."""
-
-    def handler(*values: Any) -> None:
-        try:
-            act(*values)
-        except AppError as error:
-            raise gr.Error(str(error)) from error
-
-    return handler
+        button.click(said_by_the_page(act), run, None, **quiet)
+    train_steps.build(studio, poll, run)
 
 
 def _version(view: RunView | None) -> list[Any]:
@@ -103,7 +77,7 @@ def _version(view: RunView | None) -> list[Any]:
 def _show(view: RunView | None) -> list[Any]:
     """Return the outputs for a run as it stands."""
     if view is None:
-        return ["", message(IDLE), *[gr.update(interactive=False)] * 4, *[gr.skip()] * 5]
+        return ["", message(IDLE), *[gr.update(interactive=False)] * 4, *[gr.skip()] * 3]
     active = view.state in RUNNING
     curve = _curve(view)
     pictures = [
@@ -119,19 +93,7 @@ def _show(view: RunView | None) -> list[Any]:
         gr.update(value=curve, visible=len(curve) > 1),
         gr.update(value=pictures, visible=bool(pictures)),
         _report(view),
-        gr.update(visible=bool(view.checkpoints) and not active),
-        _steps(view),
     ]
-
-
-def _steps(view: RunView) -> Any:
-    """Offer the steps that can be installed, with how good each was."""
-    gains = dict(view.gains)
-    labels = [
-        f"step {step}" + (f" · {gains[step]:.1%}" if step in gains else "")
-        for step in view.checkpoints
-    ]
-    return gr.update(choices=labels, value=labels[-1] if labels else None)
 
 
 def _progress(view: RunView) -> str:

@@ -1,0 +1,102 @@
+"""The Train tab in a browser: moving squares, a run that was killed, and the steps it kept."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import App
+from webui.models.starter.concepts import OBJECTS, training_pictures
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def pictures(folder: Path, count: int = 5) -> list[Path]:
+    """Write pictures of the toadstool, twice as wide as high."""
+    toadstool = next(concept for concept in OBJECTS if concept.name == "toadstool")
+    paths = []
+    for number, (image, _) in enumerate(training_pictures(toadstool)[:count]):
+        wide = Image.new("RGB", (2 * image.width, image.height), (40, 90, 160))
+        wide.paste(image, (image.width // 2, 0))
+        paths.append(folder / f"{number}.png")
+        wide.save(paths[-1])
+    return paths
+
+
+def open_train(browser: Browser, app: App) -> Page:
+    page = browser.new_context(viewport={"width": 1440, "height": 1400}).new_page()
+    page.set_default_timeout(30_000)
+    page.goto(app.url)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    page.get_by_role("tab", name="Train").click()
+    return page
+
+
+def number(page: Page, elem_id: str, value: int) -> None:
+    box = page.locator(f"#{elem_id} input[type=number]")
+    box.fill(str(value))
+    box.press("Tab")
+
+
+def first_square(page: Page) -> str:
+    return page.locator("#train-shown img").first.get_attribute("src")
+
+
+def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
+    start_app: Callable[..., App], chromium: Browser, tmp_path: Path
+):
+    app = start_app(folder=tmp_path)
+    page = open_train(chromium, app)
+    page.locator("#train-pictures input[type=file]").set_input_files(pictures(tmp_path))
+    expect(page.locator("#train-shown img")).to_have_count(5)
+
+    # The square of the first picture is moved to its left end, where there is no toadstool.
+    before = first_square(page)
+    number(page, "train-crop-at", 0)
+    expect(page.locator("#train-shown img").first).not_to_have_attribute("src", before)
+    moved = first_square(page)
+    page.locator("#train-crop-auto").click()
+    expect(page.locator("#train-shown img").first).not_to_have_attribute("src", moved)
+    number(page, "train-crop-at", 30)
+
+    page.locator("#train-name input").fill("my_toadstool")
+    page.locator("#train-initializer input").fill("mushroom")
+    page.locator("#train-settings").get_by_text("Settings").click()
+    number(page, "train-steps", 60)
+    page.locator("#train-start").click()
+    expect(page.locator("#train-progress")).to_contain_text(
+        re.compile(r"Training, step (2[6-9]|[34]\d) of 60"), timeout=120_000
+    )
+    app.process.send_signal(signal.SIGKILL)
+    app.process.wait()
+    page.context.close()
+
+    # The next start offers it; it goes on where it was saved, and ends.
+    app = start_app(folder=tmp_path)
+    page = open_train(chromium, app)
+    expect(page.locator("#train-progress")).to_contain_text("The app was closed during this run")
+    page.locator("#train-resume").click()
+    expect(page.locator("#train-progress")).to_contain_text("Finished", timeout=180_000)
+    assert (app.embeddings / "my_toadstool.safetensors").is_file()
+    (run,) = (app.outputs / "train").iterdir()
+    events = (run / "events.jsonl").read_text()
+    assert '"resumed"' in events
+    assert '"places": [\n' in (run / "run.json").read_text()
+
+    # A slider over the kept steps shows each beside the initializer, and any can be the file.
+    expect(page.locator("#train-scrubber")).to_be_visible()
+    expect(page.locator("#train-beside img").first).to_be_visible()
+    number(page, "train-step", 25)
+    expect(page.locator("#train-step-facts")).to_contain_text("25 of 60")
+    page.locator("#train-install").click()
+    expect(page.locator("#train-progress")).to_contain_text("Step 25 is installed")
+    page.locator("#train-strengths").click()
+    expect(page.locator("#train-strength-row img")).to_have_count(4, timeout=60_000)
+    page.screenshot(path=tmp_path / "train.png", full_page=True)
+    page.context.close()
