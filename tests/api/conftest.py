@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.conftest import write_tiny_checkpoint
 from webui.bootstrap import launch
 from webui.settings import Settings
 from webui.studio.studio import Studio
@@ -46,8 +48,11 @@ def serve(settings: Settings) -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Settings:
     place = tmp_path_factory.mktemp("served")
+    shutil.copytree(tiny_checkpoint, place / "models")
+    write_tiny_checkpoint(place / "models" / "zebra", seed=1)
+    (place / "models" / "zz-broken.safetensors").write_bytes(b"broken")
     return Settings(
-        models_dir=tiny_checkpoint,
+        models_dir=place / "models",
         embeddings_dirs=(place / "embeddings",),
         outputs_dir=place / "outputs",
         styles_file=place / "styles.csv",

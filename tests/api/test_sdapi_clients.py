@@ -65,7 +65,7 @@ def test_a_client_librarys_request_is_understood(client: httpx.Client):
     info = json.loads(said["info"])
     assert info["sampler_name"] == "Euler a" and info["seed"] == 1003
     assert info["negative_prompt"] == "ugly, out of frame"
-    assert said["parameters"]["script_args"] == []
+    assert said["parameters"]["sampler_name"] == "Euler a"
     assert info["warnings"] == []
 
 
@@ -116,6 +116,20 @@ def test_override_settings_hold_for_one_request(client: httpx.Client):
     client.post("/options", json={"CLIP_stop_at_last_layers": 1, "emphasis": "Original"})
 
 
+def test_another_model_can_draw_one_request(client: httpx.Client):
+    body = PLAIN | {"override_settings": {"sd_model_checkpoint": "zebra"}}
+    info = json.loads(draw(client, body)["info"])
+    assert info["sd_model_name"] == "zebra" and "Model: zebra" in info["infotexts"][0]
+    assert json.loads(draw(client, PLAIN)["info"])["sd_model_name"] == "tiny"
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_one_before(client: httpx.Client):
+    body = PLAIN | {"override_settings": {"sd_model_checkpoint": "zz-broken"}}
+    answer = client.post("/txt2img", json=body)
+    assert answer.status_code == 422 and "zz-broken" in answer.json()["detail"]
+    assert json.loads(draw(client, PLAIN)["info"])["sd_model_name"] == "tiny"
+
+
 def test_an_infotext_gives_what_the_request_leaves_out(client: httpx.Client):
     text = "a blue fish\nSteps: 3, Sampler: DDIM, CFG scale: 2, Seed: 77, Size: 64x64"
     info = json.loads(draw(client, {"infotext": text, "steps": 2})["info"])
@@ -148,8 +162,9 @@ def test_lists_have_the_shapes_of_a1111(client: httpx.Client):
     assert "Euler a" in [sampler["name"] for sampler in samplers]
     labels = {item["name"]: item["label"] for item in client.get("/schedulers").json()}
     assert labels["sgm_uniform"] == "SGM Uniform"
-    [model] = client.get("/sd-models").json()
+    model, other, _ = client.get("/sd-models").json()
     assert model["model_name"] == "tiny" and model["title"] == f"tiny [{model['hash']}]"
+    assert (other["title"], other["hash"]) == ("zebra", None)
     assert client.get("/loras").json() == []
     assert client.get("/memory").json()["ram"]["total"] > 0
     assert client.post("/refresh-checkpoints").status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -33,6 +34,9 @@ PLAIN = {"prompt": "a red star", "steps": 1, "width": 64, "height": 64}
         ("script_name", "x/y/z plot"),
         ("alwayson_scripts", {"controlnet": {"args": []}}),
         ("init_images", ["aGVsbG8="]),
+        ("prompt", "\ud800"),
+        ("seed", 1e400),
+        ("cfg_scale", float("nan")),
         ("refiner_checkpoint", "refiner"),
         ("s_churn", 2),
         ("override_settings.mood", "merry"),
@@ -45,7 +49,9 @@ def test_a_field_of_txt2img_that_cannot_be_used_is_named(
     client: httpx.Client, field: str, value: Any
 ):
     outer, _, inner = field.partition(".")
-    answer = client.post("/txt2img", json=PLAIN | {outer: {inner: value} if inner else value})
+    body = json.dumps(PLAIN | {outer: {inner: value} if inner else value})
+    head = {"Content-Type": "application/json"}
+    answer = client.post("/txt2img", content=body, headers=head)
     assert answer.status_code == 422, answer.text
     said = answer.json()
     assert said["field"] == field and said["errors"][0]["field"] == field
@@ -61,6 +67,12 @@ def test_a_scheduler_that_a_sampler_cannot_take_is_named(client: httpx.Client):
 def test_eta_of_another_value_would_be_another_picture(client: httpx.Client):
     answer = client.post("/txt2img", json=PLAIN | {"sampler_name": "DDIM", "eta": 1})
     assert answer.json()["field"] == "eta"
+
+
+def test_text_that_is_no_unicode_in_a_field_nobody_knows_does_no_harm(client: httpx.Client):
+    content = json.dumps(PLAIN | {"mood": "\ud800", "number": float("inf")})
+    head = {"Content-Type": "application/json"}
+    assert client.post("/txt2img", content=content, headers=head).status_code == 200
 
 
 def test_a_slip_of_the_pen_is_told_from_a_field_nobody_knows(client: httpx.Client):

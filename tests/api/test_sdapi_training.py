@@ -79,6 +79,7 @@ def test_interrupt_ends_the_run_that_a_client_waits_for(client: httpx.Client, se
         ("embedding_name", "never-made"),
         ("data_root", "/no/such/folder"),
         ("data_root", None),
+        ("data_root", "a\0b"),
         ("pictures", ["aGVsbG8="] * 3),
         ("pictures", ["no base64!"]),
         ("captions", ["one"]),

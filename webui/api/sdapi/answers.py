@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -26,6 +27,20 @@ class Shape(BaseModel):
     """Body of a request or an answer; the documentation shows what is said below a field."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Question(Shape):
+    """Body of a request; its texts are sure to be Unicode."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        for text in value if isinstance(value, list) else [value]:
+            try:
+                str(text).encode()
+            except UnicodeEncodeError:
+                raise ValueError("It holds half a character (a lone surrogate)") from None
+        return value
 
 
 class Refusal(Shape):
@@ -83,19 +98,27 @@ class ApiRoute(APIRoute):
         return answer
 
 
+class _Plain(JSONResponse):
+    """JSON in ASCII, because names in a request may be no valid Unicode."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return json.dumps(content).encode("ascii")
+
+
 def refusal(
     status: int, error: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Return an answer that says why there is none."""
-    content = Refusal(error=error, detail=detail).model_dump()
-    return JSONResponse(content, status, headers)
+    content = {"error": error, "detail": detail, "field": None, "errors": []}
+    return _Plain(content, status, headers)
 
 
 def _wrong_fields(errors: list[dict[str, str]]) -> JSONResponse:
     detail = " ".join(error["message"] for error in errors)
     field = errors[0]["field"]
-    content = Refusal(error="BadField", detail=detail, field=field, errors=errors)
-    return JSONResponse(content.model_dump(), 422)
+    content = {"error": "BadField", "detail": detail, "field": field, "errors": errors}
+    return _Plain(content, 422)
 
 
 def _told(problem: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
-from webui.api.sdapi.answers import REFUSED, Shape
+from webui.api.sdapi.answers import REFUSED, Question, Shape
 from webui.embeddings.library import Card
 from webui.errors import BadField
 from webui.studio.studio import Studio
@@ -37,7 +37,7 @@ class Embeddings(Shape):
     skipped: dict[str, EmbeddingItem]
 
 
-class CreateRequest(Shape):
+class CreateRequest(Question):
     """A new embedding made of the words it starts from."""
 
     model_config = ConfigDict(

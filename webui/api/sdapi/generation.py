@@ -111,8 +111,8 @@ async def _draw(
 ) -> Txt2ImgAnswer:
     """Draw one request with its overrides in force; afterwards they are as before."""
     before = options.values()
-    await asyncio.to_thread(options.apply, overrides)
     try:
+        await asyncio.to_thread(options.apply, overrides)
         model = await asyncio.to_thread(studio.models.get)
         with tempfile.TemporaryDirectory(dir=studio.settings.cache_dir) as folder:
             job = _start(studio, options, body, model, None if _saves(body) else Path(folder))

@@ -7,14 +7,14 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
-from webui.api.sdapi.answers import REFUSED, Shape
+from webui.api.sdapi.answers import REFUSED, Question, Shape
 from webui.api.sdapi.pictures import as_files
 from webui.errors import AppError, BadField
 from webui.generation.infotext import read_infotext
 from webui.generation.png_info import read_picture
 
 
-class PngInfoRequest(Shape):
+class PngInfoRequest(Question):
     """A picture in base64."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"image": "iVBORw0KGgo…"}]})

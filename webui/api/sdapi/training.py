@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
-from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Shape
+from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Question, Shape
 from webui.api.sdapi.pictures import as_files
 from webui.errors import AppError, BadField
 from webui.settings import LOCAL_HOSTS
@@ -34,7 +34,7 @@ TEMPLATES = {
 """A1111's files of templates: what is learned, and where captions come from."""
 
 
-class TrainRequest(Shape):
+class TrainRequest(Question):
     """What is trained on what. A setting that is left out is the preset's."""
 
     model_config = ConfigDict(
@@ -174,9 +174,10 @@ class TrainingApi:
 
     def view(self, run_id: str) -> RunView:
         """Return how a run stands; NotFound if there is none of this id."""
-        if run_id not in {run.run_id for run in self._studio.training.runs()}:
-            raise NotFound(f"There is no training run “{run_id[:100]}”.")
-        return self._studio.training.view(run_id)
+        try:
+            return self._studio.training.view(run_id)
+        except AppError as error:
+            raise NotFound(str(error)) from error
 
     @contextmanager
     def _pictures(self, body: TrainRequest) -> Iterator[tuple[Path, ...]]:
@@ -201,19 +202,19 @@ class TrainingApi:
         pictures there, where they can be seen.
         """
         settings = self._studio.settings
-        folder = Path(name).resolve()
-        if settings.host not in LOCAL_HOSTS and not folder.is_relative_to(
-            settings.outputs_dir.resolve()
-        ):
+        outputs = settings.outputs_dir.resolve()
+        try:
+            folder = Path(name).resolve()
+            pictures = find_pictures(folder)[0]
+        except (AppError, OSError, ValueError) as error:
+            raise BadField("data_root", f"There is no folder {name[:300]} to be read.") from error
+        if settings.host not in LOCAL_HOSTS and not folder.is_relative_to(outputs):
             raise BadField(
                 "data_root",
                 "While the network is served, “data_root” must lie in the folder of the outputs. "
                 "Send the pictures themselves as “pictures”.",
             )
-        try:
-            return find_pictures(folder)[0]
-        except (AppError, OSError) as error:
-            raise BadField("data_root", f"There is no folder {name[:300]} to be read.") from error
+        return pictures
 
     def _request(self, body: TrainRequest, pictures: tuple[Path, ...]) -> TrainingRequest:
         card = self._studio.library.card(body.embedding_name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -12,12 +11,12 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from webui import __version__
-from webui.api.sdapi.answers import Shape
+from webui.api.sdapi.answers import Question, Shape
 from webui.api.sdapi.pictures import to_text
-from webui.errors import BadField
+from webui.errors import AppError, BadField
 from webui.generation.infotext import read_infotext
 from webui.generation.request import GenerationRequest
-from webui.generation.samplers import SCHEDULE_TYPES, split_sampler
+from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES, make_scheduler, split_sampler
 from webui.models.model import Model
 from webui.studio.generating import GenerationJob, SavedPicture, default_request
 
@@ -31,7 +30,7 @@ USUAL: Mapping[str, Any] = {
 """What clients may leave out, where the checkpoint does not recommend something else."""
 
 
-class Txt2ImgRequest(Shape):
+class Txt2ImgRequest(Question):
     """What pictures are asked for. What is left out or null is as the checkpoint recommends."""
 
     model_config = ConfigDict(
@@ -126,6 +125,8 @@ THEIRS = {ours: theirs for theirs, ours in OURS.items()} | {
     "schedule_type": "scheduler",
     "emphasis": "override_settings",
 }
+HIRES_ONLY = {ours for ours in OURS.values() if ours.startswith("hires_")} | {"denoising_strength"}
+"""Fields that act in the second pass alone."""
 
 NOT_HERE: Mapping[str, tuple[object, ...]] = {
     "restore_faces": (False,),
@@ -181,11 +182,6 @@ def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> Gene
     return request
 
 
-HIRES_ONLY = frozenset(name for name in OURS.values() if name.startswith("hires_")) | {
-    "denoising_strength"
-}
-
-
 def refuse_unsupported(body: Txt2ImgRequest) -> None:
     """Raise BadField for a field that would change the picture and cannot be honoured."""
     for field, value in (body.model_extra or {}).items():
@@ -212,12 +208,11 @@ def _from_infotext(text: str | None) -> dict[str, Any]:
         return {}
     request, _ = read_infotext(text)
     usual = GenerationRequest()
-    found = {
+    return {
         theirs: getattr(request, ours)
         for ours, theirs in THEIRS.items()
         if ours != "emphasis" and getattr(request, ours) != getattr(usual, ours)
     }
-    return found
 
 
 def _from_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,9 +240,6 @@ def scheduler_name(label: str) -> str:
 
 def _check_schedule(request: GenerationRequest, model: Model) -> None:
     """Raise BadField if the sampler cannot take the scheduler; names are checked elsewhere."""
-    from webui.errors import AppError
-    from webui.generation.samplers import SAMPLERS, make_scheduler
-
     if request.sampler in SAMPLERS and request.schedule_type in SCHEDULE_TYPES:
         try:
             make_scheduler(request.sampler, request.schedule_type, model.scheduler_config)
@@ -279,11 +271,12 @@ def answer(
     request = job.request
     sent = body.send_images is not False
     parameters = {
-        theirs: _plain(getattr(request, ours))
+        theirs: getattr(request, ours)
         for ours, theirs in THEIRS.items()
         if theirs != "override_settings"
     }
-    parameters = body.model_dump() | parameters | {"styles": list(request.styles)}
+    known = body.model_dump(include=set(Txt2ImgRequest.model_fields))
+    parameters = known | parameters | {"styles": list(request.styles)}
     return Txt2ImgAnswer(
         images=[to_text(data) for _, data in pictures] if sent else [],
         parameters=parameters,
@@ -338,7 +331,3 @@ def _info(
 def timestamp(job: GenerationJob) -> str:
     """Return when a job was asked for, as A1111 writes it."""
     return datetime.fromtimestamp(job.asked).strftime("%Y%m%d%H%M%S")
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
