@@ -18,7 +18,7 @@ from webui.studio.gpu import GpuGate
 from webui.training.captions import NAME, examples
 from webui.training.dataset import Finding, read_picture
 from webui.training.intake import TrainingRequest, check_request, preflight_request
-from webui.training.run import Run, Status, list_runs
+from webui.training.run import Record, Run, Status, list_runs
 from webui.training.watching import RESUMABLE, RUNNING, Order, RunSummary, RunView, Watched
 
 if TYPE_CHECKING:
@@ -184,30 +184,51 @@ class TrainingRuns:
             )
         return path
 
-    def draw_strengths(self, run_id: str, step: int) -> list[tuple[float, Path]]:
+    def draw_previews(self, run_id: str, step: int) -> list[Path]:
+        """Draw a kept step's previews, as the run draws them at other steps; else as below."""
+        run, record = self._run_of(run_id)
+        asked = [
+            (run.preview_path(step, number), prompt.replace(NAME, record.name))
+            for number, prompt in enumerate(record.recipe.preview_prompts)
+        ]
+        return self._draw_step(run, record, step, asked)
+
+    def draw_strengths(self, run_id: str, step: int) -> list[Path]:
         """Draw the run's first preview prompt with a kept step at each of ``STRENGTHS``.
 
         Waits for the device. Pictures that were drawn before are not drawn again. Raises AppError
         if the step was not kept, or another model is loaded.
         """
+        run, record = self._run_of(run_id)
+        prompt = (record.recipe.preview_prompts or (NAME,))[0]
+        asked = [
+            (
+                run.folder / "strengths" / f"step-{step:06d}-{strength:g}.png",
+                prompt.replace(NAME, f"({record.name}:{strength:g})"),
+            )
+            for strength in STRENGTHS
+        ]
+        return self._draw_step(run, record, step, asked)
+
+    def _draw_step(
+        self, run: Run, record: Record, step: int, asked: Sequence[tuple[Path, str]]
+    ) -> list[Path]:
         from webui.training.session import embedding_of
 
-        with self._changed:
-            run, record = self._watch(run_id).run, self._watch(run_id).record
         if self._model().short_hash != record.model_hash:
             raise AppError(f"This run was trained on {record.model_name}; load it first.")
         embedding = embedding_of(record, run.read_checkpoint(step), step)
-        prompts = record.recipe.preview_prompts or (NAME,)
-        drawn = []
-        for strength in STRENGTHS:
-            path = run.folder / "strengths" / f"step-{step:06d}-{strength:g}.png"
+        for path, prompt in asked:
             if not path.is_file():
-                prompt = prompts[0].replace(NAME, f"({record.name}:{strength:g})")
                 (image,) = self._draw([prompt], embedding, record.recipe.seed)
                 with replacing(path) as temporary:
                     image.save(temporary, "PNG")
-            drawn.append((strength, path))
-        return drawn
+        return [path for path, _ in asked]
+
+    def _run_of(self, run_id: str) -> tuple[Run, Record]:
+        with self._changed:
+            watched = self._watch(run_id)
+        return watched.run, watched.record
 
     def view(self, run_id: str | None = None) -> RunView | None:
         """Return how a run stands, or the current or latest one; None if there is none."""

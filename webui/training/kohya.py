@@ -280,7 +280,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ),
     (
         "logging_dir log_with log_tracker_name log_prefix wandb_api_key wandb_run_name",
-        "all steps are in the run's folder; --tensorboard writes them for TensorBoard too.",
+        "all steps are in events.jsonl of the run's folder, a line of JSON each.",
     ),
     (
         "max_data_loader_n_workers persistent_data_loader_workers num_cpu_threads_per_process "

@@ -249,9 +249,13 @@ class Run:
             raise AppError(f"Step {step} of the run {self.run_id} was not kept.")
         return load(path.read_bytes())
 
+    def preview_path(self, step: int, number: int) -> Path:
+        """Return where the preview of a step's prompt lies, counted from 0, if it was drawn."""
+        return self.folder / "previews" / f"step-{step:06d}-{number}.png"
+
     def save_preview(self, step: int, number: int, image: Image.Image) -> Path:
         """Keep a preview picture; returns its path."""
-        path = self.folder / "previews" / f"step-{step:06d}-{number}.png"
+        path = self.preview_path(step, number)
         path.parent.mkdir(exist_ok=True)
         image.save(path)
         return path

@@ -11,7 +11,7 @@ import gradio as gr
 
 from webui.errors import AppError
 from webui.studio.studio import Studio
-from webui.studio.training_runs import RunView
+from webui.studio.training_runs import STRENGTHS, RunView
 from webui.ui.markup import facts
 from webui.ui.polling import Poll
 
@@ -35,7 +35,7 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
         beside = _gallery("With the initializer, and with this step", 2, "train-beside")
         with gr.Row(elem_classes=["narrow"]):
             install = gr.Button("Install this step", size="sm", elem_id="train-install")
-            strengths = gr.Button("Draw its strengths", size="sm", elem_id="train-strengths")
+            look = gr.Button("Draw this step", size="sm", elem_id="train-look")
         row = _gallery("This step at several strengths", 4, "train-strength-row")
     runs = studio.training
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -60,14 +60,18 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
         runs.install_step(run_id, nearest(runs.view(run_id), value))
 
     @said_by_the_page
-    def draw(run_id: str, value: float) -> Any:
-        drawn = runs.draw_strengths(run_id, nearest(runs.view(run_id), value))
-        pictures = [(str(path), f"× {strength:g}") for strength, path in drawn]
-        return gr.update(value=pictures, visible=True)
+    def draw(run_id: str, value: float) -> list[Any]:
+        at = nearest(runs.view(run_id), value)
+        runs.draw_previews(run_id, at)
+        drawn = runs.draw_strengths(run_id, at)
+        pictures = [
+            (str(path), f"× {strength:g}") for strength, path in zip(STRENGTHS, drawn, strict=True)
+        ]
+        return [*_at(runs.view(run_id), at), gr.update(value=pictures, visible=True)]
 
     step.input(scrub, [run, step], [said, beside, row], trigger_mode="always_last", **quiet)
     install.click(install_step, [run, step], None, **quiet)
-    strengths.click(draw, [run, step], row, api_visibility="private", concurrency_id="strengths")
+    look.click(draw, [run, step], [said, beside, row], api_visibility="private")
 
 
 def said_by_the_page(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,24 +126,28 @@ def _show(view: RunView | None) -> list[Any]:
 
 
 def _at(view: RunView, step: int) -> list[Any]:
-    """Return what is known of a step, and its previews beside those of the initializer."""
+    """Return what is known of a step, and its previews beside those of the initializer.
+
+    A step without previews shows those that were drawn last before it.
+    """
     gain = dict(view.gains).get(step)
-    drawn = max((at for at, _, _ in view.previews if 0 < at <= step), default=None)
     first = [(path, prompt) for at, prompt, path in view.previews if at == 0]
-    these = [(path, prompt) for at, prompt, path in view.previews if at == drawn]
+    files = [path.with_name(path.name.replace("000000", f"{step:06d}")) for path, _ in first]
+    drawn: int | None = step
+    if not all(path.is_file() for path in files):
+        drawn = max((at for at, _, _ in view.previews if 0 < at <= step), default=None)
+        files = [path for at, _, path in view.previews if at == drawn]
     pairs = [
         (str(path), text)
-        for (before, words), (after, prompt) in zip(first, these, strict=False)
-        for path, text in ((before, f"initializer: {words}"), (after, f"step {drawn}: {prompt}"))
+        for (before, prompt), after in zip(first, files, strict=False)
+        for path, text in ((before, f"initializer: {prompt}"), (after, f"step {drawn}"))
     ]
+    older = None if drawn in (None, step) else f"step {drawn}, the last that was drawn before"
     told = facts(
         [
             ("Step", f"{step} of {view.steps}"),
             ("Better than the initializer", None if gain is None else f"{gain:.1%}"),
-            (
-                "Pictures of",
-                None if drawn in (None, step) else f"step {drawn}, the last drawn before",
-            ),
+            ("Pictures", older),
         ]
     )
     return [told, gr.update(value=pairs, visible=bool(pairs))]
