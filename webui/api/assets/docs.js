@@ -22,15 +22,18 @@ function typeOf(schema, whole) {
   return schema.type ?? "any";
 }
 
+function usual(field) {
+  return field.default == null ? "" : `, usually ${JSON.stringify(field.default)}`;
+}
+
 function fieldTable(schema, whole) {
   const fields = Object.entries(resolved(schema, whole).properties ?? {});
   if (!fields.length) return [];
-  const head = make("tr", ["Field", "Type", "Usual", ""].map((text) => make("th", text)));
+  const head = make("tr", ["Field", "Type", ""].map((text) => make("th", text)));
   const rows = fields.map(([name, field]) =>
     make("tr", [
       make("td", make("code", name)),
-      make("td", typeOf(field, whole)),
-      make("td", field.default == null ? "" : JSON.stringify(field.default)),
+      make("td", typeOf(field, whole) + usual(field)),
       make("td", field.description ?? ""),
     ])
   );
@@ -115,7 +118,7 @@ function routeSection(path, method, route, whole) {
     body.value = JSON.stringify(exampleOf(media, whole), null, 2);
     body.rows = Math.min(14, body.value.split("\n").length + 1);
     body.setAttribute("aria-label", `Body of ${method} ${path}`);
-    inside.append(...fieldTable(media.schema, whole), make("h3", "Example"), body);
+    inside.append(make("h3", "Example"), body);
   }
   const button = make("button", "Send");
   const answer = make("div");
@@ -124,6 +127,8 @@ function routeSection(path, method, route, whole) {
   const command = make("pre", curl(method, path, body?.value));
   if (body) body.oninput = () => command.replaceChildren(curl(method, path, body.value));
   inside.append(make("p", button), answer, make("h3", "In a terminal"), command);
+  const asked = media ? fieldTable(media.schema, whole) : [];
+  if (asked.length) inside.append(make("h3", "Request"), ...asked);
   const result = route.responses["200"]?.content?.["application/json"]?.schema;
   const fields = result ? fieldTable(result.type === "array" ? result.items : result, whole) : [];
   if (fields.length) inside.append(make("h3", "Answer"), ...fields);
