@@ -90,7 +90,7 @@ def test_words_that_it_never_read_have_vectors_of_ordinary_length(pipeline) -> N
     assert 0.5 < norms.mean() / known.mean() < 2
 
 
-def test_unused_rows_take_the_norm_of_used_ones() -> None:
+def test_unused_rows_are_all_the_same_with_the_norm_of_used_ones() -> None:
     encoder = torch.nn.Module()
     table = torch.nn.Embedding(6, 4)
     encoder.get_input_embeddings = lambda: table
@@ -100,6 +100,7 @@ def test_unused_rows_take_the_norm_of_used_ones() -> None:
     assert torch.equal(table.weight[:2], before[:2])
     expected = before[:2].norm(dim=1).mean()
     assert torch.allclose(table.weight[2:].norm(dim=1), expected.expand(4), rtol=1e-4)
+    assert torch.equal(table.weight[2:], table.weight[2].expand(4, -1))
 
 
 def test_scaled_latents_have_about_unit_spread(pipeline) -> None:

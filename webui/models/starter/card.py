@@ -40,8 +40,8 @@ background, watercolor”, “a neon sign of a pink heart next to a green moon�
 | `vae/` | AutoencoderKL, 8 times smaller, 4 channels |
 | `scheduler/` | DDIM, velocity prediction, zero terminal SNR, trailing timesteps |
 
-The text encoder's rows of words it never read keep random directions, at the mean length of
-those it did.
+The text encoder's rows of words it never read are all the same, of the mean length of those it
+did read.
 
 ## How it was made
 From pictures that a program draws and captions (`webui/models/starter/`), on two processor cores

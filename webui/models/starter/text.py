@@ -127,11 +127,11 @@ def train_text(
 
 @torch.no_grad()
 def settle_unused_rows(encoder: CLIPTextModel, used: Tensor) -> None:
-    """Gives token rows that no caption used the mean norm of the rows that one did.
+    """Gives all token rows that no caption used one and the same vector, of a usual length.
 
-    `used` is bool [vocabulary]. Untrained rows keep their random directions, so the table's mean
-    norm, which learning a new word is measured against, is that of words the model knows.
+    `used` is bool [vocabulary]. The table's mean norm, which learning a new word is measured
+    against, is then that of words the model knows, and only such words can be near to anything.
     """
     table = encoder.get_input_embeddings().weight
     norm = table[used].norm(dim=1).mean()
-    table[~used] = functional.normalize(table[~used], dim=1) * norm
+    table[~used] = functional.normalize(table[~used].mean(dim=0), dim=0) * norm
