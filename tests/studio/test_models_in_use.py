@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import write_tiny_checkpoint
 from webui.errors import AppError
+from webui.models.model import Model
 from webui.studio.gpu import GpuGate
 from webui.studio.models_in_use import ModelsInUse
 
 
-def models_in(folder: Path) -> ModelsInUse:
-    return ModelsInUse(folder, GpuGate(), "cpu", "fp32", folder / "hashes.json")
+def models_in(folder: Path, **options: int) -> ModelsInUse:
+    return ModelsInUse(folder, GpuGate(), "cpu", "fp32", folder / "hashes.json", **options)
 
 
 def test_a_model_is_loading_until_it_is_there(tiny_checkpoint: Path):
@@ -50,3 +53,63 @@ def test_a_broken_model_is_a_reason_and_another_one_can_be_chosen(tmp_path: Path
     assert "FluxPipeline" in models.state.problem
     models.switch("good")
     assert models.get(60).name == "good"
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """A folder of the models "one" and "two"."""
+    write_tiny_checkpoint(tmp_path / "one", seed=1)
+    write_tiny_checkpoint(tmp_path / "two", seed=2)
+    return tmp_path
+
+
+def switched(models: ModelsInUse, name: str) -> Model:
+    models.switch(name)
+    return models.get(60)
+
+
+def test_the_model_before_waits_in_memory_until_its_files_change(two: Path):
+    models = models_in(two, stays_free_bytes=0)
+    one, other = switched(models, "one"), switched(models, "two")
+    assert switched(models, "one") is one
+    assert switched(models, "two") is other
+    (two / "one" / "scheduler" / "scheduler_config.json").write_text('{"beta_start": 0.001}')
+    changed = switched(models, "one")
+    assert changed is not one and changed.scheduler_config == {"beta_start": 0.001}
+
+
+def test_only_one_model_waits(two: Path):
+    write_tiny_checkpoint(two / "three", seed=3)
+    models = models_in(two, stays_free_bytes=0)
+    one = weakref.ref(switched(models, "one").unet)
+    switched(models, "two")
+    switched(models, "three")
+    gc.collect()
+    assert one() is None
+
+
+def test_without_room_for_two_a_model_is_read_again(two: Path):
+    models = models_in(two, stays_free_bytes=2**60)
+    one = weakref.ref(switched(models, "one").unet)
+    switched(models, "two")
+    gc.collect()
+    assert one() is None
+    assert switched(models, "one").name == "one"
+
+
+def test_after_a_model_that_cannot_be_loaded_the_one_before_comes_back_at_once(two: Path):
+    (two / "two" / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    models = models_in(two, stays_free_bytes=0)
+    one = switched(models, "one")
+    with pytest.raises(AppError, match="FluxPipeline"):
+        switched(models, "two")
+    assert switched(models, "one") is one
+
+
+def test_a_model_asked_for_again_before_its_turn_is_not_read_anew(two: Path):
+    models = models_in(two, stays_free_bytes=0)
+    one = switched(models, "one")
+    with models._gate.hold("a long picture"):
+        models.switch("two")
+        models.switch("one")
+    assert models.get(60) is one

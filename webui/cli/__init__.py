@@ -1,4 +1,4 @@
-"""The terminal's door: train embeddings, score them, look into their files, convert them."""
+"""The terminal's door: train, score, inspect and convert embeddings; download models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from webui.cli import files, scoring, training
+from webui.cli import downloading, files, scoring, training
 from webui.errors import AppError
 
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(prog="python -m webui", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for part in (training, scoring, files):
+    for part in (training, scoring, files, downloading):
         part.add(commands)
     flags = parser.parse_args(arguments)
     try:

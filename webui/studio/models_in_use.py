@@ -1,23 +1,49 @@
-"""Which checkpoint is loaded: one at a time, loaded in the background, switched on request."""
+"""Which checkpoint is loaded: one at a time, loaded in the background, switched on request.
+
+The one that was loaded before waits in main memory if there is room, so that switching back and
+forth between two reads nothing from the disk.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.errors import AppError
 from webui.models.catalog import Checkpoint, find_checkpoint, list_checkpoints
 from webui.models.hashes import known_short_hash
+from webui.models.keeping import (
+    Fingerprint,
+    fingerprint,
+    kept_on_cpu,
+    on_device,
+    release,
+    weights_bytes,
+)
 from webui.studio.gpu import GpuGate
 
 if TYPE_CHECKING:
     from webui.models.model import Model
 
 log = logging.getLogger(__name__)
+
+STAYS_FREE_BYTES = 2 * 2**30
+"""So much main memory must stay free for a second model to be kept in it."""
+GROWS = 2
+"""Times that weights can take more memory than their files: half precision read as float32."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A model in memory, and the files it was read from."""
+
+    checkpoint: Checkpoint
+    files: Fingerprint
+    model: Model
 
 
 @dataclass(frozen=True)
@@ -50,16 +76,23 @@ class ModelsInUse:
         precision: str,
         hash_cache: Path,
         more_folders: Sequence[Path] = (),
+        stays_free_bytes: int = STAYS_FREE_BYTES,
     ) -> None:
-        """``hash_cache`` remembers the hashes of checkpoints, which take seconds to compute."""
+        """``hash_cache`` remembers the hashes of checkpoints, which take seconds to compute.
+
+        The model before is kept only if so much main memory stays free.
+        """
         self._folder = folder
         self._more = tuple(more_folders)
         self._hash_cache = hash_cache
         self._gate = gate
         self._device = device
         self._precision = precision
+        self._stays_free_bytes = stays_free_bytes
         self._changed = threading.Condition()
         self._state = ModelState(0, "", None)
+        self._loaded: _Held | None = None
+        self._spare: _Held | None = None
         self._wanted = 0
         self._hashes: dict[tuple[Path, int, int], str] = {}
 
@@ -132,11 +165,9 @@ class ModelsInUse:
         model, problem = None, None
         try:
             with self._gate.hold(f"loading {checkpoint.name}"):
-                from webui.models.loader import choose_device, choose_dtype, load
-
-                device = choose_device(self._device)
-                dtype = choose_dtype(device, self._precision)
-                model = load(checkpoint, device, dtype, hash_cache=self._hash_cache)
+                if wish != self._wanted:  # another one has been asked for meanwhile
+                    return
+                model = self._bring(checkpoint)
         except AppError as error:
             problem = str(error)
         except Exception:
@@ -145,8 +176,56 @@ class ModelsInUse:
         if problem:
             log.error("%s", problem)
         with self._changed:
-            if wish == self._wanted:  # else another one has been asked for meanwhile
+            if wish == self._wanted:
                 self._set(checkpoint.name, model, problem)
+
+    def _bring(self, checkpoint: Checkpoint) -> Model:
+        """Return a checkpoint on the device: out of memory if its files are as they were.
+
+        The gate is held. What was loaded leaves the device before the other one comes; whoever
+        still uses it, such as a training run, has it to itself.
+        """
+        from webui.models.loader import choose_device, choose_dtype, load
+
+        files = fingerprint(checkpoint)
+        leaving, self._loaded = self._loaded, None
+        spare, self._spare = self._spare, None
+        coming = next(
+            (
+                held
+                for held in (leaving, spare)
+                if held and (held.checkpoint, held.files) == (checkpoint, files)
+            ),
+            None,
+        )
+        if coming is not None and coming is leaving:
+            self._loaded, self._spare = leaving, spare
+            return coming.model
+        device = choose_device(self._device)
+        del spare
+        if leaving is not None:
+            size_bytes = sum(size for _, size, _ in files)
+            self._spare = self._kept(leaving, 0 if coming else GROWS * size_bytes)
+        del leaving
+        release(device)
+        if coming is not None:
+            log.info("The model %s was still in memory.", checkpoint.name)
+            model = on_device(coming.model, device)
+        else:
+            dtype = choose_dtype(device, self._precision)
+            model = load(checkpoint, device, dtype, hash_cache=self._hash_cache)
+        self._loaded = _Held(checkpoint, files, model)
+        return model
+
+    def _kept(self, held: _Held, needed_bytes: int) -> _Held | None:
+        """Return a model in main memory, if enough of it stays free while the next one loads."""
+        import psutil
+
+        own_bytes = 0 if held.model.device.type == "cpu" else weights_bytes(held.model)
+        free_bytes = psutil.virtual_memory().available - own_bytes - needed_bytes
+        if free_bytes < self._stays_free_bytes:
+            return None
+        return replace(held, model=kept_on_cpu(held.model))
 
     def _set(self, name: str, model: Model | None, problem: str | None = None) -> None:
         self._state = ModelState(self._state.version + 1, name, model, problem)

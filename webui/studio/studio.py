@@ -9,6 +9,7 @@ from webui.embeddings.library import Card, EmbeddingLibrary
 from webui.generation.styles import Styles
 from webui.models.families import misfit
 from webui.settings import Settings
+from webui.studio.downloads import Downloads
 from webui.studio.generating import Generating
 from webui.studio.gpu import GpuGate
 from webui.studio.models_in_use import ModelsInUse
@@ -40,6 +41,7 @@ class Studio:
             settings.cache_dir / "checkpoint-hashes.json",
             settings.more_models_dirs,
         )
+        self.downloads = Downloads(settings.models_dir)
         self.styles = Styles(settings.styles_file)
         self.generating = Generating(
             settings.outputs_dir / "txt2img",
@@ -101,6 +103,7 @@ class Studio:
     def close(self) -> None:
         """End the background work; a training run is saved so that it can be resumed."""
         self._closed = True
+        self.downloads.close()
         self.training.close()
         self.generating.stop()
         self.library.stop()

@@ -8,8 +8,9 @@ import gradio as gr
 
 from webui.errors import AppError
 from webui.models.families import FAMILIES
+from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
-from webui.ui import embeddings_tab, png_info_tab, train_tab, txt2img
+from webui.ui import embeddings_tab, models_panel, png_info_tab, train_tab, txt2img
 from webui.ui.card_feed import keep_current
 from webui.ui.polling import Poll
 
@@ -33,6 +34,8 @@ def build(studio: Studio) -> gr.Blocks:
     ) as demo:
         poll = Poll()
         _header(studio, poll)
+        if studio.settings.host in LOCAL_HOSTS or studio.settings.auth:
+            models_panel.build(studio, poll)  # strangers in the network must not fill the disk
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("txt2img", id="txt2img"):
                 target = txt2img.build(demo, studio, poll)
