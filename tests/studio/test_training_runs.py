@@ -126,6 +126,7 @@ def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of
     assert house.metadata["trained_on"] == "tiny" and house.metadata["vectors"] == "2"
     assert json.loads(house.metadata["recipe"])["steps"] == 8
     assert "my-thing" in view.message
+    assert view.installed.stem == house.metadata["name"] == "my-thing", "what prompts will call"
 
 
 def test_a_view_never_changes_and_its_version_grows(house: House, request_of: Callable):
@@ -338,6 +339,18 @@ def test_any_kept_step_can_be_installed(house: House, request_of: Callable):
     assert house.runs.view(run_id).message == "Step 4 is installed."
     with pytest.raises(AppError, match="Step 5"):
         house.runs.install_step(run_id, 5)
+
+
+def test_a_step_that_was_installed_while_training_stays_when_the_run_is_cancelled(
+    house: House, request_of: Callable
+):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 5)
+    path = house.runs.install_step(run_id, 4)
+    assert house.runs.view(run_id).state == "training"
+    house.runs.stop(run_id, keep=False)
+    house.wait(run_id, "stopped")
+    assert house.runs.view(run_id).installed == path and path.is_file()
 
 
 def test_a_kept_step_is_drawn_at_several_strengths_once(house: House, request_of: Callable):

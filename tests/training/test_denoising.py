@@ -110,7 +110,7 @@ def half_masked(left: int, right: int) -> Square:
 
 def test_masked_parts_do_not_count(model: Model):
     moments = [(torch.zeros(4, 4, 4), torch.ones(4, 4, 4))]
-    weight = gather_latents([half_masked(0, 255)], moments, use_mask=True).weight
+    weight = torch.stack(gather_latents([half_masked(0, 255)], moments, use_mask=True).weight)
     assert (weight[..., :2] == 0).all() and (weight[..., 2:] == 2).all()
     batch, schedule = batch_of(), schedule_of(model)
     answer = batch.noise.clone()
@@ -122,10 +122,23 @@ def test_masked_parts_do_not_count(model: Model):
 def test_an_even_mask_counts_everywhere_alike():
     moments = [(torch.zeros(4, 4, 4), torch.ones(4, 4, 4))]
     for alpha in (1, 128, 255):
-        weight = gather_latents([half_masked(alpha, alpha)], moments, use_mask=True).weight
-        torch.testing.assert_close(weight, torch.ones(1, 1, 4, 4))
-    unused = gather_latents([half_masked(0, 255)], moments, use_mask=False).weight
+        [weight] = gather_latents([half_masked(alpha, alpha)], moments, use_mask=True).weight
+        torch.testing.assert_close(weight, torch.ones(1, 4, 4))
+    [unused] = gather_latents([half_masked(0, 255)], moments, use_mask=False).weight
     assert (unused == 1).all()
+
+
+def test_sdxl_is_told_height_and_width_of_what_it_is_shown():
+    model = tiny_model("sdxl")
+    latents = Latents(
+        (torch.zeros(4, 2, 6),), (torch.zeros(4, 2, 6),), (torch.ones(1, 2, 6),), (0,)
+    )
+    shape = (1, 4, 2, 6)
+    batch = Batch(torch.tensor([0]), torch.zeros(shape), torch.zeros(shape), torch.tensor([5]))
+    unet = Answering(torch.zeros(shape))
+    condition = (torch.zeros(1, 77, 80), torch.zeros(1, 16))
+    denoising_errors(replace(model, unet=unet), schedule_of(model), latents, batch, condition)
+    assert unet.given["added_cond_kwargs"]["time_ids"].tolist() == [[16, 48, 0, 0, 16, 48]]
 
 
 def test_vectors_of_ordinary_words_condition_like_the_words(model: Model):

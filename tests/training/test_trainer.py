@@ -14,7 +14,7 @@ from tests.training.conftest import tiny_model
 from webui.errors import AppError
 from webui.models.model import Model
 from webui.training.dataset import read_pictures
-from webui.training.denoising import encode_square
+from webui.training.denoising import conditioning, encode_square
 from webui.training.recipe import Recipe
 from webui.training.report import Score
 from webui.training.task import Task, cut_squares, prepare_task
@@ -88,6 +88,30 @@ def test_no_weight_of_the_model_changes_by_a_bit(task_of: Callable, optimizer: s
         )
     assert len(model.tokenizer) == words
     assert model.text_encoders[0].model.get_input_embeddings().weight.shape[0] == 49408
+
+
+@torch.no_grad()
+def test_the_model_draws_the_same_before_each_step_and_after(task_of: Callable, model: Model):
+    line, latent = task_of(model).placed(["a photo of a cat"]), torch.ones(1, 4, 4, 4)
+
+    def drawn() -> tuple[torch.Tensor, ...]:
+        hidden, _ = conditioning(model, line)
+        return hidden, model.unet(latent, torch.tensor([500]), hidden).sample
+
+    before = drawn()
+    for _ in train(task := task_of(model), begin(task)):
+        assert all(torch.equal(now, then) for now, then in zip(drawn(), before, strict=True))
+
+
+def test_the_loss_of_the_steps_is_chance_and_that_on_fixed_inputs_is_not(
+    task_of: Callable, model: Model
+):
+    task = task_of(model, replace(QUICK, rate="1e-12"))  # nothing is learned
+    events, _ = run_through(task)
+    losses = [event.loss for event in events if isinstance(event, Stepped)]
+    fixed = [event.score.loss for event in events if isinstance(event, Evaluated)]
+    assert max(losses) > 1.01 * min(losses)
+    assert fixed == pytest.approx([fixed[0]] * 3, rel=1e-5)
 
 
 def test_every_vector_moves_from_the_first_step(task_of: Callable, model: Model):

@@ -42,6 +42,9 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--overwrite", action="store_true", default=None, help="replace one of the same name"
     )
+    train.add_argument(
+        "--tensorboard", action="store_true", default=None, help="write the numbers for it too"
+    )
     train.add_argument("--ray", action="store_true", help="spread the jobs over a Ray cluster")
     train.add_argument("--workers", type=int, help="with --ray: how many at a time")
     add_place(train)
@@ -95,6 +98,7 @@ def with_flags(job: Job, flags: argparse.Namespace) -> Job:
         "initializer": flags.init,
         "preset": flags.preset,
         "overwrite": flags.overwrite,
+        "tensorboard": flags.tensorboard,
         "model": flags.model,
         "models_dir": flags.models_dir,
         "embeddings_dir": flags.embeddings_dir,
@@ -186,7 +190,9 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     pictures, skipped = find_pictures(job.data)
     if skipped:
         print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")
-    request = TrainingRequest(job.name, tuple(pictures), job.initializer, recipe, job.overwrite)
+    request = TrainingRequest(
+        job.name, tuple(pictures), job.initializer, recipe, job.overwrite, job.tensorboard
+    )
     runs = studio.training
     earlier = earlier_run(studio.settings.outputs_dir / "train", request, model.short_hash)
     view = runs.view(earlier.run_id) if earlier else None

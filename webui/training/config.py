@@ -34,6 +34,8 @@ class Job:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ``Recipe``."""
     overwrite: bool = False
+    tensorboard: bool = False
+    """Whether the run's numbers are also written for TensorBoard."""
     model: str | None = None
     """Name below the models folder; None = as the app chooses."""
     models_dir: Path | None = None
@@ -54,7 +56,8 @@ _WORDS = ("name", "initializer", "preset", "model", "device")
 _RECIPE = Recipe()
 _RECIPE_KEYS = tuple(item.name for item in fields(Recipe))
 _OTHER_NAMES = {"init": "initializer"}
-KEYS = (*_WORDS, *_FOLDERS, "overwrite", *_RECIPE_KEYS)
+_SWITCHES = ("overwrite", "tensorboard")
+KEYS = (*_WORDS, *_FOLDERS, *_SWITCHES, *_RECIPE_KEYS)
 """All that a file of our own can say."""
 
 
@@ -76,7 +79,7 @@ def job_of(values: Mapping[str, Any], folder: Path) -> Job:
             asked[name] = (folder / Path(_text(name, value)).expanduser()).resolve()
         elif name in _WORDS:
             asked[name] = _text(name, value)
-        elif name == "overwrite":
+        elif name in _SWITCHES:
             asked[name] = _switch(name, value)
         else:
             raise BadField(key, f"There is no setting “{key}”.{_nearest(key)}")

@@ -1,4 +1,4 @@
-"""Training pictures: read whatever people have safely, cut squares, say what is wrong with them."""
+"""Training pictures: read whatever people have safely, cut them, say what is wrong with them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 from webui.errors import AppError
 from webui.files import sha256
 from webui.images import open_picture
+from webui.training.buckets import Size, bucket_of
 
 MINIMUM, MAXIMUM = 3, 15
 """How many pictures a concept is learned from."""
@@ -42,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Square:
-    """A square cut from a picture, of the side that the model is trained at."""
+    """A piece cut from a picture, of the size it is trained at: a square, or a bucket's shape."""
 
     picture: int
     """Index of the picture it was cut from."""
@@ -145,44 +146,58 @@ def squares(
     flip: bool = False,
     seed: int = 0,
     places: Sequence[float] = (),
+    buckets: Sequence[Size] = (),
 ) -> list[Square]:
     """Cut squares of ``side`` pixels: the picture's own (``box_of``), then ``crops - 1`` by lot.
 
     The short side is scaled, never squashed; random cuttings take 70 to 100 % of it. With
     ``flip`` each square is there a second time, mirrored. ``places`` as in ``Recipe.places``.
+    With ``buckets`` each picture is cut to the shape among them that is nearest to its own.
     """
     cut = []
     for index, picture in enumerate(pictures):
         draw = random.Random(f"{seed} {picture.sha256}")
+        size = size_in(picture, side, buckets)
+        shape = size[0] / size[1]
         for number in range(crops):
             if number == 0:
-                box = box_of(picture, places[index] if index < len(places) else -1)
+                box = box_of(picture, places[index] if index < len(places) else -1, shape)
             else:
-                box = _box(picture.image.size, draw.uniform(0.7, 1.0), draw.random(), draw.random())
-            image = picture.image.resize((side, side), Image.Resampling.LANCZOS, box=box)
-            mask = picture.mask and picture.mask.resize((side, side), Image.Resampling.BOX, box=box)
+                part = draw.uniform(0.7, 1.0)
+                box = _box(picture.image.size, part, draw.random(), draw.random(), shape)
+            image = picture.image.resize(size, Image.Resampling.LANCZOS, box=box)
+            mask = picture.mask and picture.mask.resize(size, Image.Resampling.BOX, box=box)
             cut.append(Square(index, image, mask))
             if flip:
                 cut.append(Square(index, ImageOps.mirror(image), mask and ImageOps.mirror(mask)))
     return cut
 
 
-def box_of(picture: Picture, place: float = -1) -> tuple[float, float, float, float]:
+def size_in(picture: Picture, side: int, buckets: Sequence[Size] = ()) -> Size:
+    """Return the size a picture is cut to: a square, or the bucket nearest to its shape."""
+    return bucket_of(picture.image.size, buckets) if buckets else (side, side)
+
+
+def box_of(
+    picture: Picture, place: float = -1, shape: float = 1.0
+) -> tuple[float, float, float, float]:
     """Return left, top, right and bottom of a picture's square in pixels.
 
     ``place`` is where along the long side it lies, 0 to 1; -1 = where there is most detail.
+    ``shape`` is the width as a multiple of the height, where it is to be no square.
     """
-    across, down = focus(picture) if place < 0 else (place, place)
-    return _box(picture.image.size, 1.0, across, down)
+    across, down = focus(picture, shape) if place < 0 else (place, place)
+    return _box(picture.image.size, 1.0, across, down, shape)
 
 
-def focus(picture: Picture) -> tuple[float, float]:
+def focus(picture: Picture, shape: float = 1.0) -> tuple[float, float]:
     """Return where along the width and the height the square with most detail lies, 0 to 1 each.
 
-    Between squares that are nearly as detailed the one nearer to the middle is taken.
+    Between squares that are nearly as detailed the one nearer to the middle is taken. ``shape``
+    as for ``box_of``.
     """
     width, height = picture.image.size
-    if width == height:
+    if width == height * shape:
         return 0.5, 0.5
     scale = 64 / min(width, height)
     size = (max(64, round(width * scale)), max(64, round(height * scale)))
@@ -190,31 +205,44 @@ def focus(picture: Picture) -> tuple[float, float]:
     detail = np.hypot(*np.gradient(values))
     if picture.mask is not None:
         detail *= np.asarray(picture.mask.resize(size), dtype=np.float32) / 255
-    along = detail.sum(axis=0 if width > height else 1)  # [positions on the long side]
-    inside = np.convolve(along, np.ones(64), mode="valid") / max(1e-6, float(along.sum()))
+    wide = width > height * shape
+    along = detail.sum(axis=0 if wide else 1)  # [positions on the side that is cut]
+    kept = size[1] * shape if wide else size[0] / shape
+    window = np.ones(min(len(along), max(1, round(kept))))
+    inside = np.convolve(along, window, mode="valid") / max(1e-6, float(along.sum()))
     places = np.linspace(0, 1, len(inside))
     best = float(places[int(np.argmax(inside - 0.2 * np.abs(places - 0.5)))])
-    return (best, 0.5) if width > height else (0.5, best)
+    return (best, 0.5) if wide else (0.5, best)
 
 
 def _box(
-    size: tuple[int, int], part: float, across: float, down: float
+    size: Size, part: float, across: float, down: float, shape: float
 ) -> tuple[float, float, float, float]:
-    width, height = size
-    side = min(width, height) * part
-    left, top = (width - side) * across, (height - side) * down
-    return left, top, left + side, top + side
+    kept_width, kept_height = (length * part for length in _extent(size, shape))
+    left, top = (size[0] - kept_width) * across, (size[1] - kept_height) * down
+    return left, top, min(size[0], left + kept_width), min(size[1], top + kept_height)
 
 
-def preflight(pictures: Sequence[Picture], side: int) -> list[Finding]:
-    """Look for what makes pictures unfit or poor to learn from; the worst first."""
+def _extent(size: Size, shape: float) -> tuple[float, float]:
+    """Return width and height of the largest piece of a shape in a picture of a size."""
+    width = min(size[0], size[1] * shape)
+    return width, min(size[1], width / shape)
+
+
+def preflight(
+    pictures: Sequence[Picture], side: int, buckets: Sequence[Size] = ()
+) -> list[Finding]:
+    """Look for what makes pictures unfit or poor to learn from; the worst first.
+
+    ``side`` and ``buckets`` as for ``squares``.
+    """
     findings = []
     if not MINIMUM <= len(pictures) <= MAXIMUM:
         findings.append(Finding(True, None, count_problem(len(pictures))))
     small = [ImageOps.fit(picture.image.convert("L"), (9, 8)) for picture in pictures]
     prints = [_difference_hash(image) for image in small]
     for index, picture in enumerate(pictures):
-        findings += _look_at(picture, side)
+        findings += _look_at(picture, size_in(picture, side, buckets))
         for other in range(index):
             same = pictures[other].sha256 == picture.sha256
             if same or (prints[other] ^ prints[index]).bit_count() <= 2:
@@ -236,14 +264,19 @@ def preflight(pictures: Sequence[Picture], side: int) -> list[Finding]:
     return sorted(findings, key=lambda finding: not finding.stops)
 
 
-def _look_at(picture: Picture, side: int) -> list[Finding]:
+def _look_at(picture: Picture, cut: Size) -> list[Finding]:
+    """Look at a picture that will be cut to a size."""
     findings = []
     name, (width, height) = picture.path.name, picture.image.size
-    if min(width, height) < side:
-        message = f"is {width}×{height}, smaller than the {side} pixels it is trained at."
+    kept_width, kept_height = _extent(picture.image.size, cut[0] / cut[1])
+    square, side = cut[0] == cut[1], min(cut)
+    if round(kept_width) < cut[0] or round(kept_height) < cut[1]:
+        trained = f"{side} pixels" if square else f"{cut[0]}×{cut[1]} pixels"
+        message = f"is {width}×{height}, smaller than the {trained} it is trained at."
         findings.append(Finding(False, name, message))
-    elif max(width, height) > 2.2 * min(width, height):
-        message = "is much longer than wide; only a square of it is used. Crop it yourself."
+    elif width * height > 2.2 * kept_width * kept_height:
+        used = "a square" if square else "a part"
+        message = f"is much longer than wide; only {used} of it is used. Crop it yourself."
         findings.append(Finding(False, name, message))
     values = np.asarray(ImageOps.fit(picture.image, (128, 128)).convert("L"), dtype=np.float32)
     if values.std() < 3:

@@ -35,14 +35,18 @@ _SCHEDULE_KEYS = (
 class Latents:
     """What the VAE makes of the squares, kept instead of the VAE's work in each step."""
 
-    mean: Tensor
-    """``[squares, 4, h, w]`` float32, scaled as the UNet takes it."""
-    std: Tensor
-    """``[squares, 4, h, w]``; a latent is drawn anew from mean and std each time."""
-    weight: Tensor
-    """``[squares, 1, h, w]``, mean 1 each: how much each place counts in the loss."""
+    mean: Sequence[Tensor]
+    """``[4, h, w]`` float32 of each square, scaled as the UNet takes it."""
+    std: Sequence[Tensor]
+    """``[4, h, w]`` of each; a latent is drawn anew from mean and std each time."""
+    weight: Sequence[Tensor]
+    """``[1, h, w]`` of each, mean 1: how much each place counts in the loss."""
     pictures: tuple[int, ...]
     """Index of the picture that each square was cut from."""
+
+    def size(self, square: int) -> tuple[int, int]:
+        """Return height and width of a square's latent."""
+        return tuple(self.mean[square].shape[-2:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +54,7 @@ class Batch:
     """The draws of one batch; everything random in it is already decided."""
 
     squares: Tensor
-    """``[b]`` int64, rows of the latents."""
+    """``[b]`` int64, indices of latents of one size."""
     latent_noise: Tensor
     """``[b, 4, h, w]``, which latent is drawn from the moments."""
     noise: Tensor
@@ -97,18 +101,19 @@ def gather_latents(
     squares: Sequence[Square], moments: Sequence[tuple[Tensor, Tensor]], use_mask: bool
 ) -> Latents:
     """Put the squares' moments together, with the weights that their masks give."""
-    mean = torch.stack([mean for mean, _ in moments])
-    weight = torch.ones(len(squares), 1, *mean.shape[2:])
-    for index, square in enumerate(squares):
+    weights = []
+    for square, (mean, _) in zip(squares, moments, strict=True):
+        weight = torch.ones(1, *mean.shape[1:])
         if use_mask and square.mask is not None:
-            alpha = torch.from_numpy(np.array(square.mask, dtype=np.float32))[None, None] / 255
-            small = torch.nn.functional.adaptive_avg_pool2d(alpha, mean.shape[2:])[0]
+            alpha = torch.from_numpy(np.array(square.mask, dtype=np.float32))[None] / 255
+            small = torch.nn.functional.adaptive_avg_pool2d(alpha, mean.shape[1:])
             if small.mean() > 0:
-                weight[index] = small / small.mean()
+                weight = small / small.mean()
+        weights.append(weight.to(mean.device))
     return Latents(
-        mean,
-        torch.stack([std for _, std in moments]),
-        weight.to(mean.device),
+        tuple(mean for mean, _ in moments),
+        tuple(std for _, std in moments),
+        tuple(weights),
         tuple(square.picture for square in squares),
     )
 
@@ -152,15 +157,19 @@ def denoising_errors(
     ``half`` computes a float32 UNet in bfloat16 where that is safe (autocast).
     """
     device, dtype = model.device, model.dtype
-    squares, t = batch.squares.to(device), batch.timesteps.to(device)
-    latent = latents.mean[squares] + latents.std[squares] * batch.latent_noise.to(device)
+    t, squares = batch.timesteps.to(device), batch.squares.tolist()
+    mean, std, weight = (
+        torch.stack([kind[square] for square in squares])
+        for kind in (latents.mean, latents.std, latents.weight)
+    )
+    latent = mean + std * batch.latent_noise.to(device)
     noise = batch.noise.to(device)
     noisy = schedule.add_noise(latent, noise, t)  # [b, 4, h, w]
     hidden, pooled = condition
     added = None
     if pooled is not None:
-        side = float(latent.shape[-1] * model.latent_scale)
-        times = torch.tensor([[side, side, 0.0, 0.0, side, side]], device=device)
+        height, width = (float(length * model.latent_scale) for length in latent.shape[-2:])
+        times = torch.tensor([[height, width, 0.0, 0.0, height, width]], device=device)
         added = {
             "text_embeds": pooled.to(dtype),
             "time_ids": times.expand(len(t), -1).to(dtype),
@@ -171,7 +180,7 @@ def denoising_errors(
         ).sample.float()
     velocity = model.prediction_type == "v_prediction"
     target = schedule.get_velocity(latent, noise, t) if velocity else noise
-    errors = ((predicted - target) ** 2 * latents.weight[squares]).mean(dim=(1, 2, 3))
+    errors = ((predicted - target) ** 2 * weight).mean(dim=(1, 2, 3))
     return errors * snr_weights(schedule, t, min_snr, velocity) if min_snr else errors
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,6 +59,8 @@ class Examination:
     """Fixed inputs, and what the initializer and the empty prompt make of them."""
 
     batch: Batch
+    """Latents of several sizes may be in it; the noise is as large as the largest sides, and what
+    goes beyond a latent is not used."""
     lines: tuple[str, ...]
     """A caption per input."""
     held_out: Tensor
@@ -79,7 +81,8 @@ def prepare_examination(task: Task, count: int) -> Examination:
     if unseen:
         extra = _cycle(unseen, (count + 1) // 2)
         squares, held = squares + extra, held + [True] * len(extra)
-    shape = (len(squares), *task.latents.mean.shape[1:])
+    heights, widths = zip(*(task.latents.size(square) for square in squares), strict=True)
+    shape = (len(squares), len(task.latents.mean[0]), max(heights), max(widths))
     total = task.schedule.config.num_train_timesteps
     spread = (torch.arange(len(squares)) * 0.61803398875) % 1.0  # evenly, in both parts
     batch = Batch(
@@ -129,24 +132,30 @@ def _errors(
     captions: Mapping[str, Sequence[Any]],
     vectors: Mapping[str, Tensor] | None,
 ) -> Tensor:
-    errors, size = [], 2 * task.recipe.batch
-    for start in range(0, len(batch.squares), size):
-        part = slice(start, start + size)
+    errors = torch.zeros(len(batch.squares))
+    for part, (height, width) in _parts(task, batch):
         piece = Batch(
             batch.squares[part],
-            batch.latent_noise[part],
-            batch.noise[part],
+            batch.latent_noise[part, :, :height, :width],
+            batch.noise[part, :, :height, :width],
             batch.timesteps[part],
         )
-        condition = conditioning(
-            task.model, {key: placed[part] for key, placed in captions.items()}, vectors
-        )
-        errors.append(
-            denoising_errors(
-                task.model, task.schedule, task.latents, piece, condition, task.half
-            ).cpu()
-        )
-    return torch.cat(errors)
+        placed = {key: [lines[index] for index in part] for key, lines in captions.items()}
+        condition = conditioning(task.model, placed, vectors)
+        errors[part] = denoising_errors(
+            task.model, task.schedule, task.latents, piece, condition, task.half
+        ).cpu()
+    return errors
+
+
+def _parts(task: Task, batch: Batch) -> Iterator[tuple[list[int], tuple[int, int]]]:
+    """Yield inputs that can be computed together, with height and width of their latents."""
+    sizes = [task.latents.size(square) for square in batch.squares.tolist()]
+    many = 2 * task.recipe.batch
+    for size in dict.fromkeys(sizes):
+        alike = [index for index, other in enumerate(sizes) if other == size]
+        for start in range(0, len(alike), many):
+            yield alike[start : start + many], size
 
 
 def score(task: Task, examination: Examination, vectors: Mapping[str, Tensor]) -> Score:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.errors import AppError, BadField
+from webui.training import tracking
 from webui.training.captions import examples, initializer_tokens
 from webui.training.dataset import Finding, preflight, read_picture, read_pictures
 from webui.training.naming import name_advice, name_problem
@@ -30,6 +31,8 @@ class TrainingRequest:
     recipe: Recipe
     overwrite: bool = False
     """Whether an embedding of this name may be replaced."""
+    tensorboard: bool = False
+    """Whether the run's numbers are also written for TensorBoard."""
 
 
 def check_request(
@@ -49,6 +52,8 @@ def check_request(
         examples(request.recipe, pictures, request.name, request.initializer, len(pictures))
     except AppError as problem:
         problems.append(("pictures", str(problem)))
+    if request.tensorboard and not tracking.available():
+        problems.append(("tensorboard", tracking.MISSING))
     return problems + (_check_against(request, model) if model else [])
 
 
@@ -75,7 +80,7 @@ def preflight_request(
     request: TrainingRequest, model: Model, taken: Collection[str]
 ) -> list[Finding]:
     """Look over pictures and name for what training could suffer from, the worst first."""
-    from webui.training.task import side_of
+    from webui.training.task import buckets_of, side_of
 
     pictures, findings = [], []
     for path in request.pictures:
@@ -83,6 +88,7 @@ def preflight_request(
             pictures.append(read_picture(path))
         except AppError as problem:
             findings.append(Finding(True, path.name, str(problem)))
-    findings += preflight(pictures, side_of(request.recipe, model))
+    recipe = request.recipe
+    findings += preflight(pictures, side_of(recipe, model), buckets_of(recipe, model))
     advice = name_advice(request.name, model.tokenizer, taken)
     return findings + ([Finding(False, None, advice)] if advice else [])

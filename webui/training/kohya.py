@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.errors import BadField
+from webui.training import tracking
 
 _MARKS = frozenset(
     "train_data_dir pretrained_model_name_or_path model_name_or_path token_string init_word "
@@ -114,6 +115,7 @@ _TAKEN: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "gradient_checkpointing": ("gradient_checkpointing", _switch),
     "seed": ("seed", _whole),
     "flip_aug": ("flip", _switch),
+    "enable_bucket": ("buckets", _switch),
     "min_snr_gamma": ("min_snr", _number),
     "max_grad_norm": ("clip", _number),
     "lr_warmup_steps": ("warmup", _whole),
@@ -195,6 +197,13 @@ def _style(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> None:
         ours["kind"] = "style"
 
 
+def _trackers(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
+    if value not in ("tensorboard", "all") or not tracking.available():
+        return "all steps are in events.jsonl of the run's folder; --tensorboard writes them too."
+    ours["tensorboard"] = True
+    return None
+
+
 def _object(value: Any, *_: Any) -> None:
     _switch("use_object_template", value)
 
@@ -217,6 +226,7 @@ _WEIGHED: Mapping[str, Callable[[Any, Mapping[str, Any], dict[str, Any]], str | 
     "template": _template,
     "use_style_template": _style,
     "use_object_template": _object,
+    "log_with": _trackers,
 }
 """Settings that need a look at their value; each returns what there is to say, if anything."""
 
@@ -246,9 +256,13 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "vectors are learned and written in float32, as safetensors; convert writes other formats.",
     ),
     (
-        "enable_bucket min_bucket_reso max_bucket_reso bucket_reso_steps bucket_no_upscale "
+        "min_bucket_reso max_bucket_reso bucket_reso_steps bucket_no_upscale",
+        "buckets have at most the area of the resolution's square, and sides in steps of 64 "
+        "pixels, from half to twice the square's.",
+    ),
+    (
         "random_crop",
-        "squares are cut where a picture has most detail, or where “places” says.",
+        "pictures are cut where they have most detail, or where “places” says.",
     ),
     ("color_aug face_crop_aug_range", "pictures are used in the colours that they have."),
     (
@@ -279,7 +293,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "previews show “preview_prompts”, drawn as the model is drawn with.",
     ),
     (
-        "logging_dir log_with log_tracker_name log_prefix wandb_api_key wandb_run_name",
+        "logging_dir log_tracker_name log_prefix wandb_api_key wandb_run_name",
         "all steps are in events.jsonl of the run's folder, a line of JSON each.",
     ),
     (

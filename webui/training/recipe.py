@@ -57,11 +57,15 @@ class Recipe:
     size: int = 0
     """Side of the square training pictures in pixels, a multiple of the model's latent scale;
     0 = the side the model was made for."""
+    buckets: bool = False
+    """Whether pictures keep about their shape: each is cut to the nearest of several sizes that
+    have the square's area at most, and every batch is of one size."""
     crops: int = 1
     """Cuttings per picture, 1 to 8: the centre, then random ones (for styles)."""
     places: tuple[float, ...] = ()
     """Where along its long side the square is cut from each picture, 0 (left or top) to 1 (right
-    or bottom), in the order of the pictures; -1, and those left out = where it has most detail."""
+    or bottom), in the order of the pictures; -1, and those left out = where it has most detail.
+    With ``buckets`` the same of the side that is cut."""
     flip: bool = False
     """Whether mirrored pictures are added; wrong for writing and asymmetric things."""
     use_mask: bool = True

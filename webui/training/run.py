@@ -45,6 +45,8 @@ class Record:
     """Local time, ISO 8601."""
     data: tuple[tuple[str, str], ...]
     """File name inside ``data/`` and SHA-256 of each picture."""
+    tensorboard: bool = False
+    """Whether its numbers are also written for TensorBoard."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Run:
         pictures: Sequence[Path],
         model: tuple[str, str],
         overwrite: bool = False,
+        tensorboard: bool = False,
     ) -> Run:
         """Make a folder for a new run and copy the pictures, with their text files, into it.
 
@@ -111,6 +114,7 @@ class Run:
             *model,
             now.isoformat(timespec="seconds"),
             tuple(data),
+            tensorboard,
         )
         run = cls(folder)
         write_whole(

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from webui.embeddings.embedding import Embedding, hash_vectors
 from webui.errors import AppError, Interrupted
 from webui.models.model import Model
+from webui.training import tracking
 from webui.training.captions import NAME
 from webui.training.denoising import encode_square
 from webui.training.evaluation import (
@@ -102,9 +103,21 @@ def carry_out(run: Run, model: Model, host: Host) -> Outcome:
         if progress.evaluations:
             host.tell({"kind": "resumed", "to_step": progress.step})
         host.say("training", "Measuring the initializer.")
-        return _Session(run, task, progress, host, seconds).go()
+        with _scalars(run, record, progress.step) as scalars:
+            return _Session(run, task, progress, host, seconds, scalars).go()
     except Interrupted:
         return Outcome("paused" if host.order() == "pause" else "stopped")
+
+
+def _scalars(
+    run: Run, record: Record, step: int
+) -> AbstractContextManager[tracking.Scalars | None]:
+    if not record.tensorboard:
+        return nullcontext()
+    if not tracking.available():
+        log.warning("%s goes on. %s", run.run_id, tracking.MISSING)
+        return nullcontext()
+    return tracking.scalars(run.folder, step)
 
 
 def _prepare(run: Run, record: Record, model: Model, host: Host) -> Task:
@@ -125,8 +138,15 @@ class _Session:
     """One stretch of training without a break."""
 
     def __init__(
-        self, run: Run, task: Task, progress: Progress, host: Host, seconds: float
+        self,
+        run: Run,
+        task: Task,
+        progress: Progress,
+        host: Host,
+        seconds: float,
+        scalars: tracking.Scalars | None,
     ) -> None:
+        self.scalars = scalars
         self.run, self.task, self.progress, self.host = run, task, progress, host
         self.record = run.record()
         self.seconds = seconds
@@ -177,7 +197,10 @@ class _Session:
             yield event
 
     def _take(self, event: TrainEvent) -> None:
-        self.host.tell(as_dict(event))
+        told = as_dict(event)
+        self.host.tell(told)
+        if self.scalars:
+            self.scalars.take(told)
         progress, now = self.progress, time.monotonic()
         if isinstance(event, Evaluated):
             self.run.save_checkpoint(event.step, progress.vectors)

@@ -12,6 +12,7 @@ from torch import Tensor
 from webui.errors import BadField
 from webui.models.families import FAMILIES
 from webui.models.model import Model
+from webui.training.buckets import Size, bucket_sizes
 from webui.training.captions import (
     Placed,
     caption,
@@ -44,7 +45,7 @@ class Task:
     latents: Latents
     schedule: DDPMScheduler
     training_squares: tuple[int, ...]
-    """Rows of the latents that are trained on; the others are the held-out picture's."""
+    """Indices of the latents that are trained on; the others are the held-out picture's."""
     squares_per_picture: int
     norms: Mapping[str, float]
     """Mean norm of the vocabulary's vectors per text encoder."""
@@ -52,6 +53,13 @@ class Task:
     """Vectors before the first step, ``[n, width]`` float32 per text encoder."""
     half: bool
     """Whether the UNet computes in bfloat16 although its weights are float32."""
+
+    def buckets(self) -> tuple[tuple[int, ...], ...]:
+        """Return the training squares by the size of their latents; a batch is of one of them."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for square in self.training_squares:
+            found.setdefault(self.latents.size(square), []).append(square)
+        return tuple(map(tuple, found.values()))
 
     def line(self, picture: int, draw: float) -> str:
         """Return a caption for a picture, with ``[name]``; ``draw`` in [0, 1) chooses it."""
@@ -69,7 +77,7 @@ class Task:
 
 def side_of(recipe: Recipe, model: Model) -> int:
     """Return the side in pixels that pictures are trained at; BadField if it does not fit."""
-    step = model.latent_scale * 2 ** (len(model.unet.config.block_out_channels) - 1)
+    step = _step(model)
     usual = int(model.defaults.get("width") or FAMILIES[model.family].size)
     side = recipe.size or usual
     if side % step:
@@ -77,10 +85,27 @@ def side_of(recipe: Recipe, model: Model) -> int:
     return side
 
 
+def _step(model: Model) -> int:
+    """Return the pixels that sides must be a multiple of, so that the UNet can halve them."""
+    return model.latent_scale * 2 ** (len(model.unet.config.block_out_channels) - 1)
+
+
+def buckets_of(recipe: Recipe, model: Model) -> tuple[Size, ...]:
+    """Return the sizes that pictures may be cut to; none if they are cut to squares."""
+    return bucket_sizes(side_of(recipe, model), _step(model)) if recipe.buckets else ()
+
+
 def cut_squares(recipe: Recipe, model: Model, pictures: Sequence[Picture]) -> list[Square]:
     """Cut the squares a recipe asks for, those of one picture after another."""
-    side = side_of(recipe, model)
-    return squares(pictures, side, recipe.crops, recipe.flip, recipe.seed, recipe.places)
+    return squares(
+        pictures,
+        side_of(recipe, model),
+        recipe.crops,
+        recipe.flip,
+        recipe.seed,
+        recipe.places,
+        buckets_of(recipe, model),
+    )
 
 
 def prepare_task(

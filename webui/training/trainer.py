@@ -208,24 +208,18 @@ class _checkpointing:
 def draw_batch(task: Task, step: int, turn: int, attempt: int) -> tuple[Batch, list[str]]:
     """Draw the squares, captions, noise and timesteps of one batch.
 
-    Squares come in shuffled rounds over all of them; the timesteps of an update are stratified:
-    one from each of as many equal parts of the schedule as it has samples.
+    The timesteps of an update are stratified: one from each of as many equal parts of the
+    schedule as it has samples.
     """
     recipe, seed = task.recipe, task.recipe.seed
-    squares = task.training_squares
-    first = ((step - 1) * recipe.accumulation + turn) * recipe.batch
-    chosen = []
-    for number in range(first, first + recipe.batch):
-        lap, place = divmod(number, len(squares))
-        order = torch.randperm(len(squares), generator=generator_for(seed, "order", lap))
-        chosen.append(squares[int(order[place])])
+    chosen = draw_squares(task, (step - 1) * recipe.accumulation + turn)
     together = recipe.batch * recipe.accumulation
     strata = torch.randperm(together, generator=generator_for(seed, "strata", step, attempt))
     strata = strata[turn * recipe.batch : (turn + 1) * recipe.batch]
     draw = generator_for(seed, "batch", step, turn, attempt)
     total = task.schedule.config.num_train_timesteps
     within = torch.rand(recipe.batch, generator=draw)
-    shape = (recipe.batch, *task.latents.mean.shape[1:])
+    shape = (recipe.batch, *task.latents.mean[chosen[0]].shape)
     batch = Batch(
         torch.tensor(chosen),
         torch.randn(shape, generator=draw),
@@ -238,6 +232,30 @@ def draw_batch(task: Task, step: int, turn: int, attempt: int) -> tuple[Batch, l
         for square, value in zip(chosen, captions, strict=True)
     ]
     return batch, lines
+
+
+def draw_squares(task: Task, number: int) -> list[int]:
+    """Return the squares of a batch, the batches counted from 0; all are of one bucket.
+
+    A bucket's turns are as many as its squares, in shuffled rounds over all of them, and at its
+    turns its own squares come in shuffled rounds; so each square is seen equally often.
+    """
+    buckets, size = task.buckets(), task.recipe.batch
+    owners = [index for index, bucket in enumerate(buckets) for _ in bucket]
+    lap, place = divmod(number, len(owners))
+    turns = [owners[at] for at in _shuffled(task, "buckets", lap, len(owners))]
+    squares = buckets[turns[place]]
+    before = lap * len(squares) + turns[:place].count(turns[place])  # turns it has had
+    chosen = []
+    for at in range(before * size, (before + 1) * size):
+        lap, place = divmod(at, len(squares))
+        chosen.append(squares[_shuffled(task, "order", lap, len(squares))[place]])
+    return chosen
+
+
+def _shuffled(task: Task, what: str, lap: int, count: int) -> list[int]:
+    draw = generator_for(task.recipe.seed, what, lap)
+    return torch.randperm(count, generator=draw).tolist()
 
 
 def _evaluate(task: Task, progress: Progress, examination: Examination) -> Evaluated | RolledBack:

@@ -41,19 +41,25 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     # The timer must not set what people move, so it tells a hidden component that sets the slider.
     known = gr.JSON([], visible="hidden")
+    held = gr.Textbox(visible="hidden")  # the run whose slider a person has set: it stays there
     poll.watch(
         version=lambda: _version(runs.view()),
         render=lambda: [_version(runs.view())],
         outputs=[known],
     )
-    known.change(lambda: _show(runs.view()), None, [whole, step, said, beside, row], **quiet)
+    known.change(
+        lambda run_id, value: _show(runs.view(), run_id, value),
+        [held, step],
+        [whole, step, said, beside, row],
+        **quiet,
+    )
 
     @said_by_the_page
     def scrub(run_id: str, value: float) -> list[Any]:
         view = runs.view(run_id or None)
         if view is None or not view.checkpoints:
-            return [gr.skip()] * 3
-        return [*_at(view, nearest(view, value)), gr.update(visible=False)]
+            return [gr.skip()] * 4
+        return [*_at(view, nearest(view, value)), gr.update(visible=False), view.run_id]
 
     @said_by_the_page
     def install_step(run_id: str, value: float) -> None:
@@ -67,11 +73,11 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
         pictures = [
             (str(path), f"× {strength:g}") for strength, path in zip(STRENGTHS, drawn, strict=True)
         ]
-        return [*_at(runs.view(run_id), at), gr.update(value=pictures, visible=True)]
+        return [*_at(runs.view(run_id), at), gr.update(value=pictures, visible=True), run_id]
 
-    step.input(scrub, [run, step], [said, beside, row], trigger_mode="always_last", **quiet)
+    step.input(scrub, [run, step], [said, beside, row, held], trigger_mode="always_last", **quiet)
     install.click(install_step, [run, step], None, **quiet)
-    look.click(draw, [run, step], [said, beside, row], api_visibility="private")
+    look.click(draw, [run, step], [said, beside, row, held], api_visibility="private")
 
 
 def said_by_the_page(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,17 +117,22 @@ def _version(view: RunView | None) -> list[Any]:
     return [view.run_id, len(view.checkpoints), len(view.previews), view.state in RUNNING]
 
 
-def _show(view: RunView | None) -> list[Any]:
-    """Return the outputs for a run that rests or has ended, at the step that measured best."""
-    if view is None or not view.checkpoints or view.state in RUNNING:
+def _show(view: RunView | None, held: str, value: float) -> list[Any]:
+    """Return the outputs for a run as it stands, at the step that has measured best so far.
+
+    If ``held`` is the run's id, the slider stays at its ``value``.
+    """
+    if view is None or len(view.checkpoints) < 2:
         return [gr.update(visible=False), *[gr.skip()] * 4]
     steps = view.checkpoints
     gains = dict(view.gains)
     best = max(steps, key=lambda step: gains.get(step, -math.inf))
     apart = math.gcd(*(step - steps[0] for step in steps)) or 1
-    slider = gr.update(
-        minimum=steps[0], maximum=max(steps[-1], steps[0] + 1), step=apart, value=best
-    )
+    span = {"minimum": steps[0], "maximum": steps[-1], "step": apart}
+    if held == view.run_id:
+        at = nearest(view, value)
+        return [gr.update(visible=True), gr.update(**span), *_at(view, at), gr.skip()]
+    slider = gr.update(**span, value=best)
     return [gr.update(visible=True), slider, *_at(view, best), gr.update(visible=False)]
 
 

@@ -12,6 +12,7 @@ import gradio as gr
 from webui.errors import AppError, BadField
 from webui.studio.studio import Studio
 from webui.studio.training_runs import TrainingRequest
+from webui.training import tracking
 from webui.training.recipe import PRESETS, Recipe, preset
 from webui.ui import train_crops, train_watch
 from webui.ui.fields import message_setter, told
@@ -36,6 +37,8 @@ FORM = (
     "seed",
     "overwrite",
     "places",
+    "buckets",
+    "tensorboard",
 )
 """The controls of the form, in the order in which their values arrive."""
 
@@ -119,12 +122,18 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], gr.Button, gr.HTM
         visible=False,
         buttons=[],
         elem_id="train-shown",
-        object_fit="cover",
+        object_fit="contain",
         interactive=False,
         allow_preview=False,
     )
     advice = gr.HTML(elem_id="train-advice", js_on_load=None)
-    places = train_crops.build(pictures, shown)
+    buckets = gr.Checkbox(
+        label="Keep the pictures' shape",
+        info="Not squares: sizes of the same area, each batch of one of them",
+        elem_id="train-buckets",
+        render=False,
+    )
+    places = train_crops.build(studio, pictures, shown, buckets)
     with gr.Row(elem_classes=["narrow"]):
         name = gr.Textbox(
             label="Name",
@@ -171,7 +180,13 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], gr.Button, gr.HTM
         kind = gr.Dropdown(
             list(KINDS), value="an object", label="What is learned", elem_id="train-kind"
         )
+        buckets.render()
         overwrite = gr.Checkbox(label="Replace an embedding of the same name")
+        tensorboard = gr.Checkbox(
+            label="Write the numbers for TensorBoard too",
+            visible=tracking.available(),
+            elem_id="train-tensorboard",
+        )
     start = gr.Button("Train", variant="primary", elem_id="train-start")
     form = {
         "pictures": pictures,
@@ -187,6 +202,8 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], gr.Button, gr.HTM
         "seed": seed,
         "overwrite": overwrite,
         "places": places,
+        "buckets": buckets,
+        "tensorboard": tensorboard,
     }
     settings = [chosen, steps, vectors, rate, pull, kind, batch]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -232,6 +249,7 @@ def _request(studio: Studio, values: tuple[Any, ...]) -> TrainingRequest:
         preset(LABELS[form["preset"]], model.family if model else "sd1"),
         kind=KINDS[form["kind"]],
         places=tuple(form["places"] or ()),
+        buckets=bool(form["buckets"]),
         **{key: form[key] for key in ("steps", "vectors", "rate", "pull", "batch", "seed")},
     )
     return TrainingRequest(
@@ -240,4 +258,5 @@ def _request(studio: Studio, values: tuple[Any, ...]) -> TrainingRequest:
         initializer=(form["initializer"] or "").strip(),
         recipe=recipe,
         overwrite=bool(form["overwrite"]),
+        tensorboard=bool(form["tensorboard"]),
     )

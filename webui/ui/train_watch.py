@@ -22,6 +22,11 @@ IDLE = (
 )
 
 
+FIXED, DRAWN = "fixed inputs", "each step's draws"
+COLOURS = {FIXED: "#7c3aed", DRAWN: "rgba(128, 128, 128, 0.35)"}
+"""The curve that tells of progress, and the faint one of the steps' own errors, which does not."""
+
+
 def build(studio: Studio, poll: Poll) -> None:
     """Build the outputs and the buttons that steer the run inside the open Blocks."""
     bar = gr.HTML(message(IDLE), elem_id="train-progress", js_on_load=None)
@@ -35,11 +40,17 @@ def build(studio: Studio, poll: Poll) -> None:
     plot = gr.LinePlot(
         x="step",
         y="gain",
+        color="measured_on",
+        color_map=COLOURS,
+        color_title="measured on",
         height=220,
         elem_id="train-plot",
         visible=False,
-        title="Better than the initializer, in per cent (same pictures, noise and timesteps)",
+        title="Better than the initializer, in per cent",
     )
+    report = gr.HTML(elem_id="train-report", js_on_load=None)
+    run = gr.Textbox(visible="hidden")
+    train_steps.build(studio, poll, run)
     previews = gr.Gallery(
         label="Previews, newest first",
         columns=4,
@@ -50,8 +61,6 @@ def build(studio: Studio, poll: Poll) -> None:
         object_fit="contain",
         visible=False,
     )
-    report = gr.HTML(elem_id="train-report", js_on_load=None)
-    run = gr.Textbox(visible="hidden")
     outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report]
     poll.watch(
         version=lambda: _version(studio.training.view()),
@@ -67,7 +76,6 @@ def build(studio: Studio, poll: Poll) -> None:
         (cancel, lambda run_id: runs.stop(run_id, keep=False)),
     ):
         button.click(said_by_the_page(act), run, None, **quiet)
-    train_steps.build(studio, poll, run)
 
 
 def _version(view: RunView | None) -> list[Any]:
@@ -90,7 +98,7 @@ def _show(view: RunView | None) -> list[Any]:
         gr.update(interactive=view.resumable),
         gr.update(interactive=(active and view.step > 0) or view.state == "paused"),
         gr.update(interactive=active or view.state == "paused"),
-        gr.update(value=curve, visible=len(curve) > 1),
+        gr.update(value=curve, visible=len(view.gains) > 1),
         gr.update(value=pictures, visible=bool(pictures)),
         _report(view),
     ]
@@ -118,8 +126,20 @@ def _progress(view: RunView) -> str:
 def _curve(view: RunView) -> pandas.DataFrame:
     import pandas
 
-    points = [(step, 100 * gain) for step, gain in view.gains]
-    return pandas.DataFrame(points, columns=["step", "gain"])
+    points = [(step, 100 * gain, FIXED) for step, gain in view.gains]
+    points += [(step, 100 * gain, DRAWN) for step, gain in _drawn(view)]
+    return pandas.DataFrame(points, columns=["step", "gain", "measured_on"])
+
+
+def _drawn(view: RunView) -> list[tuple[int, float]]:
+    """Return the mean error of the steps up to each evaluation, as a gain over the first one."""
+    points, before = [], 0
+    for step, _ in view.losses[1:]:
+        own = [loss for at, loss in view.raw_losses if before < at <= step]
+        if own:
+            points.append((step, 1 - sum(own) / len(own) / view.losses[0][1]))
+        before = step
+    return points
 
 
 def _report(view: RunView) -> str:
