@@ -10,6 +10,7 @@ import pytest
 
 from webui.cli import main
 from webui.embeddings import formats
+from webui.training import tracking
 from webui.training.run import Run, Status, list_runs
 
 QUICK = {"preset": "low_vram", "steps": 3, "evaluate_every": 3, "evaluation_tuples": 2}
@@ -37,6 +38,17 @@ def test_train_says_everything_that_is_wrong_at_once(tmp_path: Path, place: list
 def test_what_is_missing_is_named_with_its_flag():
     with pytest.raises(SystemExit, match="“data” \\(--data\\)"):
         main(["train", "--name", "my_thing_1"])
+
+
+def test_tensorboard_is_refused_where_it_is_not_installed(
+    data: Path, place: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tracking, "available", lambda: False)
+    with pytest.raises(SystemExit, match="pip install tensorboard"):
+        main(
+            ["train", "--data", str(data), "--name", "my_thing_1", "--init", "star",
+             "--tensorboard", *place]
+        )  # fmt: skip
 
 
 def test_flags_come_before_the_file(tmp_path: Path, data: Path, place: list[str]):

@@ -34,6 +34,17 @@ def test_each_file_is_a_card_and_a_name(folder: Path, open_library: Open):
     assert library.card("CAT") == cat and library.card("unknown") is None
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [(".pt", "a1111"), (".bin", "diffusers")])
+def test_the_files_name_is_what_calls_it_whatever_name_is_inside(
+    folder: Path, open_library: Open, suffix: str, kind: formats.Kind
+):
+    formats.write(embedding("another"), folder / f"my_mug{suffix}", kind)
+    library = open_library(folder)
+    assert set(library.names()) == {"my_mug"}
+    assert library.card("my_mug").inner_name in ("inner cat", "another")
+    assert library.get("inner cat") is None is library.get("another")
+
+
 def test_vectors_are_read_at_first_use_and_then_kept(folder: Path, open_library: Open):
     put(folder / "cat.pt", seed=3)
     library = open_library(folder)

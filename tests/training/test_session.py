@@ -21,6 +21,7 @@ from tests.training.conftest import tiny_model
 from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
 from webui.models.model import Model
+from webui.training import tracking
 from webui.training.recipe import Recipe
 from webui.training.run import Run
 from webui.training.session import Outcome, carry_out, embedding_of, metadata_of
@@ -84,6 +85,26 @@ def new_run(tmp_path: Path, picture_files: Callable, model: Model) -> Callable[.
         )
 
     return make
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_numbers_for_tensorboard_are_written_where_it_is(
+    tmp_path: Path,
+    picture_files: Callable,
+    model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    installed: bool,
+):
+    if installed:
+        pytest.importorskip("tensorboard")
+    monkeypatch.setattr(tracking, "available", lambda: installed)
+    recipe = replace(QUICK, steps=2, preview_every=0)
+    model_of = (model.name, model.short_hash)
+    run = Run.create(
+        tmp_path / "train", "my-thing", "cat", recipe, picture_files(3), model_of, tensorboard=True
+    )
+    assert carry_out(run, model, Witness(run)).state == "finished"
+    assert bool(list((run.folder / "tensorboard").glob("events.*"))) == installed
 
 
 def test_a_run_passes_through_its_states_and_ends_with_a_report(new_run: Callable, model: Model):

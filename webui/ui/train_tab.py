@@ -53,7 +53,12 @@ def build(studio: Studio, poll: Poll) -> None:
     setter = message_setter()
     inputs = [form[name] for name in FORM]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    for control, event in (("pictures", "change"), ("name", "blur"), ("initializer", "blur")):
+    for control, event in (
+        ("pictures", "change"),
+        ("buckets", "change"),
+        ("name", "blur"),
+        ("initializer", "blur"),
+    ):
         listen = getattr(form[control], event)
         listen(lambda *values: _advice(studio, values), inputs, advice, **quiet)
 
