@@ -1,0 +1,55 @@
+"""A model is fetched from a server that answers like Hugging Face, watched and used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import App
+from tests.conftest import write_tiny_checkpoint
+from tests.hub import serving
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_model_is_asked_for_watched_cancelled_fetched_and_loaded(
+    start_app: Callable[..., App],
+    open_page: Callable[..., Page],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    models, shared = tmp_path / "models", tmp_path / "hub"
+    write_tiny_checkpoint(models / "first")
+    write_tiny_checkpoint(shared / "someone" / "second", seed=2)
+    with serving(shared) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        app = start_app("--models-dir", str(models))
+        page = open_page(of=app, width=390, height=844)
+        expect(page.locator("#get-model-id")).to_be_hidden()
+        page.locator("#get-model").get_by_text("Get a model").click()
+        box, said = page.locator("#get-model-id textarea, #get-model-id input"), "#get-model-state"
+        box.fill("../outside")
+        page.locator("#get-model-start").click()
+        expect(page.locator("#get-model-id .field-message")).to_contain_text("no id of Hugging")
+        box.fill("someone/nothing")
+        page.locator("#get-model-start").click()
+        expect(page.locator(said)).to_contain_text("no model someone/nothing")
+        expect(page.locator("#get-model-id .field-message")).to_have_count(0)
+
+        hub.stalls_at["unet/diffusion_pytorch_model.safetensors"] = 1000
+        box.fill("someone/second")
+        page.locator("#get-model-start").click()
+        expect(page.locator(said)).to_contain_text("are here")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, "the page is wider than the phone"
+        page.locator("#get-model-cancel").click()
+        expect(page.locator(said)).to_contain_text("was cancelled")
+        assert not (models / "second").exists()
+        page.locator("#get-model-start").click()
+        expect(page.locator(said)).to_contain_text("second is in the models folder")
+        page.locator("#get-model-load").click()
+        expect(page.locator("#model input")).to_have_value("second")
+        expect(page.locator("#model-state")).to_contain_text("hash", timeout=30_000)
