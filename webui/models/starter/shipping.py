@@ -82,6 +82,11 @@ def ship(parts: Parts, folder: Path) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder, safe_serialization=True)
+    for part in ("vae", "unet"):  # where the weights were gone on from is nobody's business
+        config = folder / part / "config.json"
+        values = json.loads(config.read_text())
+        values.pop("_name_or_path", None)
+        write_whole(config, json.dumps(values, indent=2) + "\n")
     # The library adds a third form of the same vocabulary, twice as large as the other two.
     (tokenizer / "tokenizer.json").unlink(missing_ok=True)
     write_whole(tokenizer / "tokenizer_config.json", settings)
