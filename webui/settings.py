@@ -32,6 +32,8 @@ class Settings:
     """auto, cpu, cuda, cuda:N or mps."""
     precision: str = "auto"
     """auto, fp32, fp16 or bf16."""
+    offload: str = "none"
+    """model: the parts of a model wait in main memory and come to a CUDA GPU to compute."""
     auth: tuple[str, str] | None = None
     """User and password that the page asks for, or none."""
 

@@ -33,8 +33,10 @@ def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
     )
 
 
-def weights_bytes(model: Model) -> int:
-    """Return the memory that a model's weights take."""
+def room_bytes(model: Model) -> int:
+    """Return the main memory that keeping a model takes: none if its weights are there already."""
+    if model.device.type == "cpu" or model.offloading:
+        return 0
     return sum(
         tensor.numel() * tensor.element_size()
         for part in _parts(model)
@@ -43,9 +45,15 @@ def weights_bytes(model: Model) -> int:
 
 
 def kept_on_cpu(model: Model) -> Model:
-    """Return the model with all its parts in main memory; one on a device stays as it is there."""
+    """Return the model with its parts in main memory; one on a device stays as it is there.
+
+    One whose parts come to the device to compute does so again for whoever still uses it.
+    """
     import torch
 
+    if model.offloading:
+        model.offloading.send_home()
+        return model
     return model if model.device.type == "cpu" else copied(model, torch.device("cpu"))
 
 
@@ -67,6 +75,8 @@ def on_device(model: Model, device: torch.device) -> Model:
     """Move a model that nobody else uses to a device. AppError if it does not fit there."""
     import torch
 
+    if model.offloading:
+        return model
     try:
         for part in _parts(model):
             part.to(device)

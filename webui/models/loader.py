@@ -87,7 +87,7 @@ def load(
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise AppError(
             f"{checkpoint.name} does not fit into the memory of {device}. Close other programs "
-            "that use it, start the app with --precision fp16, or with --device cpu."
+            "that use it, start the app with --offload model, --precision fp16 or --device cpu."
         ) from error
 
 

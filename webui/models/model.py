@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+    from webui.models.offloading import Offloading
+
 
 @dataclass(frozen=True)
 class TextEncoder:
@@ -53,6 +55,8 @@ class Model:
     """Precision of the UNet; the VAE and the text encoders stay in float32 on a CPU."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Hints of the checkpoint: width, height, steps, cfg_scale, sampler, example_prompts."""
+    offloading: Offloading | None = None
+    """Brings the parts to ``device`` when they compute; None if they are there all the time."""
 
     @property
     def widths(self) -> dict[str, int]:

@@ -22,7 +22,7 @@ from webui.models.keeping import (
     kept_on_cpu,
     on_device,
     release,
-    weights_bytes,
+    room_bytes,
 )
 from webui.studio.gpu import GpuGate
 
@@ -77,10 +77,12 @@ class ModelsInUse:
         hash_cache: Path,
         more_folders: Sequence[Path] = (),
         stays_free_bytes: int = STAYS_FREE_BYTES,
+        offload: str = "none",
     ) -> None:
         """``hash_cache`` remembers the hashes of checkpoints, which take seconds to compute.
 
-        The model before is kept only if so much main memory stays free.
+        The model before is kept only if so much main memory stays free. ``offload`` is as in
+        ``Settings``.
         """
         self._folder = folder
         self._more = tuple(more_folders)
@@ -89,6 +91,7 @@ class ModelsInUse:
         self._device = device
         self._precision = precision
         self._stays_free_bytes = stays_free_bytes
+        self._offload = offload
         self._changed = threading.Condition()
         self._state = ModelState(0, "", None)
         self._loaded: _Held | None = None
@@ -185,7 +188,10 @@ class ModelsInUse:
         The gate is held. What was loaded leaves the device before the other one comes; whoever
         still uses it, such as a training run, has it to itself.
         """
+        import torch
+
         from webui.models.loader import choose_device, choose_dtype, load
+        from webui.models.offloading import offloaded
 
         files = fingerprint(checkpoint)
         leaving, self._loaded = self._loaded, None
@@ -202,6 +208,8 @@ class ModelsInUse:
             self._loaded, self._spare = leaving, spare
             return coming.model
         device = choose_device(self._device)
+        if leaving is None and coming is None:  # the last one could not be loaded
+            self._spare = spare
         del spare
         if leaving is not None:
             size_bytes = sum(size for _, size, _ in files)
@@ -213,7 +221,10 @@ class ModelsInUse:
             model = on_device(coming.model, device)
         else:
             dtype = choose_dtype(device, self._precision)
-            model = load(checkpoint, device, dtype, hash_cache=self._hash_cache)
+            waits = self._offload == "model" and device.type == "cuda"
+            place = torch.device("cpu") if waits else device
+            model = load(checkpoint, place, dtype, hash_cache=self._hash_cache)
+            model = offloaded(model, device) if waits else model
         self._loaded = _Held(checkpoint, files, model)
         return model
 
@@ -221,8 +232,7 @@ class ModelsInUse:
         """Return a model in main memory, if enough of it stays free while the next one loads."""
         import psutil
 
-        own_bytes = 0 if held.model.device.type == "cpu" else weights_bytes(held.model)
-        free_bytes = psutil.virtual_memory().available - own_bytes - needed_bytes
+        free_bytes = psutil.virtual_memory().available - room_bytes(held.model) - needed_bytes
         if free_bytes < self._stays_free_bytes:
             return None
         return replace(held, model=kept_on_cpu(held.model))

@@ -40,6 +40,7 @@ class Studio:
             settings.precision,
             settings.cache_dir / "checkpoint-hashes.json",
             settings.more_models_dirs,
+            offload=settings.offload,
         )
         self.downloads = Downloads(settings.models_dir)
         self.styles = Styles(settings.styles_file)

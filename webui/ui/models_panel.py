@@ -92,7 +92,9 @@ def _said(state: DownloadState) -> str:
             state.done_bytes, state.total_bytes, f"{state.repo_id}: {done} of {total} are here"
         )
     if state.name:
-        return message(f"{state.name} is in the models folder. Choose it under Model.", "good")
+        return message(
+            f"{state.name} is in the models folder, and under Model from now on.", "good"
+        )
     if state.problem:
         return message(state.problem, "bad")
     return message(
