@@ -12,12 +12,14 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from tests.training.picture_parts import as_picture
 from webui.models.model import Model
 from webui.training.buckets import bucket_of, bucket_sizes
 from webui.training.config import job_of
-from webui.training.dataset import Picture, box_of, focus, preflight, squares
+from webui.training.cutting import box_of, focus, squares
 from webui.training.denoising import encode_square, generator_for
 from webui.training.evaluation import prepare_examination
+from webui.training.preflight import preflight
 from webui.training.recipe import Recipe
 from webui.training.task import Task, cut_squares, prepare_task
 from webui.training.trainer import Stepped, begin, draw_squares, train
@@ -30,10 +32,6 @@ RECIPE = Recipe(
 def scene(width: int, height: int, seed: int = 0) -> Image.Image:
     noise = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def as_picture(image: Image.Image, name: str = "a.png") -> Picture:
-    return Picture(Path(name), image, None, name, "", False)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Reading training pictures of any kind, cutting them, and talking about them."""
+"""Reading training pictures of any kind."""
 
 from __future__ import annotations
 
@@ -7,46 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
+from tests.training.picture_parts import BLUE, RED, halves, scene
 from webui.errors import AppError
-from webui.training.dataset import (
-    Finding,
-    Picture,
-    box_of,
-    find_pictures,
-    focus,
-    preflight,
-    read_picture,
-    read_pictures,
-    squares,
-)
-
-RED, BLUE = (200, 30, 30), (30, 30, 200)
-
-
-def halves(width: int, height: int) -> Image.Image:
-    """A picture whose left half is red and whose right half is blue."""
-    image = Image.new("RGB", (width, height), RED)
-    image.paste(BLUE, (width // 2, 0, width, height))
-    return image
-
-
-def as_picture(image: Image.Image, name: str = "a.png") -> Picture:
-    return Picture(Path(name), image, None, name, "", False)
-
-
-def scene(seed: int, side: int = 128) -> Image.Image:
-    """A sharp picture of its own."""
-    draw = np.random.default_rng(seed)
-    image = Image.new("RGB", (side, side), tuple(draw.integers(0, 256, 3).tolist()))
-    canvas = ImageDraw.Draw(image)
-    for _ in range(30):
-        x, y, size = draw.integers(0, side, 3).tolist()
-        canvas.rectangle(
-            (x, y, x + size // 3, y + 9), fill=tuple(draw.integers(0, 256, 3).tolist())
-        )
-    return image
+from webui.training.dataset import find_pictures, read_picture, read_pictures
 
 
 def test_a_sideways_photograph_is_turned_upright(tmp_path: Path):
@@ -154,35 +119,6 @@ def test_files_of_a_folder_that_are_skipped_are_listed(tmp_path: Path):
     assert [path.name for path in skipped] == ["notes.txt", "paper.pdf"]
 
 
-def test_the_short_side_is_scaled_and_the_middle_kept_never_squashed():
-    disc = Image.new("RGB", (300, 100), (0, 0, 0))
-    ImageDraw.Draw(disc).ellipse((110, 10, 190, 90), fill=(255, 255, 255))
-    [square] = squares([as_picture(disc)], 64)
-    white = np.asarray(square.image.convert("L")) > 128
-    across, down = white.any(axis=0).sum(), white.any(axis=1).sum()
-    assert square.image.size == (64, 64) and abs(int(across) - int(down)) <= 1
-    assert 49 <= across <= 53
-
-
-@pytest.mark.parametrize("upright", [False, True])
-def test_the_square_is_cut_where_the_picture_has_most_detail(upright: bool):
-    image = Image.new("RGB", (300, 100), (90, 90, 90))
-    image.paste(scene(1, 70), (220, 15))
-    picture = as_picture(image.rotate(90, expand=True) if upright else image)
-    across, down = focus(picture)
-    assert (down < 0.1 and across == 0.5) if upright else (across > 0.9 and down == 0.5)
-    assert focus(as_picture(Image.new("RGB", (300, 100)))) == pytest.approx((0.5, 0.5), abs=0.01)
-
-
-def test_the_square_can_be_moved_along_the_long_side():
-    pictures = [as_picture(halves(80, 40), "a"), as_picture(halves(80, 40), "b")]
-    left, right = squares(pictures, 16, places=(0, 1))
-    assert left.image.getpixel((2, 8)) == RED and right.image.getpixel((13, 8)) == BLUE
-    tall = as_picture(halves(80, 40).rotate(90, expand=True))
-    assert box_of(tall, 0.25) == (0, 10, 40, 50)
-    assert box_of(tall, -1) == box_of(tall), "-1 is where most detail is"
-
-
 def test_folders_as_kohyas_scripts_have_them_are_read(tmp_path: Path):
     for inner in ("10_mug", "5_mug side", "other"):
         (tmp_path / inner).mkdir()
@@ -190,57 +126,3 @@ def test_folders_as_kohyas_scripts_have_them_are_read(tmp_path: Path):
     assert [path.parent.name for path in find_pictures(tmp_path)[0]] == ["10_mug", "5_mug side"]
     scene(2).save(tmp_path / "b.png")
     assert find_pictures(tmp_path)[0] == [tmp_path / "b.png"]
-
-
-def test_flip_is_off_unless_asked_for():
-    picture = as_picture(halves(32, 32))
-    assert len(squares([picture], 16)) == 1
-    plain, mirrored = squares([picture], 16, flip=True)
-    assert plain.image.getpixel((1, 8)) == mirrored.image.getpixel((14, 8)) == RED
-
-
-def test_further_cuttings_differ_and_are_the_same_each_time():
-    picture = as_picture(scene(1))
-    one, other = (squares([picture], 32, crops=3, seed=7) for _ in range(2))
-    assert len({square.image.tobytes() for square in one}) == 3
-    assert [s.image.tobytes() for s in one] == [s.image.tobytes() for s in other]
-
-
-def test_good_pictures_raise_no_findings():
-    assert preflight([as_picture(scene(seed), f"{seed}.png") for seed in range(4)], 64) == []
-
-
-def test_poor_pictures_are_named_with_the_reason():
-    sharp = scene(1, 256)
-    pictures = [
-        as_picture(sharp, "sharp.png"),
-        as_picture(sharp.resize((250, 250)), "again.png"),
-        as_picture(scene(2, 40), "tiny.png"),
-        as_picture(scene(3, 256).filter(ImageFilter.GaussianBlur(9)), "soft.png"),
-        as_picture(Image.new("RGB", (256, 256), RED), "plain.png"),
-        as_picture(scene(4, 256).resize((900, 256)), "long.png"),
-    ]
-    told = {finding.file: finding.message for finding in preflight(pictures, 128)}
-    assert "nearly the same as “sharp.png”" in told["again.png"]
-    assert "smaller than the 128 pixels" in told["tiny.png"]
-    assert "blurred" in told["soft.png"]
-    assert "plain colour" in told["plain.png"]
-    assert "only a square" in told["long.png"]
-    assert "sharp.png" not in told
-
-
-def test_one_background_in_all_pictures_is_advised_against():
-    pictures = []
-    for seed in range(3):
-        image = Image.new("RGB", (128, 128), RED)
-        image.paste(scene(seed, 60), (34, 34))
-        pictures.append(as_picture(image, f"{seed}.png"))
-    assert any("same background" in finding.message for finding in preflight(pictures, 64))
-
-
-def test_only_a_wrong_number_of_pictures_stops():
-    findings = preflight([as_picture(scene(1))], 64)
-    assert findings[0] == Finding(
-        True, None, "There is 1 picture; training takes 3 to 15. Add more."
-    )
-    assert not any(finding.stops for finding in findings[1:])

@@ -13,7 +13,7 @@ from tests.training.conftest import tiny_model
 from webui.errors import AppError
 from webui.models.model import Model
 from webui.training.captions import place, place_words, tokens_of
-from webui.training.dataset import Square
+from webui.training.cutting import Square
 from webui.training.denoising import (
     Batch,
     Latents,

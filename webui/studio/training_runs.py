@@ -16,8 +16,9 @@ from webui.studio.gpu import GpuGate
 from webui.studio.training_host import Draw, TrainingHost, in_words
 from webui.studio.watched_runs import WatchedRuns
 from webui.training.captions import NAME, examples
-from webui.training.dataset import Finding, read_picture
+from webui.training.dataset import read_picture
 from webui.training.intake import TrainingRequest, check_request, preflight_request
+from webui.training.preflight import Finding
 from webui.training.run import Record, Run, Status
 from webui.training.watching import RESUMABLE, RUNNING, RunSummary, RunView, Watched
 

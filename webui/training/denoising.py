@@ -18,7 +18,7 @@ from webui.prompting.encoding import Rows, encode_tokens
 from webui.training.captions import Placed
 
 if TYPE_CHECKING:
-    from webui.training.dataset import Square
+    from webui.training.cutting import Square
 
 _SCHEDULE_KEYS = (
     "num_train_timesteps",

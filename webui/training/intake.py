@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from webui.errors import AppError, BadField
 from webui.training import tracking
 from webui.training.captions import examples, initializer_tokens
-from webui.training.dataset import Finding, preflight, read_picture, read_pictures
+from webui.training.dataset import read_picture, read_pictures
 from webui.training.naming import name_advice, name_problem
+from webui.training.preflight import Finding, preflight
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:

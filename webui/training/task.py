@@ -21,7 +21,8 @@ from webui.training.captions import (
     place,
     vector_count,
 )
-from webui.training.dataset import Picture, Square, squares
+from webui.training.cutting import Square, squares
+from webui.training.dataset import Picture
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
 from webui.training.recipe import Recipe
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from webui.errors import AppError
 from webui.studio.studio import Studio
-from webui.training.dataset import MAXIMUM, Picture, box_of, focus, read_picture, size_in
+from webui.training.cutting import box_of, focus, size_in
+from webui.training.dataset import MAXIMUM, Picture, read_picture
 from webui.training.recipe import Recipe
 
 SIDE = 256
