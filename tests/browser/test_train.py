@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import App
 from webui.models.starter.concepts import OBJECTS, training_pictures
 
+PLACES = ("progress", "plot", "scrubber", "previews")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -63,16 +64,30 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     moved = first_square(page)
     page.locator("#train-crop-auto").click()
     expect(page.locator("#train-shown img").first).not_to_have_attribute("src", moved)
+
+    # The pictures may keep about their shape, with a place of their own along the side that is cut.
+    page.locator("#train-settings").get_by_text("Settings").click()
+    page.locator("#train-buckets input").check()
+    page.wait_for_function(
+        "() => { const i = document.querySelector('#train-shown img');"
+        " return i && i.naturalWidth > 1.5 * i.naturalHeight }"
+    )
     number(page, "train-crop-at", 30)
 
     page.locator("#train-name input").fill("my_toadstool")
     page.locator("#train-initializer input").fill("mushroom")
-    page.locator("#train-settings").get_by_text("Settings").click()
     number(page, "train-steps", 60)
     page.locator("#train-start").click()
     expect(page.locator("#train-progress")).to_contain_text(
         re.compile(r"Training, step (2[6-9]|[34]\d) of 60"), timeout=120_000
     )
+    # Its kept steps can be looked through already, between the curve and the previews.
+    expect(page.locator("#train-scrubber")).to_be_visible()
+    number(page, "train-step", 0)
+    expect(page.locator("#train-step-facts")).to_contain_text("0 of 60")
+    tops = [page.locator(f"#train-{name}").bounding_box()["y"] for name in PLACES]
+    assert tops == sorted(tops)
+    page.screenshot(path=tmp_path / "training.png", full_page=True)
     app.process.send_signal(signal.SIGKILL)
     app.process.wait()
     page.context.close()
@@ -87,7 +102,8 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     (run,) = (app.outputs / "train").iterdir()
     events = (run / "events.jsonl").read_text()
     assert '"resumed"' in events
-    assert '"places": [\n' in (run / "run.json").read_text()
+    record = (run / "run.json").read_text()
+    assert '"places": [\n' in record and '"buckets": true' in record
 
     # A slider over the kept steps shows each beside the initializer, and any can be the file.
     expect(page.locator("#train-scrubber")).to_be_visible()
