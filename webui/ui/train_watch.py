@@ -43,7 +43,7 @@ def build(studio: Studio, poll: Poll) -> None:
         color="measured_on",
         color_map=COLOURS,
         color_title="measured on",
-        height=220,
+        height=270,
         elem_id="train-plot",
         visible=False,
         title="Better than the initializer, in per cent",
