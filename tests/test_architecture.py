@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,20 @@ def room_of(dotted: str) -> str | None:
     return parts[1] if parts[0] == "webui" and len(parts) > 1 else None
 
 
+@lru_cache
+def _parsed(path: Path) -> ast.Module:
+    """A module's tree. Python 3.11 refuses it once in a while when another thread parses, too."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        return ast.parse(text)
+    except SystemError:
+        return ast.parse(text)
+
+
 def imports(path: Path) -> list[str]:
     """Every module that a file imports, wherever in the file."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
