@@ -74,10 +74,9 @@ Measured by `python bench/starter_quality.py --card`.
 
 ## What it cannot do
 Anything outside its world: no people, no animals but its fish, no writing. Words that it never
-read do nothing sensible. Patterns come out as patterns, but their second colour is mostly not
-the one that was asked for, and small objects lose them. Purple leans to blue, fine edges are soft,
-and the blocks of pixel art are hardly visible. Weights on single words act weakly, since the
-model reads a prompt mostly at its end. Other sizes than 128×128 were never trained.
+read do nothing sensible. Two objects of the same family of shapes now and then swap their looks,
+the second colour of a pattern is often not the one that was asked for, small objects lose their
+pattern, and fine edges are soft. Other sizes than 128×128 were never trained.
 """
 
 
