@@ -443,7 +443,7 @@ class TestVae:
         (tmp_path / "models" / "VAE").mkdir(parents=True)
         path = samples["sd1"].write(tmp_path / "models" / "mine.safetensors")
         save_file(self.other(samples["sd1"], ""), tmp_path / "models" / "VAE" / path.name)
-        model = load(Checkpoint("mine", path), CPU, torch.float32)
+        model = load(Checkpoint("mine", path, path.parent), CPU, torch.float32)
         self.assert_other(model.vae, samples["sd1"])
 
     def test_a_broken_one_is_named(self, samples, tmp_path):
