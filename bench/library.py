@@ -3,7 +3,7 @@
 Reading every file is what AUTOMATIC1111 does at its start and again at each change; here it is
 timed as the bare weights-only reading of torch, without the checks and hashes that come on top.
 Each figure of a start is from a process of its own, and the first start pays for importing torch.
-Run: python bench/library.py
+How soon a page shows a change is measured by ``bench/page.py``. Run: python bench/library.py
 """
 
 from __future__ import annotations
