@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,11 @@ from gradio_client import Client
 from tests.api.conftest import Served, serve
 from webui.settings import Settings
 
+PATIENCE_S = 60
+"""A machine with other work may take long to answer at first."""
+get, post, request = (
+    partial(call, timeout=PATIENCE_S) for call in (httpx.get, httpx.post, httpx.request)
+)
 LOGIN = ("me", "se:cret ü")
 PATHS = ("/sdapi/v1/embeddings", "/sdapi/v1/no-such-thing", "/docs", "/docs/docs.js",
          "/openapi.json", "/thumbnails/any")  # fmt: skip
@@ -35,7 +41,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_is_to_be_had_without_the_login(guarded: Served, path: str):
-    answer = httpx.get(guarded.url + path)
+    answer = get(guarded.url + path)
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Basic"
 
 
@@ -51,18 +57,18 @@ def test_nothing_is_to_be_had_without_the_login(guarded: Served, path: str):
     ],
 )
 def test_a_wrong_login_is_refused(guarded: Served, header: str):
-    answer = httpx.get(guarded.url + PATHS[0], headers={"Authorization": header})
+    answer = get(guarded.url + PATHS[0], headers={"Authorization": header})
     assert answer.status_code == 401
 
 
 def test_the_login_goes_as_http_basic(guarded: Served):
     auth = httpx.BasicAuth(LOGIN[0], LOGIN[1].encode())
-    assert httpx.get(guarded.url + PATHS[0], auth=auth).status_code == 200
-    assert httpx.get(guarded.url + "/docs", auth=auth).status_code == 200
+    assert get(guarded.url + PATHS[0], auth=auth).status_code == 200
+    assert get(guarded.url + "/docs", auth=auth).status_code == 200
 
 
 def test_who_is_logged_in_on_the_page_may_use_the_api(guarded: Served):
-    with httpx.Client(base_url=guarded.url) as client:
+    with httpx.Client(base_url=guarded.url, timeout=PATIENCE_S) as client:
         login = {"username": LOGIN[0], "password": LOGIN[1]}
         assert client.post("/login", data=login).status_code == 200
         assert client.get(PATHS[0]).status_code == 200
@@ -72,19 +78,19 @@ def test_who_is_logged_in_on_the_page_may_use_the_api(guarded: Served):
 @pytest.mark.parametrize("path", ["/sdapi/v1/interrupt", "/gradio_api/upload", "/docs"])
 def test_other_sites_are_turned_away(served: Served, origin: str, path: str):
     for method in ("GET", "POST"):
-        answer = httpx.request(method, served.url + path, headers={"Origin": origin})
+        answer = request(method, served.url + path, headers={"Origin": origin})
         assert answer.status_code == 403 and answer.json()["error"] == "ForeignOrigin"
 
 
 def test_the_pages_own_requests_are_not_turned_away(served: Served):
-    answer = httpx.post(served.url + "/sdapi/v1/interrupt", headers={"Origin": served.url})
+    answer = post(served.url + "/sdapi/v1/interrupt", headers={"Origin": served.url})
     assert answer.status_code == 200
     proxied = {"Origin": "https://my.example", "X-Forwarded-Host": "my.example"}
-    assert httpx.post(served.url + "/sdapi/v1/interrupt", headers=proxied).status_code == 200
+    assert post(served.url + "/sdapi/v1/interrupt", headers=proxied).status_code == 200
 
 
 def test_another_name_of_this_machine_is_turned_away(served: Served):
-    answer = httpx.get(served.url + PATHS[0], headers={"Host": "evil.example"})
+    answer = get(served.url + PATHS[0], headers={"Host": "evil.example"})
     assert answer.status_code == 400
 
 
@@ -107,7 +113,7 @@ def test_files_outside_the_pictures_are_not_served(served: Served, path: str):
     root = Path(__file__).resolve().parents[2]
     place = path.format(outputs=served.outputs, root=root)
     for address in (f"/gradio_api/file={place}", f"/file={place}", f"/thumbnails/{place}"):
-        answer = httpx.get(served.url + address)
+        answer = get(served.url + address)
         assert answer.status_code in (400, 403, 404), (address, answer.text[:200])
 
 
