@@ -3,7 +3,8 @@
 Reading every file is what AUTOMATIC1111 does at its start and again at each change; here it is
 timed as the bare weights-only reading of torch, without the checks and hashes that come on top.
 Each figure of a start is from a process of its own, and the first start pays for importing torch.
-How soon a page shows a change is measured by ``bench/page.py``. Run: python bench/library.py
+How soon an open page shows a change comes last, from ``bench/page.py``, which needs Chromium.
+Run: python bench/library.py
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ def main() -> None:
     for count in chosen.counts:
         with tempfile.TemporaryDirectory() as parent:
             row(Path(parent), count)
+    print("\nFrom the last byte until the card is in an open page, and typing:", flush=True)
+    page = [sys.executable, str(Path(__file__).with_name("page.py")), "--counts"]
+    subprocess.run([*page, *map(str, chosen.counts)], check=True)
 
 
 def row(parent: Path, count: int) -> None:
