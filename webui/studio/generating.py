@@ -218,13 +218,13 @@ class Generating:
                 drawn += [
                     event.image
                     for event in generate(
-                        model, request, source, self._conditioning(), loras=self._loras
+                        model, request, source, self.conditioner(), loras=self._loras
                     )
                     if isinstance(event, Picture)
                 ]
         return drawn
 
-    def _conditioning(self) -> Conditioner:
+    def conditioner(self) -> Conditioner:
         """The one conditioner with its cache; made at first use because it imports torch."""
         if self._conditioner is None:
             from webui.prompting.conditioning import Conditioner
@@ -232,7 +232,7 @@ class Generating:
             self._conditioner = Conditioner()
         return self._conditioner
 
-    def _previewer_of(self, model: Model) -> Previewer:
+    def previewer_of(self, model: Model) -> Previewer:
         """Return the model's previewer, kept as long as the model is the same."""
         from webui.generation.preview import Previewer
 
@@ -260,7 +260,7 @@ class Generating:
         from webui.generation.engine import Picture, generate
 
         request = job.request
-        previewer = self._previewer_of(model)
+        previewer = self.previewer_of(model)
         started = shown = time.monotonic()
         job.publish(state="drawing", steps=request.all_steps, waiting_for=None)
         images: list[Image.Image] = []
@@ -268,7 +268,7 @@ class Generating:
             model,
             request,
             self._library,
-            self._conditioning(),
+            self.conditioner(),
             loras=self._loras,
             stopped=lambda: job.stopped,
             skipped=job.take_skip,

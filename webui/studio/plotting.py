@@ -34,9 +34,7 @@ from webui.training.run import Run, list_runs
 
 if TYPE_CHECKING:
     from webui.generation.engine import Picture, StepDone
-    from webui.generation.preview import Previewer
     from webui.models.model import Model
-    from webui.prompting.conditioning import Conditioner
     from webui.prompting.source import EmbeddingSource
 
 log = logging.getLogger(__name__)
@@ -60,8 +58,6 @@ class Plotting:
         self._generating, self._gate, self._models = generating, gate, models
         self._library, self._styles = library, styles
         self._loras, self._runs, self._grids = loras, runs, grids
-        self._conditioner: Conditioner | None = None
-        self._previewer: Previewer | None = None
 
     def runs(self) -> list[TrainedRun]:
         """Return the training runs that have kept steps, the latest first."""
@@ -149,22 +145,6 @@ class Plotting:
             raise AppError(problem)
         return WithDraft(self._library, embedding)
 
-    def _conditioning(self) -> Conditioner:
-        """The plots' conditioner; made at first use because it imports torch."""
-        if self._conditioner is None:
-            from webui.prompting.conditioning import Conditioner
-
-            self._conditioner = Conditioner()
-        return self._conditioner
-
-    def _previewer_of(self, model: Model) -> Previewer:
-        """Return the model's previewer, kept as long as the model is the same."""
-        from webui.generation.preview import Previewer
-
-        if self._previewer is None or self._previewer.model is not model:
-            self._previewer = Previewer(model)
-        return self._previewer
-
 
 class _Drawing:
     """One plot on its way."""
@@ -233,7 +213,7 @@ class _Drawing:
             model,
             cell.request,
             source,
-            plotting._conditioning(),
+            plotting._generating.conditioner(),
             loras=plotting._loras,
             stopped=lambda: job.stopped,
         ):
@@ -260,7 +240,7 @@ class _Drawing:
     def _tell(self, done: StepDone, model: Model) -> None:
         """Publish how far the plot is."""
         now = time.monotonic()
-        previewer = self._plotting._previewer_of(model)
+        previewer = self._plotting._generating.previewer_of(model)
         if now - self._shown >= max(PREVIEW_EVERY_S, previewer.rest_s):
             self._job.publish(preview=previewer(done.latents[0]))
             self._shown = now
