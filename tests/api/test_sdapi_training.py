@@ -12,6 +12,7 @@ import pytest
 
 from tests.api.conftest import Served, picture_text
 from tests.parts import wait_until
+from webui.training.run import Run
 
 QUICK = {"steps": 2, "batch_size": 1, "create_image_every": 0, "training_width": 64}
 
@@ -58,6 +59,27 @@ def test_a1111s_two_requests_make_and_train_an_embedding(client: httpx.Client, t
     assert card["vectors"] == 2 and card["step"] > 0
 
 
+def test_pictures_of_several_shapes_keep_them_and_tags_are_drawn_by_lot(
+    client: httpx.Client, served: Served
+):
+    pictures = [picture_text(size) for size in ((96, 64), (64, 96), (64, 64))]
+    request = body(
+        "api-vase",
+        init_text="vase",
+        pictures=pictures,
+        captions=["red, tall", "blue", "green, small"],
+        varsize=True,
+        shuffle_tags=True,
+        tag_drop_out=0.25,
+    )
+    answer = client.post("/train/embedding", json=request)
+    assert answer.status_code == 200, answer.text
+    folder = served.outputs / "train" / answer.json()["run"]["run_id"]
+    recipe = Run(folder).record().recipe
+    assert (recipe.buckets, recipe.shuffle_tags, recipe.tag_dropout) == (True, True, 0.25)
+    assert recipe.captions == "filewords"
+
+
 def test_interrupt_ends_the_run_that_a_client_waits_for(client: httpx.Client, served: Served):
     answers: list[httpx.Response] = []
     request = body("api-long", init_text="mug", steps=5000)
@@ -89,9 +111,7 @@ def test_interrupt_ends_the_run_that_a_client_waits_for(client: httpx.Client, se
         ("num_vectors_per_token", 99),
         ("training_height", 32),
         ("template_filename", "none.txt"),
-        ("shuffle_tags", True),
-        ("tag_drop_out", 0.5),
-        ("varsize", True),
+        ("tag_drop_out", 1.5),
         ("clip_grad_mode", "value"),
         ("preset", "unknown"),
         ("mood", "merry"),

@@ -89,8 +89,9 @@ def test_an_unforeseen_error_is_told_in_a_sentence_and_the_gate_is_free_again(
 def test_an_embedding_in_training_can_be_drawn_before_it_is_a_file(studio: Studio):
     vectors = {"clip_l": torch.randn(2, 128)}
     draft = Embedding("draft", vectors, content_hash=hash_vectors(vectors))
-    plain, drafted = (studio.generating.draw(["a draft"], e, 3)[0] for e in (None, draft))
-    assert plain.tobytes() != drafted.tobytes()
+    asked = [("a draft", ""), ("a house", "draft")]
+    plain, drafted = (studio.generating.draw(asked, e, 3) for e in (None, draft))
+    assert all(one.tobytes() != other.tobytes() for one, other in zip(plain, drafted, strict=True))
     assert "draft" not in studio.library.names()
 
 

@@ -47,7 +47,7 @@ class House:
     def __init__(self, folder: Path, model: Model) -> None:
         self.folder, self.model = folder, model
         self.gate = GpuGate()
-        self.drawn: list[tuple[tuple[str, ...], int | None]] = []
+        self.drawn: list[tuple[tuple[tuple[str, str], ...], int | None]] = []
         self.runs = self.open()
 
     def open(self) -> TrainingRuns:
@@ -61,7 +61,7 @@ class House:
         )
 
     def draw(
-        self, prompts: Sequence[str], embedding: Embedding | None, seed: int
+        self, prompts: Sequence[tuple[str, str]], embedding: Embedding | None, seed: int
     ) -> list[Image.Image]:
         with self.gate.hold("preview"):
             self.drawn.append((tuple(prompts), embedding.step if embedding else None))
@@ -118,7 +118,11 @@ def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of
         (8, "a my-thing"),
     ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for _, _, path in view.previews)
-    assert house.drawn == [(("a grey cat",), None), (("a my-thing",), 4), (("a my-thing",), 8)]
+    assert house.drawn == [
+        ((("a grey cat", ""),), None),
+        ((("a my-thing", ""),), 4),
+        ((("a my-thing", ""),), 8),
+    ]
     assert view.report.step in view.checkpoints
     assert view.report.norm_ratio == pytest.approx(1.0, abs=1e-4)
     installed = load_file(view.installed)
@@ -359,7 +363,7 @@ def test_a_kept_step_is_drawn_at_several_strengths_once(house: House, request_of
     house.drawn.clear()
     drawn = house.runs.draw_strengths(run_id, 4)
     assert len(drawn) == 4
-    assert house.drawn[0] == (("a (my-thing:0.6)",), 4)
+    assert house.drawn[0] == ((("a (my-thing:0.6)", ""),), 4)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
     assert house.runs.draw_strengths(run_id, 4) == drawn and len(house.drawn) == 4
     assert house.runs.draw_previews(run_id, 4) == [house.runs.view(run_id).previews[1][2]]

@@ -15,14 +15,16 @@ from webui.training.captions import (
     TEMPLATES,
     caption,
     examples,
+    initializer_advice,
     initializer_tokens,
     place,
     place_words,
+    preview_of,
     tokens_of,
     vector_count,
 )
 from webui.training.dataset import Picture
-from webui.training.recipe import Recipe
+from webui.training.recipe import PRESETS, Recipe
 
 CAT = Picture(Path("cat.png"), Image.new("RGB", (8, 8)), None, "", "sitting on a mat", True)
 
@@ -75,6 +77,14 @@ def test_each_kind_has_its_own_sentences():
         assert all(line.count("[name]") == 1 for line in lines), kind
 
 
+def test_only_the_style_preset_speaks_of_a_style():
+    for key, chosen in PRESETS.items():
+        recipe = chosen.recipe
+        said = " ".join(examples(recipe, [CAT], "my-cat", "cat", 50))
+        assert ("style" in said) == (key == "style"), key
+        assert recipe.captions == "templates" and CAT.text not in said, key
+
+
 def test_the_draw_chooses_the_sentence():
     lines = {caption(Recipe(), CAT, "my-cat", "cat", draw / 50) for draw in range(50)}
     assert lines == set(TEMPLATES["object"])
@@ -87,6 +97,43 @@ def test_text_files_follow_the_sentences_or_replace_them():
     assert caption(replace(Recipe(), captions="files"), named, "my-cat", "cat", 0.0) == (
         "[name] on a mat"
     )
+
+
+def test_tags_are_dropped_and_shuffled_by_lot_and_the_one_with_the_name_is_kept():
+    tagged = replace(CAT, text="my-cat on a mat, red, indoors, from above")
+    recipe = Recipe(captions="files", tag_dropout=0.5, shuffle_tags=True)
+    drawn = [caption(recipe, tagged, "my-cat", "cat", draw / 200) for draw in range(200)]
+    parts = [line.split(", ") for line in drawn]
+    assert all("[name] on a mat" in tags for tags in parts)
+    assert 0.4 < sum("red" in tags for tags in parts) / 200 < 0.6
+    assert {len(tags) for tags in parts} == {1, 2, 3, 4}
+    assert {tags[0] for tags in parts} == {"[name] on a mat", "red", "indoors", "from above"}
+    assert drawn == [caption(recipe, tagged, "my-cat", "cat", draw / 200) for draw in range(200)]
+    sentences = replace(recipe, captions="filewords", tag_dropout=1.0)
+    assert caption(sentences, tagged, "x", "cat", 0.0) == "a photo of a [name]"
+
+
+@pytest.mark.parametrize("captions", ["templates", "filewords", "files"])
+def test_a_share_of_the_samples_has_the_name_alone(captions: str):
+    """An empty caption, as other programs have it, would teach the vectors nothing."""
+    recipe = Recipe(captions=captions, caption_dropout=0.3)
+    named = replace(CAT, text="my-cat on a mat")
+    drawn = [caption(recipe, named, "my-cat", "cat", draw / 200) for draw in range(200)]
+    assert 0.2 < drawn.count("[name]") / 200 < 0.4
+    kept = replace(recipe, append_initializer=True, caption_dropout=1.0)
+    assert caption(kept, named, "my-cat", "cat", 0.0) == "[name] cat"
+
+
+def test_a_caption_without_the_name_is_refused_even_if_it_may_be_dropped():
+    with pytest.raises(AppError, match="does not hold the name"):
+        caption(Recipe(captions="files", caption_dropout=1.0), CAT, "my-cat", "cat", 0.0)
+
+
+def test_previews_of_a_fault_may_have_it_in_the_negative_prompt():
+    fault = Recipe(kind="negative")
+    assert preview_of(fault, "a house", "smudged") == ("a house", "smudged")
+    assert preview_of(fault, "a house, [name]", "smudged") == ("a house, smudged", "")
+    assert preview_of(Recipe(), "a house", "my-cat") == ("a house", "")
 
 
 def test_own_sentences_take_name_and_filewords():
@@ -116,6 +163,20 @@ def test_an_empty_initializer_is_refused_in_words(tokenizer: CLIPTokenizer):
     with pytest.raises(BadField, match="initializer is empty") as caught:
         initializer_tokens(tokenizer, "  ")
     assert caught.value.field == "initializer"
+
+
+def test_an_initializer_that_is_cut_is_shown_token_by_token(tokenizer: CLIPTokenizer):
+    told = initializer_advice(Recipe(vectors=2), tokenizer, "grey tabby cat")
+    assert "3 tokens" in told and "grey · tabby · cat" in told and "has 2" in told
+    assert initializer_advice(Recipe(vectors=3), tokenizer, "grey tabby cat") is None
+    assert initializer_advice(Recipe(vectors=8), tokenizer, "grey tabby cat") is None
+    assert initializer_advice(Recipe(), tokenizer, "grey tabby cat") is None
+    assert "5 tokens" in initializer_advice(Recipe(), tokenizer, "one two three four five")
+
+
+def test_an_initializer_without_meaning_is_told(tokenizer: CLIPTokenizer):
+    assert "means nothing" in initializer_advice(Recipe(), tokenizer, " * ")
+    assert initializer_advice(Recipe(), tokenizer, "") is None, "which is refused elsewhere"
 
 
 def test_vectors_are_counted_by_the_initializer_unless_the_recipe_says(tokenizer: CLIPTokenizer):

@@ -149,9 +149,8 @@ def test_kohyas_numbers_may_be_text_and_mean_the_same():
         ({"lr_scheduler": "polynomial"}, "no “polynomial”"),
         ({"output_name": "other"}, "write “other”, not “mug-1”"),
         ({"max_resolution": "512,768"}, "squares of 512"),
-        ({"learning_rate": 1e-6}, "hardly anything will be learned"),
+        ({"caption_dropout_rate": 0.1}, "an empty caption would teach"),
         ({"pretrained_model_name_or_path": "runwayml/sd-1-5"}, "nothing is downloaded; “sd-1-5”"),
-        ({"mixed_precision": "fp16"}, "overflows"),
         ({"no_such_key": 1}, "no_such_key: this setting is not known"),
     ],
 )
@@ -160,8 +159,23 @@ def test_what_is_not_taken_over_is_answered(setting: dict, told: str):
     assert any(told in note for note in notes), notes
 
 
+def test_kohyas_caption_settings_and_float16_are_taken_over():
+    found = job(
+        **KOHYA,
+        caption_dropout_rate="0.1",
+        caption_tag_dropout_rate=0.2,
+        shuffle_caption=True,
+        mixed_precision="fp16",
+    )
+    recipe = found.recipe_for("sd1")
+    assert (recipe.caption_dropout, recipe.tag_dropout) == (0.1, 0.2)
+    assert recipe.shuffle_tags and recipe.precision == "fp16"
+    assert [note.partition(":")[0] for note in found.notes] == ["caption_dropout_rate"]
+
+
 def test_settings_that_are_switched_off_need_no_answer():
     off = {"use_8bit_adam": False, "cache_latents": False, "noise_offset": 0, "vae": "", "v2": None}
+    off |= {"caption_dropout_rate": 0, "shuffle_caption": False}
     assert translated({**KOHYA, **off})[1] == ()
 
 

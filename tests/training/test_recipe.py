@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from webui.errors import BadField
-from webui.training.recipe import PRESETS, Recipe, last_step, parse_rate, preset, rate_at
+from webui.training.recipe import (
+    PRESETS,
+    Recipe,
+    last_step,
+    parse_rate,
+    preset,
+    rate_advice,
+    rate_at,
+)
 
 
 def test_a_recipe_survives_json():
@@ -32,6 +41,8 @@ def test_an_unknown_setting_is_named():
         ("optimizer", "adamw8bit"),
         ("captions", "none"),
         ("precision", "fp8"),
+        ("caption_dropout", 1.1),
+        ("tag_dropout", -0.1),
         ("rate", "fast"),
         ("rate", "0"),
         ("rate", "nan"),
@@ -75,7 +86,18 @@ def test_every_preset_is_a_recipe_for_every_family(family: str):
         "low_vram",
     ]
     for key in PRESETS:
-        assert last_step(preset(key, family)) > 0
+        recipe = preset(key, family)
+        assert last_step(recipe) > 0 and not recipe.flip, key
+        assert rate_advice(recipe) is None, key
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "directional"])
+def test_a_rate_at_which_nothing_can_be_learned_is_told(optimizer: str):
+    recipe = Recipe(optimizer=optimizer, rate="1e-6", steps=1600)
+    assert "Hardly anything will be learned" in rate_advice(recipe)
+    assert rate_advice(replace(recipe, rate="5e-4")) is None
+    assert rate_advice(replace(recipe, rate="5e-4", steps=10))
+    assert rate_advice(replace(recipe, rate="5e-4:10, 1e-7")), "most of it at the lower rate"
 
 
 def test_the_usual_recipe_holds_the_norm_and_flips_nothing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -18,13 +19,17 @@ import torch
 from PIL import Image
 
 from tests.training.conftest import tiny_model
+from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
 from webui.models.model import Model
 from webui.training import tracking
+from webui.training.denoising import encode_square
 from webui.training.recipe import Recipe
 from webui.training.run import Run
 from webui.training.session import Outcome, carry_out, embedding_of, metadata_of
+from webui.training.task import Task, cut_squares, prepare_task
+from webui.training.trainer import begin
 from webui.training.watching import Curves, Order
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -45,7 +50,7 @@ class Witness:
     def __init__(self, run: Run, order: Order | None = None, at_step: int = 0) -> None:
         self.run, self.wanted, self.at_step = run, order, at_step
         self.said: list[tuple[str, str]] = []
-        self.drawn: list[tuple[list[str], int | None]] = []
+        self.drawn: list[tuple[list[tuple[str, str]], int | None]] = []
         self.step = 0
 
     @contextmanager
@@ -67,7 +72,9 @@ class Witness:
     def pace(self, steps_per_s: float, eta_s: float) -> None:
         assert steps_per_s > 0 and eta_s >= 0
 
-    def draw(self, prompts: list[str], embedding: Embedding | None, seed: int) -> list[Image.Image]:
+    def draw(
+        self, prompts: list[tuple[str, str]], embedding: Embedding | None, seed: int
+    ) -> list[Image.Image]:
         self.drawn.append((prompts, embedding.step if embedding else None))
         return [Image.new("RGB", (8, 8)) for _ in prompts]
 
@@ -118,8 +125,8 @@ def test_a_run_passes_through_its_states_and_ends_with_a_report(new_run: Callabl
     assert witness.said[1] == ("preparing", "Encoding picture 1 of 5.")
     assert run.read_report()["step"] == outcome.step
     assert [step for _, step in witness.drawn] == [None, 12, 24]
-    assert witness.drawn[0][0] == ["a cat", "cat in the snow"]
-    assert witness.drawn[1][0] == ["a my-thing", "my-thing in the snow"]
+    assert witness.drawn[0][0] == [("a cat", ""), ("cat in the snow", "")]
+    assert witness.drawn[1][0] == [("a my-thing", ""), ("my-thing in the snow", "")]
 
 
 def test_what_is_installed_is_the_best_step_not_the_last(new_run: Callable, model: Model):
@@ -135,10 +142,13 @@ def test_what_is_installed_is_the_best_step_not_the_last(new_run: Callable, mode
     assert "best of 4 evaluations" in outcome.report.reason
 
 
+@pytest.mark.parametrize("optimizer", ["directional", "adamw"])
 def test_a_paused_run_goes_on_with_the_same_bits_and_the_same_curves(
-    new_run: Callable, model: Model
+    new_run: Callable, model: Model, optimizer: str
 ):
-    whole, cut = new_run(), new_run()
+    """AdamW's moments come back from the disk too: without them it would go another way."""
+    recipe = replace(QUICK, optimizer=optimizer, rate="0.01")
+    whole, cut = new_run(recipe), new_run(recipe)
     expected = carry_out(whole, model, Witness(whole))
     assert carry_out(cut, model, Witness(cut, "pause", at_step=13)).state == "paused"
     found = carry_out(cut, model, Witness(cut))
@@ -146,6 +156,108 @@ def test_a_paused_run_goes_on_with_the_same_bits_and_the_same_curves(
     one, other = Curves(whole.events()), Curves(cut.events())
     assert (one.raw, one.losses, one.gains) == (other.raw, other.losses, other.gains)
     assert [item[:2] for item in one.previews] == [item[:2] for item in other.previews]
+
+
+def test_previews_of_a_fault_have_it_in_the_negative_prompt(new_run: Callable, model: Model):
+    run = new_run(replace(QUICK, kind="negative", preview_prompts=("a house", "a [name]")))
+    witness = Witness(run)
+    carry_out(run, model, witness)
+    assert witness.drawn[0] == ([("a house", ""), ("a cat", "")], None)
+    assert witness.drawn[1] == ([("a house", "my-thing"), ("a my-thing", "")], 12)
+    told = [prompt for _, prompt, _ in Curves(run.events()).previews]
+    assert told[2] == "a house (negative prompt: my-thing)"
+
+
+def test_a_run_that_overflows_for_good_leaves_its_last_good_step(new_run: Callable, model: Model):
+    """As Stable Diffusion 2.1's attention in float16: from some step on there are no numbers."""
+    run = new_run()
+    steps = []
+
+    def spoil(module: Any, inputs: Any, output: Any) -> None:
+        if torch.is_grad_enabled():
+            steps.append(0)
+            output.sample = output.sample * (float("nan") if len(steps) > 10 else 1)
+
+    handle = model.unet.register_forward_hook(spoil)
+    try:
+        with pytest.raises(AppError, match="lower rate, or full precision"):
+            carry_out(run, model, Witness(run))
+    finally:
+        handle.remove()
+    assert run.checkpoints() == (0, 8)
+    assert torch.isfinite(run.read_checkpoint(8)["clip_l"]).all()
+    assert run.read_state()["best_step"] in (0, 8), "it can be kept, or resumed"
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(
+    new_run: Callable, model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    run = new_run()
+    carry_out(run, model, Witness(run, "pause", at_step=9))
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    progress = begin(prepare_task_of(run, model))
+    for write in (
+        lambda: run.save_progress(progress, 1.0),
+        lambda: run.save_checkpoint(8, progress.vectors),
+        lambda: run.save_preview(0, 0, Image.new("RGB", (8, 8))),
+        lambda: run.save_report({}),
+    ):
+        with pytest.raises(OSError, match="No space"):
+            write()
+    assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+
+
+def prepare_task_of(run: Run, model: Model) -> Task:
+    pictures, recipe = run.pictures(), run.record().recipe
+    cut = cut_squares(recipe, model, pictures)
+    moments = [encode_square(model, square) for square in cut]
+    return prepare_task(model, recipe, "my-thing", "cat", pictures, cut, moments)
+
+
+def test_an_sdxl_file_has_the_keys_of_both_encoders_and_diffusers_loads_it(
+    tmp_path: Path, picture_files: Callable
+):
+    from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+    from safetensors.torch import load_file
+
+    model = tiny_model("sdxl")
+    recipe = replace(QUICK, steps=1, evaluate_every=1, preview_every=0, vectors=2)
+    model_of = (model.name, model.short_hash)
+    run = Run.create(tmp_path / "train", "zzthing", "cat", recipe, picture_files(3), model_of)
+    outcome = carry_out(run, model, Witness(run))
+    embedding = embedding_of(run.record(), outcome.vectors, outcome.step)
+    path = tmp_path / "zzthing.safetensors"
+    formats.write(embedding, path, "safetensors", metadata_of(run.record(), embedding))
+    found = load_file(path)
+    assert {key: tuple(rows.shape) for key, rows in found.items()} == {
+        "clip_l": (2, 32),
+        "clip_g": (2, 48),
+    }
+    first, second = model.text_encoders
+    pipeline = StableDiffusionXLPipeline(
+        model.vae,
+        first.model,
+        second.model,
+        model.tokenizer,
+        copy.deepcopy(model.tokenizer),
+        model.unet,
+        DDIMScheduler(),
+        add_watermarker=False,
+    )
+    for key, encoder, tokenizer in (
+        ("clip_l", pipeline.text_encoder, pipeline.tokenizer),
+        ("clip_g", pipeline.text_encoder_2, pipeline.tokenizer_2),
+    ):
+        pipeline.load_textual_inversion(
+            found[key], token="zzthing", text_encoder=encoder, tokenizer=tokenizer
+        )
+        ids = tokenizer.convert_tokens_to_ids(["zzthing", "zzthing_1"])
+        assert torch.equal(encoder.get_input_embeddings().weight[ids], found[key])
 
 
 def test_an_order_while_pictures_are_prepared_is_followed(new_run: Callable, model: Model):

@@ -114,14 +114,77 @@ def test_the_loss_of_the_steps_is_chance_and_that_on_fixed_inputs_is_not(
     assert fixed == pytest.approx([fixed[0]] * 3, rel=1e-5)
 
 
-def test_every_vector_moves_from_the_first_step(task_of: Callable, model: Model):
-    task = task_of(model)
-    progress = begin(task)
+@pytest.mark.parametrize("family", ["starter", "sdxl"])
+def test_every_vector_moves_from_the_first_step(task_of: Callable, family: str):
+    """Not the first alone, which is all that a prompt of the bare token would hold."""
+    task = task_of(tiny_model(family))
+    progress = first_step(task)
+    for key, rows in progress.vectors.items():
+        assert ((rows - task.start[key]).norm(dim=-1) > 0).all()
+
+
+def first_step(task: Task, progress: Progress | None = None) -> Progress:
+    progress = progress or begin(task)
     events = train(task, progress)
     while progress.step < 1:
         next(events)
-    moved = (progress.vectors["clip_l"] - task.start["clip_l"]).norm(dim=-1)
-    assert (moved > 0).all()
+    return progress
+
+
+def test_the_name_is_never_tokenized_while_learning(task_of: Callable, model: Model):
+    """Some tokenizers split a name such as 1a1, or join it to its neighbours."""
+    task = task_of(model)
+    vectors = []
+    for name in ("my-thing", "1a1", "cat"):
+        vectors.append(first_step(replace(task, name=name)).vectors["clip_l"])
+    assert torch.equal(vectors[0], vectors[1]) and torch.equal(vectors[0], vectors[2])
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(1, 1), (4, 1), (2, 4)])
+def test_a_step_is_as_long_as_the_rate_whatever_batch_and_accumulation(
+    task_of: Callable, model: Model, batch: int, accumulation: int
+):
+    recipe = replace(QUICK, rate="0.003", warmup=0, cosine=False)
+    recipe = replace(recipe, batch=batch, accumulation=accumulation, evaluate_every=6)
+    adamw = task_of(model, replace(recipe, optimizer="adamw"))
+    moved = first_step(adamw).vectors["clip_l"] - adamw.start["clip_l"]
+    assert float(moved.abs().max()) == pytest.approx(0.003, rel=1e-3)
+    task = task_of(model, recipe)
+    turned = torch.cosine_similarity(
+        first_step(task).vectors["clip_l"].double(), task.start["clip_l"].double(), dim=-1
+    ).acos()
+    torch.testing.assert_close(turned, torch.full_like(turned, 0.003), rtol=1e-2, atol=0)
+
+
+def test_what_is_told_of_a_step_is_a_mean_over_its_accumulation(task_of: Callable, model: Model):
+    told = []
+    for accumulation in (1, 8):
+        task = task_of(model, replace(QUICK, steps=1, accumulation=accumulation))
+        told += [event for event in run_through(task)[0] if isinstance(event, Stepped)]
+    one, eight = told
+    assert eight.loss == pytest.approx(one.loss, rel=0.5)
+    assert eight.gradient < 2 * one.gradient
+
+
+def test_one_picture_is_told_of_in_many_sentences(task_of: Callable, model: Model):
+    """A caption that is drawn once for each picture would be learned with it."""
+    task = task_of(model)
+    captions: dict[int, set[str]] = {}
+    for step in range(1, 30):
+        batch, lines = draw_batch(task, step, 0, 0)
+        for square, line in zip(batch.squares.tolist(), lines, strict=True):
+            captions.setdefault(square, set()).add(line)
+    assert all(len(lines) > 5 for lines in captions.values())
+
+
+@pytest.mark.parametrize("rate", ["1e-5", "1e-7"])
+def test_a_rate_too_small_for_bfloat16_still_moves_vectors(task_of: Callable, rate: str):
+    """Numbers of a vector are about 0.014, where bfloat16's next number is 6e-5 away."""
+    half = replace(tiny_model(), dtype=torch.bfloat16)
+    half.unet.to(torch.bfloat16)
+    task = task_of(half, replace(QUICK, optimizer="adamw", rate=rate, warmup=0, cosine=False))
+    moved = first_step(task).vectors["clip_l"] - task.start["clip_l"]
+    assert float((moved != 0).float().mean()) > 0.9
 
 
 def test_vectors_start_at_the_initializers_tokens_over_and_over(task_of: Callable, model: Model):
@@ -149,6 +212,56 @@ def test_vectors_stay_in_full_precision_beside_a_half_unet(
     found = [event.gradient for event in events if isinstance(event, Stepped)]
     assert found == pytest.approx(wanted, rel=0.1)  # float16's loss was scaled, and back
     assert torch.isfinite(progress.vectors["clip_l"]).all()
+
+
+def quiet_model(share: float) -> Model:
+    """A model that hardly listens to the text, so that gradients by it are small."""
+    model = tiny_model()
+    with torch.no_grad():
+        for name, weight in model.unet.named_parameters():
+            if "attn2.to_out" in name:
+                weight *= share
+    return model
+
+
+def stored_or_computed(how: str, model: Model, recipe: Recipe = QUICK) -> tuple[Model, Recipe]:
+    """Return the model and recipe of a run in float16: of a UNet stored so, or computed so."""
+    if how == "computed":
+        return model, replace(recipe, precision="fp16")
+    model = replace(model, dtype=torch.float16)
+    model.unet.to(torch.float16)
+    return model, recipe
+
+
+@pytest.mark.parametrize("how", ["stored", "computed"])
+def test_gradients_too_small_for_float16_are_not_lost(task_of: Callable, how: str):
+    lone = replace(QUICK, steps=1)
+    [full] = [e for e in run_through(task_of(quiet_model(1e-4), lone))[0] if isinstance(e, Stepped)]
+    task = task_of(*stored_or_computed(how, quiet_model(1e-4), lone))
+    [half] = [event for event in run_through(task)[0] if isinstance(event, Stepped)]
+    assert half.gradient == pytest.approx(full.gradient, rel=0.2)
+    unscaled = begin(task)
+    unscaled.loss_scale = 1.0
+    [lost] = [event for event in run_through(task, unscaled)[0] if isinstance(event, Stepped)]
+    assert lost.gradient < 0.5 * full.gradient, "what scaling is for"
+
+
+@pytest.mark.parametrize("how", ["stored", "computed"])
+def test_a_loss_scale_that_overflows_is_halved_and_costs_no_step(
+    task_of: Callable, model: Model, how: str
+):
+    wanted = [event for event in run_through(task_of(model))[0] if isinstance(event, Stepped)]
+    task = task_of(*stored_or_computed(how, tiny_model()))
+    progress = begin(task)
+    progress.loss_scale = 2.0**40
+    events, _ = run_through(task, progress)
+    found = [event for event in events if isinstance(event, Stepped)]
+    assert not any(isinstance(event, RolledBack) for event in events)
+    assert 1 < progress.loss_scale < 2.0**40
+    assert [event.rate for event in found] == [event.rate for event in wanted]
+    assert [event.gradient for event in found] == pytest.approx(
+        [event.gradient for event in wanted], rel=0.1
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["directional", "adamw"])

@@ -207,7 +207,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     if problems := runs.check(request):
         raise AppError("\n".join(text for _, text in problems))
     for finding in runs.preflight(request):
-        print(f"note: {finding.file or 'pictures'}: {finding.message}")
+        print(f"note: {finding.file or job.name}: {finding.message}")
     return _follow(studio, runs.start(request))
 
 

@@ -60,6 +60,8 @@ class JobView:
     pictures: tuple[SavedPicture, ...] = ()
     grid: SavedPicture | None = None
     """All pictures side by side, if that was asked for."""
+    is_plot: bool = False
+    """Whether the grid is what was asked for, and the pictures are its cells."""
     skipped: int = 0
     """Batches that were given up."""
     warnings: tuple[str, ...] = ()
@@ -200,9 +202,10 @@ class Generating:
                 job.skip()
 
     def draw(
-        self, prompts: Sequence[str], embedding: Embedding | None, seed: int
+        self, prompts: Sequence[tuple[str, str]], embedding: Embedding | None, seed: int
     ) -> list[Image.Image]:
-        """Draw one picture a prompt without saving it, waiting for the gate each time.
+        """Draw one picture for each prompt and its negative prompt without saving it, waiting for
+        the gate each time.
 
         ``embedding`` can be called by its name although it is not in the library; training draws
         its previews with this.
@@ -211,9 +214,11 @@ class Generating:
 
         source = self._library if embedding is None else WithDraft(self._library, embedding)
         drawn = []
-        for prompt in prompts:
+        for prompt, negative in prompts:
             model = self._model()
-            request = checked(default_request(model.defaults, prompt=prompt, seed=seed))
+            request = checked(
+                default_request(model.defaults, prompt=prompt, negative_prompt=negative, seed=seed)
+            )
             with self._gate.hold("a training preview"):
                 drawn += [
                     event.image

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Draw(Protocol):
-    """Draws previews; takes the gate itself."""
+    """Draws a preview for each prompt and its negative prompt; takes the gate itself."""
 
     def __call__(
-        self, prompts: Sequence[str], embedding: Embedding | None, seed: int
+        self, prompts: Sequence[tuple[str, str]], embedding: Embedding | None, seed: int
     ) -> list[Image.Image]: ...
 
 

@@ -15,7 +15,7 @@ from webui.files import replacing
 from webui.studio.gpu import GpuGate
 from webui.studio.training_host import Draw, TrainingHost, in_words
 from webui.studio.watched_runs import WatchedRuns
-from webui.training.captions import NAME, examples
+from webui.training.captions import NAME, examples, preview_of
 from webui.training.dataset import read_picture
 from webui.training.intake import TrainingRequest, check_request, preflight_request
 from webui.training.preflight import Finding
@@ -173,7 +173,7 @@ class TrainingRuns:
         """Draw a kept step's previews, as the run draws them at other steps; else as below."""
         run, record = self._run_of(run_id)
         asked = [
-            (run.preview_path(step, number), prompt.replace(NAME, record.name))
+            (run.preview_path(step, number), preview_of(record.recipe, prompt, record.name))
             for number, prompt in enumerate(record.recipe.preview_prompts)
         ]
         return self._draw_step(run, record, step, asked)
@@ -189,14 +189,14 @@ class TrainingRuns:
         asked = [
             (
                 run.folder / "strengths" / f"step-{step:06d}-{strength:g}.png",
-                prompt.replace(NAME, f"({record.name}:{strength:g})"),
+                preview_of(record.recipe, prompt, f"({record.name}:{strength:g})"),
             )
             for strength in STRENGTHS
         ]
         return self._draw_step(run, record, step, asked)
 
     def _draw_step(
-        self, run: Run, record: Record, step: int, asked: Sequence[tuple[Path, str]]
+        self, run: Run, record: Record, step: int, asked: Sequence[tuple[Path, tuple[str, str]]]
     ) -> list[Path]:
         from webui.training.session import embedding_of
 

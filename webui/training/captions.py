@@ -74,11 +74,13 @@ def templates_of(recipe: Recipe) -> tuple[str, ...]:
 def caption(recipe: Recipe, picture: Picture, name: str, initializer: str, draw: float) -> str:
     """Return one caption for a picture, with ``[name]`` where the vectors go.
 
-    ``draw`` in [0, 1) chooses the template. Raises AppError if the picture's own text is to be
-    used and does not hold the name.
+    ``draw`` in [0, 1) chooses the template, and what is left out or shuffled. Raises AppError if
+    the picture's own text is to be used and does not hold the name.
     """
+    chance = random.Random(draw)
     if recipe.captions == "files":
-        line = picture.text if NAME in picture.text else picture.text.replace(name, NAME)
+        text = picture.text if NAME in picture.text else picture.text.replace(name, NAME)
+        line = _by_lot(recipe, text, chance)
         if NAME not in line:
             raise AppError(
                 f"The caption of “{picture.path.name}” does not hold the name “{name}” or [name]; "
@@ -86,10 +88,26 @@ def caption(recipe: Recipe, picture: Picture, name: str, initializer: str, draw:
             )
     else:
         lines = templates_of(recipe)
-        line = lines[int(draw * len(lines))].replace(TEXT, picture.text)
+        line = lines[int(draw * len(lines))].replace(TEXT, _by_lot(recipe, picture.text, chance))
+    if chance.random() < recipe.caption_dropout:
+        line = NAME
     if recipe.append_initializer:
         line = line.replace(NAME, f"{NAME} {initializer}")
     return line.strip(" ,")
+
+
+def _by_lot(recipe: Recipe, text: str, chance: random.Random) -> str:
+    """Return a picture's text with its tags dropped and shuffled as the recipe has it."""
+    if not recipe.tag_dropout and not recipe.shuffle_tags:
+        return text
+    tags = [
+        tag.strip()
+        for tag in text.split(",")
+        if NAME in tag or chance.random() >= recipe.tag_dropout
+    ]
+    if recipe.shuffle_tags:
+        chance.shuffle(tags)
+    return ", ".join(tags)
 
 
 def examples(
@@ -103,6 +121,16 @@ def examples(
         )
         for index in range(count if pictures else 0)
     ]
+
+
+def preview_of(recipe: Recipe, prompt: str, call: str) -> tuple[str, str]:
+    """Return a preview's prompt and negative prompt, with ``call`` in the place of the name.
+
+    A fault's prompts without a place for it have it in the negative prompt, as it will be used.
+    """
+    if recipe.kind == "negative" and NAME not in prompt:
+        return prompt, call
+    return prompt.replace(NAME, call), ""
 
 
 def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[int]:
@@ -120,6 +148,25 @@ def initializer_tokens(tokenizer: CLIPTokenizer, text: str) -> list[int]:
             "such as “cat” or “oil painting”: learning starts from there.",
         )
     return ids
+
+
+def initializer_advice(recipe: Recipe, tokenizer: CLIPTokenizer, text: str) -> str | None:
+    """Warn where learning does not start from the whole initializer, or from no meaning at all."""
+    ids = tokens_of(tokenizer, text.strip())
+    count = vector_count(recipe, ids)
+    if len(ids) > count > 0:
+        pieces = " · ".join(tokenizer.decode([token]).strip() for token in ids)
+        return (
+            f"The initializer is {len(ids)} tokens of the model, {pieces}, and the embedding has "
+            f"{count} of their places: learning starts from the first. Use more vectors, or fewer "
+            "or commoner words."
+        )
+    if ids and not any(letter.isalnum() for letter in text):
+        return (
+            f"The initializer “{text.strip()}” means nothing to the model. Write a word that "
+            "describes the thing coarsely: a fair one is half of the way."
+        )
+    return None
 
 
 def vector_count(recipe: Recipe, initializer_ids: Sequence[int]) -> int:

@@ -149,12 +149,12 @@ def denoising_errors(
     latents: Latents,
     batch: Batch,
     condition: tuple[Tensor, Tensor | None],
-    half: bool = False,
+    half: torch.dtype | None = None,
     min_snr: float = 0.0,
 ) -> Tensor:
     """Return the weighted squared error of the UNet's prediction per sample, ``[b]`` float32.
 
-    ``half`` computes a float32 UNet in bfloat16 where that is safe (autocast).
+    ``half`` computes a float32 UNet in this precision where that is safe (autocast).
     """
     device, dtype = model.device, model.dtype
     t, squares = batch.timesteps.to(device), batch.squares.tolist()
@@ -174,7 +174,7 @@ def denoising_errors(
             "text_embeds": pooled.to(dtype),
             "time_ids": times.expand(len(t), -1).to(dtype),
         }
-    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+    with torch.autocast(device.type, half, enabled=half is not None):
         predicted = model.unet(
             noisy.to(dtype), t, hidden.to(dtype), added_cond_kwargs=added
         ).sample.float()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from webui.errors import AppError, BadField
 from webui.training import tracking
-from webui.training.captions import examples, initializer_tokens
+from webui.training.captions import examples, initializer_advice, initializer_tokens
 from webui.training.dataset import read_picture, read_pictures
 from webui.training.naming import name_advice, name_problem
 from webui.training.preflight import Finding, preflight
-from webui.training.recipe import Recipe
+from webui.training.recipe import Recipe, rate_advice
 
 if TYPE_CHECKING:
     from webui.models.model import Model
@@ -80,8 +80,8 @@ def _check_against(request: TrainingRequest, model: Model) -> list[tuple[str, st
 def preflight_request(
     request: TrainingRequest, model: Model, taken: Collection[str]
 ) -> list[Finding]:
-    """Look over pictures and name for what training could suffer from, the worst first."""
-    from webui.training.task import buckets_of, side_of
+    """Look over all of a request for what training could suffer from, the worst first."""
+    from webui.training.task import buckets_of, precision_advice, side_of
 
     pictures, findings = [], []
     for path in request.pictures:
@@ -91,5 +91,10 @@ def preflight_request(
             findings.append(Finding(True, path.name, str(problem)))
     recipe = request.recipe
     findings += preflight(pictures, side_of(recipe, model), buckets_of(recipe, model))
-    advice = name_advice(request.name, model.tokenizer, taken)
-    return findings + ([Finding(False, None, advice)] if advice else [])
+    advice = (
+        name_advice(request.name, model.tokenizer, taken),
+        initializer_advice(recipe, model.tokenizer, request.initializer),
+        rate_advice(recipe),
+        precision_advice(recipe, model),
+    )
+    return findings + [Finding(False, None, text) for text in advice if text]

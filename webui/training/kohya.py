@@ -47,22 +47,7 @@ def translated(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
             notes.append(f"{key}: {_ANSWERS[key]}")
     if "name" not in ours and isinstance(values.get("token_string"), str):
         ours["name"] = values["token_string"].strip()
-    return ours, (*notes, *_slow(ours))
-
-
-def _slow(ours: Mapping[str, Any]) -> list[str]:
-    """Say when the rate is so low that the vectors stay where they are."""
-    try:
-        way = float(ours["rate"]) * ours["steps"]
-    except (KeyError, ValueError):
-        return []
-    if way >= 0.007:
-        return []
-    return [
-        f"learning_rate: AdamW moves a number of a vector by at most the rate in a step, {way:.2g} "
-        "in all of this run, and those numbers are about 0.014: hardly anything will be learned. "
-        "5e-4 to 5e-3 are usual."
-    ]
+    return ours, tuple(notes)
 
 
 def _whole(key: str, value: Any) -> int:
@@ -115,6 +100,8 @@ _TAKEN: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "gradient_checkpointing": ("gradient_checkpointing", _switch),
     "seed": ("seed", _whole),
     "flip_aug": ("flip", _switch),
+    "shuffle_caption": ("shuffle_tags", _switch),
+    "caption_tag_dropout_rate": ("tag_dropout", _number),
     "enable_bucket": ("buckets", _switch),
     "min_snr_gamma": ("min_snr", _number),
     "max_grad_norm": ("clip", _number),
@@ -143,12 +130,7 @@ def _token(value: Any, values: Mapping[str, Any], _: dict[str, Any]) -> str | No
 
 
 def _precision(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
-    if value == "fp16":
-        return (
-            "fp16 overflows with some models; bf16 is computed in where the device has it. "
-            "--precision fp16 loads the model so."
-        )
-    if value not in ("no", "bf16"):
+    if value not in ("no", "bf16", "fp16"):
         raise BadField("mixed_precision", f"“mixed_precision” is {value!r}; no, fp16 or bf16.")
     ours["precision"] = "fp32" if value == "no" else value
     return None
@@ -197,6 +179,16 @@ def _style(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> None:
         ours["kind"] = "style"
 
 
+def _dropout(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
+    ours["caption_dropout"] = _number("caption_dropout_rate", value)
+    if not ours["caption_dropout"]:
+        return None
+    return (
+        "an empty caption would teach the vectors nothing; this share of the samples has the name "
+        "alone."
+    )
+
+
 def _trackers(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
     if value not in ("tensorboard", "all") or not tracking.available():
         return "all steps are in events.jsonl of the run's folder; --tensorboard writes them too."
@@ -227,6 +219,7 @@ _WEIGHED: Mapping[str, Callable[[Any, Mapping[str, Any], dict[str, Any]], str | 
     "use_style_template": _style,
     "use_object_template": _object,
     "log_with": _trackers,
+    "caption_dropout_rate": _dropout,
 }
 """Settings that need a look at their value; each returns what there is to say, if anything."""
 
@@ -266,9 +259,10 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ),
     ("color_aug face_crop_aug_range", "pictures are used in the colours that they have."),
     (
-        "shuffle_caption keep_tokens caption_dropout_rate caption_dropout_every_n_epochs "
-        "caption_tag_dropout_rate weighted_captions caption_extension caption_extention",
-        "captions are sentences around the name, or .txt files as they are.",
+        "keep_tokens caption_dropout_every_n_epochs weighted_captions caption_extension "
+        "caption_extention",
+        "captions are sentences around the name, or .txt files; only the tag with the name keeps "
+        "out of what caption_tag_dropout_rate drops.",
     ),
     (
         "reg_data_dir prior_loss_weight",

@@ -9,6 +9,11 @@ from typing import Any, Literal
 
 from webui.errors import BadField
 
+USUAL_NUMBER = 0.014
+"""Root mean square of the numbers of a word's vector in Stable Diffusion 1.x."""
+LEAST_TURN = 0.1
+"""Radians: words that lie so near to each other cannot be told apart in a picture."""
+
 Kind = Literal["object", "style", "negative"]
 Optimizer = Literal["directional", "adamw"]
 Captions = Literal["templates", "filewords", "files"]
@@ -54,6 +59,13 @@ class Recipe:
     """Own sentences with ``[name]`` and maybe ``[filewords]``; empty = those of the kind."""
     append_initializer: bool = False
     """Whether the initializer follows the name in each caption ("a photo of NAME person")."""
+    caption_dropout: float = 0.0
+    """Share of the samples, 0 to 1, whose caption is the name alone."""
+    tag_dropout: float = 0.0
+    """Share, 0 to 1, of the tags (between commas) of a picture's text that are left out each time;
+    never the one that holds the name."""
+    shuffle_tags: bool = False
+    """Whether the tags of a picture's text come in another order each time."""
     size: int = 0
     """Side of the square training pictures in pixels, a multiple of the model's latent scale;
     0 = the side the model was made for."""
@@ -70,8 +82,9 @@ class Recipe:
     """Whether mirrored pictures are added; wrong for writing and asymmetric things."""
     use_mask: bool = True
     """Whether transparent parts of a picture are left out of the loss."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Precision of the UNet's computations; the vectors and the loss are always float32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Precision in which a UNet that was loaded in float32 computes; auto = bf16 where the device
+    is made for it. The vectors and the loss are always float32."""
     gradient_checkpointing: bool = False
     """Computes parts twice to save memory: a third more time, about 0.5 GiB less per sample."""
     seed: int = 0
@@ -89,7 +102,8 @@ class Recipe:
     preview_every: int = 100
     """Steps between previews; 0 = none."""
     preview_prompts: tuple[str, ...] = ("a photo of [name]", "[name] in the snow")
-    """Prompts of the previews, with ``[name]``."""
+    """Prompts of the previews, with ``[name]``. Of a fault's those without it are drawn with the
+    name in the negative prompt."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -104,8 +118,8 @@ class Recipe:
             raise BadField("optimizer", f"“{self.optimizer}” is no optimizer this app has.")
         if self.captions not in ("templates", "filewords", "files"):
             raise BadField("captions", "Captions are templates, filewords or files.")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise BadField("precision", "The precision is auto, fp32 or bf16.")
+        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
+            raise BadField("precision", "The precision is auto, fp32, bf16 or fp16.")
         for line in self.templates:
             if "[name]" not in line:
                 raise BadField("templates", f"The template “{line}” lacks [name].")
@@ -142,6 +156,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "accumulation": (1, 64),
     "clip": (0, 1000),
     "min_snr": (0, 100),
+    "caption_dropout": (0, 1),
+    "tag_dropout": (0, 1),
     "size": (0, 2048),
     "crops": (1, 8),
     "seed": (0, 2**63 - 1),
@@ -190,6 +206,23 @@ def last_step(recipe: Recipe) -> int:
     return recipe.steps if last == -1 else min(recipe.steps, last)
 
 
+def rate_advice(recipe: Recipe) -> str | None:
+    """Warn of a rate so low that the vectors stay where they are, whatever is to be learned."""
+    way = sum(rate_at(recipe, step) for step in range(1, last_step(recipe) + 1))
+    if recipe.optimizer == "adamw" and way < USUAL_NUMBER / 2:
+        return (
+            "The learning rate is too low: AdamW moves a number of a vector by at most the rate in "
+            f"a step, {way:.2g} in all of this run, and those numbers are about {USUAL_NUMBER:g}. "
+            "Hardly anything will be learned; 5e-4 to 5e-3 are usual."
+        )
+    if recipe.optimizer == "directional" and way < LEAST_TURN:
+        return (
+            f"The learning rate is too low: in all of this run a vector turns by at most {way:.2g} "
+            "radians. Hardly anything will be learned; 0.04 to 0.08 are usual."
+        )
+    return None
+
+
 @dataclass(frozen=True)
 class Preset:
     """A recipe for one purpose, in words for people, with what small models need otherwise."""
@@ -204,7 +237,7 @@ class Preset:
 
 _OBJECT = Recipe()
 _SMALL = {"steps": 150, "rate": "0.07", "vectors": 3, "preview_every": 75}
-_FAULT_PROMPTS = ("a photo, [name]", "a photo of a house, [name]")
+_FAULT_PROMPTS = ("a photo of a house", "a photo, [name]")
 
 PRESETS: Mapping[str, Preset] = {
     "draft": Preset(

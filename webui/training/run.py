@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import AppError, UnreadableFile
-from webui.files import contained, sha256, write_whole
+from webui.files import contained, replacing, sha256, write_whole
 from webui.training.dataset import Picture, read_pictures
 from webui.training.recipe import Recipe
 
@@ -193,6 +193,7 @@ class Run:
             "good": progress.good,
             "rate_scale": progress.rate_scale,
             "roll_backs": progress.roll_backs,
+            "loss_scale": progress.loss_scale,
             "evaluations": [asdict(item) for item in progress.evaluations],
             "best_step": progress.best_step,
             "best_vectors": progress.best_vectors,
@@ -226,6 +227,7 @@ class Run:
         progress.take_up(state["now"])
         progress.good = state["good"]
         progress.rate_scale, progress.roll_backs = state["rate_scale"], state["roll_backs"]
+        progress.loss_scale = state.get("loss_scale", progress.loss_scale)
         progress.best_step, progress.best_vectors = state["best_step"], state["best_vectors"]
         progress.evaluations = [
             Evaluated(**{**item, "score": Score(**item["score"])}) for item in state["evaluations"]
@@ -260,8 +262,8 @@ class Run:
     def save_preview(self, step: int, number: int, image: Image.Image) -> Path:
         """Keep a preview picture; returns its path."""
         path = self.preview_path(step, number)
-        path.parent.mkdir(exist_ok=True)
-        image.save(path)
+        with replacing(path) as temporary:
+            image.save(temporary, "PNG")
         return path
 
     def save_report(self, report: Mapping[str, Any]) -> None:

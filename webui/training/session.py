@@ -16,7 +16,7 @@ from webui.embeddings.embedding import Embedding, hash_vectors
 from webui.errors import AppError, Interrupted
 from webui.models.model import Model
 from webui.training import tracking
-from webui.training.captions import NAME
+from webui.training.captions import preview_of
 from webui.training.denoising import encode_square
 from webui.training.evaluation import (
     editability,
@@ -68,8 +68,10 @@ class Host(Protocol):
     def pace(self, steps_per_s: float, eta_s: float) -> None:
         """How fast it goes."""
 
-    def draw(self, prompts: list[str], embedding: Embedding | None, seed: int) -> list[Image.Image]:
-        """Draw a picture for each prompt; waits for the device itself."""
+    def draw(
+        self, prompts: list[tuple[str, str]], embedding: Embedding | None, seed: int
+    ) -> list[Image.Image]:
+        """Draw a picture for each prompt and its negative prompt; waits for the device itself."""
 
 
 @dataclass(frozen=True)
@@ -228,8 +230,7 @@ class _Session:
         if step % recipe.preview_every and step != last_step(recipe):
             return
         self.drawn.add(step)
-        shown = self.record.name if step else self.record.initializer
-        prompts = [prompt.replace(NAME, shown) for prompt in recipe.preview_prompts]
+        prompts = [self._preview(prompt) for prompt in recipe.preview_prompts]
         embedding = embedding_of(self.record, self.progress.vectors, step) if step else None
         try:
             images = self.host.draw(prompts, embedding, recipe.seed)
@@ -239,9 +240,17 @@ class _Session:
             log.exception("the previews of step %d could not be drawn", step)
             self.host.tell({"kind": "note", "step": step, "text": f"No previews: {problem}"})
             return
-        for number, (prompt, image) in enumerate(zip(prompts, images, strict=True)):
+        for number, ((prompt, negative), image) in enumerate(zip(prompts, images, strict=True)):
             path = self.run.save_preview(step, number, image)
-            self.host.tell({"kind": "preview", "step": step, "prompt": prompt, "file": path.name})
+            told = f"{prompt} (negative prompt: {negative})" if negative else prompt
+            self.host.tell({"kind": "preview", "step": step, "prompt": told, "file": path.name})
+
+    def _preview(self, prompt: str) -> tuple[str, str]:
+        """Return prompt and negative prompt of a preview, at step 0 without the embedding."""
+        if self.progress.step:
+            return preview_of(self.task.recipe, prompt, self.record.name)
+        shown, _ = preview_of(self.task.recipe, prompt, self.record.initializer)
+        return shown, ""
 
     def _report(self, reason: str) -> Report:
         task, progress = self.task, self.progress

@@ -52,8 +52,13 @@ class Task:
     """Mean norm of the vocabulary's vectors per text encoder."""
     start: Mapping[str, Tensor]
     """Vectors before the first step, ``[n, width]`` float32 per text encoder."""
-    half: bool
-    """Whether the UNet computes in bfloat16 although its weights are float32."""
+    half: torch.dtype | None
+    """Precision in which the UNet computes although its weights are float32; None = its own."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether gradients pass through float16, in which small ones would be lost."""
+        return torch.float16 in (self.half, self.model.dtype)
 
     def buckets(self) -> tuple[tuple[int, ...], ...]:
         """Return the training squares by the size of their latents; a batch is of one of them."""
@@ -137,7 +142,7 @@ def prepare_task(
         squares_per_picture=len(cut) // len(pictures),
         norms=norms,
         start=starting_vectors(model, ids, count, norms, recipe.optimizer == "directional"),
-        half=computes_in_half(recipe, model),
+        half=half_of(recipe, model),
     )
     for index in range(len(pictures)):
         task.line(index, 0.0)  # a caption without the name is an error now, not at some step
@@ -175,10 +180,22 @@ def vocabulary_norm(model: Model, key: str) -> float:
     return float(norms[kept].mean())
 
 
-def computes_in_half(recipe: Recipe, model: Model) -> bool:
-    """Whether a float32 UNet computes in bfloat16: as asked, or where the device is made for it."""
+def half_of(recipe: Recipe, model: Model) -> torch.dtype | None:
+    """Return in what a float32 UNet computes: as asked, or bf16 where the device is made for it."""
     if model.dtype != torch.float32:
-        return False
+        return None
     if recipe.precision != "auto":
-        return recipe.precision == "bf16"
-    return model.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
+    made_for_it = model.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if made_for_it else None
+
+
+def precision_advice(recipe: Recipe, model: Model) -> str | None:
+    """Warn where a recipe asks for a precision that the loaded model does not have."""
+    loaded = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(model.dtype)
+    if loaded is None or recipe.precision in ("auto", loaded):
+        return None
+    return (
+        f"{model.name} is loaded in {loaded} and computes in it. For {recipe.precision} start with "
+        f"--precision {recipe.precision}."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,8 +32,9 @@ ROLL_BACKS = 5
 """How often a run may go back to its last good step before it is given up."""
 JUMP = 1.5
 """What the error on fixed inputs may be, as a multiple of the initializer's or empty prompt's."""
-HALF_SCALE = 1024.0
-"""What the loss is multiplied by in float16, so that small gradients are not lost."""
+LOSS_SCALE = 2.0**16
+"""What the loss is multiplied by at first where gradients pass through float16, so that small ones
+are not lost; the gradients are divided by it before anything is done with them."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ class Progress:
     best_vectors: dict[str, Tensor] = field(default_factory=dict)
     good: dict[str, Any] = field(default_factory=dict)
     """Step, vectors and optimizer state of the last evaluation without a complaint."""
+    loss_scale: float = 1.0
+    """What the loss is multiplied by; halved when gradients overflow, and never raised again,
+    since runs are short."""
 
     def snapshot(self) -> dict[str, Any]:
         """Return what moves with each step, copied to the CPU."""
@@ -126,7 +131,8 @@ def begin(task: Task) -> Progress:
     vectors = {key: rows.clone() for key, rows in task.start.items()}
     recipe = task.recipe
     optimizer = optimizer_for(recipe.optimizer, vectors, recipe.pull, recipe.clip)
-    progress = Progress(0, vectors, optimizer)
+    scale = LOSS_SCALE if task.scaled else 1.0
+    progress = Progress(0, vectors, optimizer, loss_scale=scale)
     progress.good = progress.snapshot()
     return progress
 
@@ -155,9 +161,27 @@ def train(task: Task, progress: Progress) -> Iterator[TrainEvent]:
 
 def _update(task: Task, progress: Progress) -> Stepped | RolledBack:
     """Do one step, or go back if the loss or its gradient is no number."""
-    recipe, step = task.recipe, progress.step + 1
-    rate = rate_at(recipe, step) * progress.rate_scale
-    scale = HALF_SCALE if task.model.dtype == torch.float16 else 1.0
+    step = progress.step + 1
+    rate = rate_at(task.recipe, step) * progress.rate_scale
+    while True:
+        loss, gradients = _loss_and_gradients(task, progress, step)
+        length = float(torch.stack([g.norm() for g in gradients.values()]).norm())
+        if math.isfinite(loss) and math.isfinite(length):
+            break
+        if not math.isfinite(loss) or progress.loss_scale <= 1:
+            return _roll_back(progress, step, "the loss was not a number")
+        progress.loss_scale /= 2
+    with torch.no_grad():
+        progress.optimizer.step(gradients, rate)
+    progress.step = step
+    return Stepped(step, loss, rate, norm_ratio(task, progress.vectors), length)
+
+
+def _loss_and_gradients(
+    task: Task, progress: Progress, step: int
+) -> tuple[float, dict[str, Tensor]]:
+    """Return a step's mean error, and its gradients by the vectors, ``[n, width]`` each."""
+    recipe, scale = task.recipe, progress.loss_scale
     vectors = {key: rows.detach().requires_grad_() for key, rows in progress.vectors.items()}
     gradients = {key: torch.zeros_like(rows) for key, rows in vectors.items()}
     loss = 0.0
@@ -179,13 +203,7 @@ def _update(task: Task, progress: Progress) -> Stepped | RolledBack:
         loss += float(share.detach())
         for key, gradient in zip(vectors, found, strict=True):
             gradients[key] += gradient / scale
-    gradient_norm = float(torch.stack([g.norm() for g in gradients.values()]).norm())
-    if not (torch.isfinite(torch.tensor([loss, gradient_norm])).all()):
-        return _roll_back(progress, step, "the loss was not a number")
-    with torch.no_grad():
-        progress.optimizer.step(gradients, rate)
-    progress.step = step
-    return Stepped(step, loss, rate, norm_ratio(task, progress.vectors), gradient_norm)
+    return loss, gradients
 
 
 class _checkpointing:

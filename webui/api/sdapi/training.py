@@ -85,8 +85,11 @@ class TrainRequest(Question):
     save_embedding_every: int | None = None
     preview_prompt: str | None = None
     shuffle_tags: bool | None = None
+    """Whether what stands between commas in a caption comes in another order each time."""
     tag_drop_out: float | None = None
+    """Share of it that is left out each time, 0 to 1."""
     varsize: bool | None = None
+    """Whether pictures keep about their shape: sizes of the same area, each batch of one."""
     id_task: str | None = None
     log_directory: str | None = None
     latent_sampling_method: str | None = None
@@ -100,10 +103,6 @@ class TrainRequest(Question):
     preview_seed: int | None = None
     preview_width: int | None = None
     preview_height: int | None = None
-
-
-NOT_HERE = {"shuffle_tags": False, "tag_drop_out": 0, "varsize": False}
-"""What would change what is learned and is not to be had, with the value that changes nothing."""
 
 
 class RunItem(Shape):
@@ -252,6 +251,8 @@ THEIRS = {
     "evaluate_every": "save_embedding_every",
     "preview_prompts": "preview_prompt",
     "captions": "template_filename",
+    "buckets": "varsize",
+    "tag_dropout": "tag_drop_out",
 }
 """Settings of a recipe and fields of a run by the names of the body."""
 
@@ -261,9 +262,6 @@ def recipe_of(body: TrainRequest, family: str, vectors: int) -> Recipe:
 
     Raises BadField for what cannot be honoured, under the body's names or the recipe's.
     """
-    for field, harmless in NOT_HERE.items():
-        if getattr(body, field) not in (None, harmless):
-            raise BadField(field, f"“{field}” is not supported by this app; leave it out.")
     usual = preset(body.preset or ("object" if body.learn_rate is None else "classic"), family)
     changes: dict[str, Any] = {
         "rate": None if body.learn_rate is None else str(body.learn_rate),
@@ -273,6 +271,9 @@ def recipe_of(body: TrainRequest, family: str, vectors: int) -> Recipe:
         "vectors": body.num_vectors_per_token or vectors or None,
         "size": _side(body),
         "use_mask": body.use_weight,
+        "buckets": body.varsize,
+        "shuffle_tags": body.shuffle_tags,
+        "tag_dropout": body.tag_drop_out,
         "preview_every": body.create_image_every,
         "evaluate_every": body.save_embedding_every or None,
         "clip": _clip(body),
@@ -285,7 +286,11 @@ def recipe_of(body: TrainRequest, family: str, vectors: int) -> Recipe:
 def _side(body: TrainRequest) -> int | None:
     width, height = body.training_width, body.training_height
     if width != height and None not in (width, height):
-        raise BadField("training_height", "Training pictures are square: give width = height.")
+        raise BadField(
+            "training_height",
+            "Training pictures have the area of a square: give width = height, and varsize for "
+            "pictures that keep their shape.",
+        )
     return width or height
 
 
