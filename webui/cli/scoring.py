@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from webui.cli.training import add_place, opened, settings_of
 from webui.errors import AppError, BadField
 from webui.files import write_whole
-from webui.training.captions import NAME
+from webui.training.captions import NAME, preview_of
 from webui.training.config import Job
 from webui.training.dataset import Picture, find_pictures, read_pictures
 from webui.training.recipe import Recipe
@@ -76,9 +76,9 @@ def _score(flags: argparse.Namespace) -> None:
             print(_line(measured), flush=True)
             rows.append(measured)
             if not flags.no_sheet:
-                prompts = sheet.prompts or recipe.preview_prompts
+                asked = replace(sheet, prompts=sheet.prompts or recipe.preview_prompts)
                 file = f"{len(rows):02d}-{re.sub(r'[^-.A-Za-z0-9_]', '_', embedding.name)}.png"
-                _draw(studio, embedding, measured, replace(sheet, prompts=prompts), out / file)
+                _draw(studio, embedding, measured, recipe, asked, out / file)
     _write(rows, out)
     print(f"Written to {out}.")
 
@@ -145,7 +145,12 @@ def _measured(
 
 
 def _draw(
-    studio: Studio, embedding: Embedding, measured: Measured, sheet: Sheet, file: Path
+    studio: Studio,
+    embedding: Embedding,
+    measured: Measured,
+    recipe: Recipe,
+    sheet: Sheet,
+    file: Path,
 ) -> None:
     """Draw prompts and seeds downwards, the initializer and then the strengths across."""
     from tqdm import tqdm
@@ -162,7 +167,7 @@ def _draw(
     with tqdm(total=len(rows) * len(words), unit="picture", desc=embedding.name) as bar:
         for prompt, seed in rows:
             for word in words:
-                asked = [prompt.replace(NAME, word)]
+                asked = [preview_of(recipe, prompt, word)]
                 cells += studio.generating.draw(asked, embedding, seed)
                 bar.update()
     across = [measured.compared_with, *(f"× {strength:g}" for strength in sheet.strengths)]

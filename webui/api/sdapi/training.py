@@ -135,6 +135,8 @@ class Trained(Shape):
 
     info: str = Field(examples=["train embedding complete: filename: … error: None"])
     run: RunItem
+    skipped: list[str] = []
+    """Files of data_root that are no pictures; nothing was learned from them."""
 
 
 class TrainingApi:
@@ -151,6 +153,12 @@ class TrainingApi:
                 return self._studio.training.start(self._request(body, pictures))
             except BadField as error:
                 raise BadField(THEIRS.get(error.field, error.field), str(error)) from error
+
+    def skipped(self, body: TrainRequest) -> list[str]:
+        """Return the names of the files in the body's folder that are no pictures."""
+        if body.data_root is None:
+            return []
+        return [path.name for path in find_pictures(Path(body.data_root).resolve())[1]]
 
     async def wait_for(self, run_id: str) -> RunView:
         """Return the run once it has ended; it goes on if the client goes away."""
@@ -347,15 +355,17 @@ def add(router: APIRouter, trained: TrainingApi) -> None:
     @router.post("/train/embedding", responses=REFUSED, summary="Train an embedding")
     async def train_embedding(body: TrainRequest) -> Trained:
         run_id = await asyncio.to_thread(trained.start, body)
+        skipped = await asyncio.to_thread(trained.skipped, body)
         if not body.wait:
             view = trained.view(run_id)
             place = f"{PREFIX}/train/embedding/{run_id}"
-            return Trained(info=f"train embedding started: watch {place}", run=_item(view))
+            info = f"train embedding started: watch {place}"
+            return Trained(info=info, run=_item(view), skipped=skipped)
         view = await trained.wait_for(run_id)
         if view.state == "failed":
             raise AppError(view.problem or "The training failed.")
         info = f"train embedding complete: filename: {view.installed} error: None"
-        return Trained(info=info, run=_item(view))
+        return Trained(info=info, run=_item(view), skipped=skipped)
 
     @router.get("/train/embedding/{run_id}", summary="Tell how a training run stands")
     def run(run_id: str) -> RunItem:
