@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -47,6 +48,13 @@ class Library:
     def card(self, name: str) -> Card | None:
         found = self.get(name)
         return found and Card(found.widths, len(found), found.content_hash)
+
+
+def free_port() -> int:
+    """Return a port of this machine on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:

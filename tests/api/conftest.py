@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +14,10 @@ import pytest
 from PIL import Image
 
 from tests.conftest import write_tiny_checkpoint
+from tests.parts import free_port
 from webui.bootstrap import launch
 from webui.settings import Settings
 from webui.studio.studio import Studio
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @dataclass
@@ -66,7 +60,7 @@ def served(settings: Settings) -> Iterator[Served]:
     yield from serve(settings)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(served: Served) -> Iterator[httpx.Client]:
     """A client like plain requests."""
     with httpx.Client(base_url=f"{served.url}/sdapi/v1", timeout=60) as client:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.embeddings.embedding_parts import embedding, put, rows, until
-from webui.embeddings import formats, reading
+from webui.embeddings import formats, reading, watcher
 from webui.embeddings.library import EmbeddingLibrary, Notes
 from webui.errors import AppError
 
@@ -335,6 +335,7 @@ def test_a_folder_without_events_is_looked_at_regularly(
     from webui.embeddings import events
 
     monkeypatch.setattr(events, "gives_no_events", lambda folder: True)
+    monkeypatch.setattr(watcher, "POLL_S", 0.2)
     library = open_library(folder)
     put(folder / "cat.pt")
     assert until(lambda: library.get("cat"), 4)
@@ -345,6 +346,7 @@ def test_a_folder_without_events_is_looked_at_regularly(
 def test_the_watching_goes_on_after_an_unexpected_fault(
     folder: Path, open_library: Open, monkeypatch: pytest.MonkeyPatch, caplog
 ):
+    monkeypatch.setattr(watcher, "RETRY_AFTER_FAULT_S", 0.3)
     library = open_library(folder)
 
     def fail(path: Path) -> None:

@@ -34,6 +34,8 @@ MOST_SETTINGS_BYTES = 2**22
 TIMEOUT_S = 20
 ATTEMPTS = 5
 """So often in a row nothing may come before a download is given up."""
+PAUSE_S = 1.0
+"""Time between two attempts."""
 _ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SETTINGS = re.compile(
@@ -218,7 +220,7 @@ def _fetch(wanted: Plan, file: RemoteFile, path: Path, report: Callable[[int], N
         except HTTPError:
             if attempts == 1 and part.stat().st_size <= before:
                 raise
-            time.sleep(1)
+            time.sleep(PAUSE_S)
         attempts = ATTEMPTS if part.stat().st_size > before else attempts - 1
     if part.stat().st_size != file.size_bytes or file.sha256 not in (None, sha256(part)):
         part.unlink()
