@@ -261,8 +261,8 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     (
         "keep_tokens caption_dropout_every_n_epochs weighted_captions caption_extension "
         "caption_extention",
-        "captions are sentences around the name, or .txt files; only the tag with the name keeps "
-        "out of what caption_tag_dropout_rate drops.",
+        "captions are sentences around the name, or .txt files; of their tags only the one that "
+        "holds the name is never dropped.",
     ),
     (
         "reg_data_dir prior_loss_weight",
