@@ -71,7 +71,9 @@ def pipeline(model: Model, request: GenerationRequest) -> StableDiffusionPipelin
         text_encoder=model.text_encoders[0].model,
         tokenizer=model.tokenizer,
         unet=model.unet,
-        scheduler=make_scheduler(request.sampler, request.schedule_type, model.scheduler_config),
+        scheduler=make_scheduler(
+            request.sampler, request.schedule_type, model.scheduler_config, model.family
+        ),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

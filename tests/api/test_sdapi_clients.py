@@ -88,6 +88,7 @@ def test_batches_count_their_seeds_up(client: httpx.Client):
     [
         ({"sampler_index": "Euler"}, "Euler", "Automatic"),
         ({"sampler_name": "DPM++ 2M Karras"}, "DPM++ 2M", "Karras"),
+        ({"sampler_name": "k_dpmpp_2s_a", "scheduler": "beta"}, "DPM++ 2S a", "Beta"),
         ({"sampler_name": "DPM++ 2M", "scheduler": "exponential"}, "DPM++ 2M", "Exponential"),
         ({"sampler_name": "DPM++ 2M", "scheduler": "SGM Uniform"}, "DPM++ 2M", "SGM Uniform"),
         ({}, "Euler", "Automatic"),
@@ -159,7 +160,9 @@ def test_idle_progress_is_what_waiting_clients_look_for(client: httpx.Client):
 def test_lists_have_the_shapes_of_a1111(client: httpx.Client):
     samplers = client.get("/samplers").json()
     assert {"name", "aliases", "options"} == set(samplers[0])
-    assert "Euler a" in [sampler["name"] for sampler in samplers]
+    aliases = {sampler["name"]: sampler["aliases"] for sampler in samplers}
+    assert aliases["Euler a"] == ["k_euler_a", "k_euler_ancestral"]
+    assert (aliases["LMS"], aliases["DPM adaptive"]) == (["k_lms"], ["k_dpm_ad"])
     labels = {item["name"]: item["label"] for item in client.get("/schedulers").json()}
     assert labels["sgm_uniform"] == "SGM Uniform"
     model, other, _ = client.get("/sd-models").json()

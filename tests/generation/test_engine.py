@@ -17,6 +17,7 @@ from webui.errors import AppError, Interrupted
 from webui.generation.engine import Picture, StepDone, generate
 from webui.generation.infotext import read_infotext
 from webui.generation.request import GenerationRequest
+from webui.generation.samplers import SAMPLERS
 from webui.generation.sampling import slerp
 from webui.generation.upscaling import UPSCALERS
 from webui.models.model import Model
@@ -54,9 +55,9 @@ def test_the_same_request_gives_the_same_picture(tiny_model: Model):
     assert (pixels(first) == pixels(second)).all()
 
 
-@pytest.mark.parametrize("sampler", ["DPM++ 2M", "Euler a", "DPM++ 2M SDE", "Heun"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_seed_gives_the_same_picture_in_a_batch_and_alone(tiny_model: Model, sampler: str):
-    request = replace(REQUEST, sampler=sampler)
+    request = replace(REQUEST, sampler=sampler, steps=20 if sampler == "Restart" else 4)
     batch = draw(tiny_model, replace(request, batch_size=3))
     alone = draw(tiny_model, replace(request, seed=7))[0]
     assert [picture.seed for picture in batch] == [5, 6, 7]
@@ -108,6 +109,17 @@ def test_a_changed_embedding_is_never_answered_from_the_memory(tiny_model: Model
     before = picture()
     library.put(embedding("my_thing", seed=1))
     assert (before != picture()).any()
+
+
+def test_a_sampler_that_finds_its_own_steps_tells_how_far_it_has_come(tiny_model: Model):
+    request = replace(
+        REQUEST, sampler="DPM adaptive", batch_size=2, hires=True, hires_scale=1.5, hires_steps=3
+    )
+    events = list(generate(tiny_model, request, Library(), Conditioner()))
+    told = [(event.step, event.latents.shape) for event in events[:-2]]
+    steps = [step for step, _ in told]
+    assert steps == sorted(set(steps)) and steps[-1] == 7 and 4 in steps
+    assert {shape for _, shape in told} == {(2, 4, 8, 8), (2, 4, 12, 12)}
 
 
 def test_a_schedule_acts_during_sampling(tiny_model: Model):
@@ -176,7 +188,7 @@ def test_a_skipped_batch_is_given_up_and_the_next_goes_on(tiny_model: Model):
 
 
 @pytest.mark.parametrize("upscaler", UPSCALERS)
-@pytest.mark.parametrize("sampler", ["DPM++ 2M", "Heun", "DDIM"])
+@pytest.mark.parametrize("sampler", ["DPM++ 2M", "Heun", "DDIM", "DPM2", "DPM fast"])
 def test_hires_fix_draws_the_picture_over_at_the_new_size(
     tiny_model: Model, upscaler: str, sampler: str
 ):

@@ -12,7 +12,10 @@ SAMPLERS: Mapping[str, str] = {
     "ddim": "DDIM",
     "dpm_2": "DPM2",
     "dpm_2_ancestral": "DPM2 a",
+    "dpm_adaptive": "DPM adaptive",
+    "dpm_fast": "DPM fast",
     "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2s_ancestral": "DPM++ 2S a",
     "dpmpp_2m_sde": "DPM++ 2M SDE",
     "dpmpp_2m_sde_gpu": "DPM++ 2M SDE",
     "dpmpp_3m_sde": "DPM++ 3M SDE",
@@ -23,15 +26,20 @@ SAMPLERS: Mapping[str, str] = {
     "euler_ancestral": "Euler a",
     "heun": "Heun",
     "lcm": "LCM",
+    "lms": "LMS",
     "uni_pc": "UniPC",
     "uni_pc_bh2": "UniPC",
 }
 """ComfyUI's names of samplers, and AUTOMATIC1111's."""
 SCHEDULES: Mapping[str, str] = {
-    "normal": "Uniform",
-    "karras": "Karras",
+    "beta": "Beta",
+    "ddim_uniform": "DDIM",
     "exponential": "Exponential",
+    "karras": "Karras",
+    "kl_optimal": "KL Optimal",
+    "normal": "Normal",
     "sgm_uniform": "SGM Uniform",
+    "simple": "Simple",
 }
 """ComfyUI's names of schedulers, and AUTOMATIC1111's."""
 _FARTHEST = 30

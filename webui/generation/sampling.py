@@ -12,6 +12,7 @@ from webui.generation.samplers import make_scheduler
 
 if TYPE_CHECKING:
     import torch
+    from diffusers import SchedulerMixin
     from torch import Tensor
 
     from webui.generation.request import GenerationRequest
@@ -100,7 +101,12 @@ def sample(
     """
     import torch
 
-    scheduler = make_scheduler(request.sampler, request.schedule_type, model.scheduler_config)
+    scheduler = make_scheduler(
+        request.sampler, request.schedule_type, model.scheduler_config, model.family
+    )
+    if getattr(scheduler, "one_by_one", False) and len(seeds) > 1:
+        yield from _one_by_one(model, request, conditioning, seeds, plan, signals, start)
+        return
     generators = [torch.Generator().manual_seed(each.seed) for each in seeds]
     noise = first_noise(model, plan, seeds, generators)
     total = plan.steps
@@ -108,29 +114,77 @@ def sample(
         total = min(int(plan.steps / min(plan.strength, 0.999)), MOST_TIMESTEPS)
     scheduler.set_timesteps(total, device=model.device)
     begin = (total - plan.steps) * scheduler.order
-    timesteps = scheduler.timesteps[begin:]
     if start is None:
         latents = noise * scheduler.init_noise_sigma
     else:
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(begin)
-        latents = scheduler.add_noise(start, noise, timesteps[:1].expand(len(start)))
-    calls = len(timesteps)  # Heun and DPM2 call the UNet about twice a step
-    for call, timestep in enumerate(timesteps):
+        first = scheduler.timesteps[begin : begin + 1]
+        latents = scheduler.add_noise(start, noise, first.expand(len(start)))
+    guidance = request.cfg_scale / getattr(scheduler, "cfg_unit", 1)
+    both = getattr(scheduler, "needs_unguided", False)
+    done = 0
+    for step, timestep in calls(scheduler, begin, plan.steps):
+        if step > done:
+            done = step
+            yield done, latents
         signals.check()
-        step = call * plan.steps // calls
         with torch.inference_mode():
             scaled = scheduler.scale_model_input(latents, timestep)
             at_step = conditioning.at(step)
-            output = _guided(model, request.cfg_scale, plan, at_step, scaled, timestep)
-            latents = _step(scheduler, output, timestep, latents, generators)
-        if call + 1 == calls or (call + 1) * plan.steps // calls > step:
-            yield step + 1, latents
+            outputs = _guided(model, guidance, plan, at_step, scaled, timestep, both)
+            latents = _step(scheduler, *outputs, timestep, latents, generators)
+    yield plan.steps, latents
     if not bool(torch.isfinite(latents).all()):
         raise AppError(
             "The picture came out as not-a-number. Try another sampler, a lower CFG scale, or "
             "start the app with --precision fp32."
         )
+
+
+def calls(scheduler: SchedulerMixin, begin: int, steps: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield the step, counted from 0, and the timestep of each UNet call of a pass.
+
+    ``begin`` is the first of the scheduler's timesteps. Each call is to be answered by the
+    scheduler's ``step`` before the next one is asked for, which may depend on it.
+    """
+    if not hasattr(scheduler, "asked"):
+        timesteps = scheduler.timesteps[begin:]
+        # DPM2 calls the UNet about twice a step
+        for call, timestep in enumerate(timesteps):
+            yield call * steps // len(timesteps), timestep
+        return
+    while scheduler.asked is not None:
+        yield scheduler.asked
+
+
+def _one_by_one(
+    model: Model,
+    request: GenerationRequest,
+    conditioning: PromptConditioning,
+    seeds: Sequence[Seeds],
+    plan: Pass,
+    signals: Signals,
+    start: Tensor | None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Denoise a batch picture by picture; yields as ``sample`` does.
+
+    Pictures that are not drawn yet are empty, or what they begin with.
+    """
+    import torch
+
+    shape = (len(seeds), 4, plan.height // model.latent_scale, plan.width // model.latent_scale)
+    latents = torch.zeros(shape, device=model.device) if start is None else start
+    told = 0
+    for number, own in enumerate(seeds):
+        rows = slice(number, number + 1)
+        begin = None if start is None else start[rows]
+        for done, drawn in sample(model, request, conditioning, [own], plan, signals, begin):
+            latents = torch.cat([latents[:number], drawn, latents[number + 1 :]])
+            share = (number * plan.steps + done) // len(seeds)
+            if share > told:
+                told = share
+                yield told, latents
 
 
 def first_noise(
@@ -168,8 +222,9 @@ def slerp(start: Tensor, end: Tensor, part: float) -> Tensor:
 
 
 def _step(
-    scheduler: object,
+    scheduler: SchedulerMixin,
     output: Tensor,
+    unguided: Tensor | None,
     timestep: Tensor,
     latents: Tensor,
     generators: list[torch.Generator],
@@ -177,6 +232,8 @@ def _step(
     """Take one step of the scheduler; noise comes from each picture's own generator."""
     takes = inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if "generator" in takes else {}
+    if getattr(scheduler, "needs_unguided", False):
+        extra["unguided"] = unguided
     return scheduler.step(output, timestep, latents, return_dict=False, **extra)[0]
 
 
@@ -187,18 +244,21 @@ def _guided(
     conditioning: StepConditioning,
     latents: Tensor,
     timestep: Tensor,
-) -> Tensor:
-    """Return the UNet's output under classifier-free guidance, ``[batch, 4, h, w]`` float32.
+    both: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the UNet's output with and without classifier-free guidance.
 
-    All parts of the prompt and the negative prompt go through the UNet in one call; the guidance
-    of the parts joined by AND is added (Liu et al. 2022, "Compositional Visual Generation").
+    Both are ``[batch, 4, h, w]`` float32; the second is None where it was not needed and not
+    asked for by ``both``. All parts of the prompt and the negative prompt go through the UNet in
+    one call; the guidance of the parts joined by AND is added (Liu et al. 2022, "Compositional
+    Visual Generation").
     """
     import torch
 
     positives = conditioning.positives
     context = [tensor for tensor, _ in positives]
     pooled = list(conditioning.positive_pooleds or ())
-    guided = cfg_scale != 1 or len(positives) > 1
+    guided = both or cfg_scale != 1 or len(positives) > 1
     if guided:
         context.append(conditioning.negative)
         pooled.append(conditioning.negative_pooled)
@@ -212,10 +272,10 @@ def _guided(
         return_dict=False,
     )[0].float()
     if not guided:
-        return output
+        return output, None
     *parts, base = output.chunk(count)
     shift = sum(weight * (part - base) for part, (_, weight) in zip(parts, positives, strict=True))
-    return base + cfg_scale * shift
+    return base + cfg_scale * shift, base
 
 
 def _size_conditioning(

@@ -77,7 +77,7 @@ def add(router: APIRouter, studio: Studio, options: Options) -> None:
         return [
             SamplerItem(
                 name=name,
-                aliases=[name.lower().replace(" ", "_")],
+                aliases=list(sampler.aliases),
                 options={"scheduler": scheduler_name(sampler.automatic)},
             )
             for name, sampler in SAMPLERS.items()
