@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from bench.concept_task import task_for  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402
@@ -37,11 +37,9 @@ from webui.models.starter.reader import load_reader, read  # noqa: E402
 from webui.models.starter.shipping import load_pipeline  # noqa: E402
 from webui.models.starter.world import Thing  # noqa: E402
 from webui.training.captions import place, place_words, tokens_of  # noqa: E402
-from webui.training.dataset import read_pictures  # noqa: E402
-from webui.training.denoising import conditioning, encode_square  # noqa: E402
+from webui.training.denoising import conditioning  # noqa: E402
 from webui.training.evaluation import editability, prepare_examination, score  # noqa: E402
 from webui.training.recipe import Recipe, preset  # noqa: E402
-from webui.training.task import Task, cut_squares, prepare_task  # noqa: E402
 from webui.training.trainer import begin, train  # noqa: E402
 
 GROUNDS = ("red", "yellow", "green", "blue", "purple", "black", "white", "gray")
@@ -74,19 +72,6 @@ def recipe_of(key: str, concept: Concept, seed: int, changes: Sequence[str]) -> 
     types = {name: type(getattr(recipe, name)) for name in given}
     read_as = {bool: lambda text: text == "true", int: int, float: float, str: str}
     return replace(recipe, **{name: read_as[types[name]](text) for name, text in given.items()})
-
-
-def task_for(model: Model, concept: Concept, recipe: Recipe) -> Task:
-    """Five pictures of the concept, encoded."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for index, (picture, _) in enumerate(training_pictures(concept)):
-            paths.append(Path(folder) / f"{index}.png")
-            picture.save(paths[-1])
-        pictures = read_pictures(paths)
-    cut = cut_squares(recipe, model, pictures)
-    moments = [encode_square(model, square) for square in cut]
-    return prepare_task(model, recipe, concept.name, concept.initializer, pictures, cut, moments)
 
 
 @torch.no_grad()

@@ -14,7 +14,6 @@ import multiprocessing
 import resource
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,14 +27,14 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
+from bench.concept_task import task_for  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
-from webui.models.starter.concepts import CONCEPTS, training_pictures  # noqa: E402
-from webui.training.dataset import read_pictures  # noqa: E402
-from webui.training.denoising import encode_square, generator_for  # noqa: E402
+from webui.models.starter.concepts import CONCEPTS  # noqa: E402
+from webui.training.denoising import generator_for  # noqa: E402
 from webui.training.evaluation import prepare_examination, score  # noqa: E402
 from webui.training.recipe import Recipe, preset  # noqa: E402
-from webui.training.task import Task, cut_squares, prepare_task  # noqa: E402
+from webui.training.task import Task, cut_squares  # noqa: E402
 from webui.training.trainer import Evaluated, Stepped, begin, train  # noqa: E402
 
 PLACEHOLDERS = 3
@@ -64,15 +63,7 @@ def prepare(options: argparse.Namespace, recipe: Recipe) -> Task:
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     model = load(Checkpoint(options.model.name, options.model), device, dtype)
     concept = next(item for item in CONCEPTS if item.name == options.concept)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for index, (picture, _) in enumerate(training_pictures(concept)):
-            paths.append(Path(folder) / f"{index}.png")
-            picture.save(paths[-1])
-        pictures = read_pictures(paths)
-    cut = cut_squares(recipe, model, pictures)
-    moments = [encode_square(model, square) for square in cut]
-    return prepare_task(model, recipe, "thing", concept.initializer, pictures, cut, moments)
+    return task_for(model, concept, recipe)
 
 
 def ours(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, Any] | None]]:

@@ -33,7 +33,6 @@ def room_of(dotted: str) -> str | None:
     return parts[1] if parts[0] == "webui" and len(parts) > 1 else None
 
 
-@lru_cache
 def _parsed(path: Path) -> ast.Module:
     """A module's tree. Python 3.11 refuses it once in a while when another thread parses, too."""
     text = path.read_text(encoding="utf-8")
@@ -43,7 +42,8 @@ def _parsed(path: Path) -> ast.Module:
         return ast.parse(text)
 
 
-def imports(path: Path) -> list[str]:
+@lru_cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, wherever in the file."""
     names: list[str] = []
     for node in ast.walk(_parsed(path)):
@@ -51,7 +51,7 @@ def imports(path: Path) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
+    return tuple(names)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(WEBUI)))
