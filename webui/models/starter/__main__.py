@@ -13,6 +13,7 @@ from transformers import CLIPTokenizer
 from webui.files import replacing, write_whole
 from webui.models.starter.captions import caption
 from webui.models.starter.card import write_card
+from webui.models.starter.emphasis import weight_lessons
 from webui.models.starter.pictures import open_pictures, scene_at
 from webui.models.starter.quality import measure, table
 from webui.models.starter.reader import Reader, load_reader, save_reader, train_reader
@@ -38,7 +39,8 @@ from webui.models.starter.vae import (
 log = logging.getLogger("webui.models.starter")
 _STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "unet": 12000}
 _PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "unet": 1.5e-3}  # learning rates
-_READER_PICTURES, _READER_REBUILT, _READER_STEPS = 14000, 2500, 3500
+_READER_PICTURES, _READER_REBUILT, _READER_STEPS = 30000, 6000, 4500
+_WEIGHT_LESSONS = 3000
 _MINUTES = (28.0, 4.0, 10.0, 72.0)
 
 
@@ -78,7 +80,10 @@ def _lessons(
     ids = token_ids(tokenizer, texts).int().view(len(moments), CAPTIONS_EACH, -1)
     mean, std = moments[:2000].float().chunk(2, dim=1)
     scale = 1 / (mean.var() + std.square().mean()).sqrt().item()
-    return Lessons(moments, ids, token_ids(tokenizer, [""])[0].int(), scale)
+    weights = weight_lessons(
+        parts.vae, tokenizer, options.seed, len(moments), _WEIGHT_LESSONS, options.device
+    )
+    return Lessons(moments, ids, token_ids(tokenizer, [""])[0].int(), scale, weights)
 
 
 def _used_rows(ids: Tensor, rows: int) -> Tensor:

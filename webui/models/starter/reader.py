@@ -18,6 +18,7 @@ from webui.models.starter.world import Scene
 WEIGHTS = Path(__file__).with_name("reader.safetensors")
 _CHANNELS = (32, 64, 96, 128)
 _BATCH = 64
+_MOVED_PX = 6  # how far a picture may be shifted while training
 
 
 class Reader(nn.Module):
@@ -37,7 +38,7 @@ class Reader(nn.Module):
             before = channels
         self.see = nn.Sequential(*layers)  # [n, 128, 8, 8]
         self.think = nn.Sequential(
-            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(before * 16, 256), nn.ReLU()
+            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(before * 16, 256), nn.ReLU(), nn.Dropout(0.2)
         )
         self.tell = nn.ModuleList(nn.Linear(256, len(names)) for names in ATTRIBUTES.values())
 
@@ -86,6 +87,20 @@ def colour_odds(reader: Reader, pictures: np.ndarray, colours: list[str]) -> np.
     return (chosen - others)[:, 0].numpy()
 
 
+def _moved(pictures: Tensor, mirrored: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """The pictures each shifted by a few pixels, and those of `mirrored` (bool [n]) mirrored."""
+    mirror = torch.from_numpy(mirrored).to(pictures.device).view(-1, 1, 1, 1)
+    pictures = torch.where(mirror, pictures.flip(3), pictures)
+    wide = functional.pad(pictures, [_MOVED_PX] * 4, mode="replicate")
+    corners = rng.integers(2 * _MOVED_PX + 1, size=(len(pictures), 2))
+    side = pictures.shape[-1]
+    cut = (
+        picture[:, y : y + side, x : x + side]
+        for picture, (y, x) in zip(wide, corners.tolist(), strict=True)
+    )
+    return torch.stack(list(cut))
+
+
 def _spoilt(pictures: Tensor, rng: np.random.Generator) -> Tensor:
     """The pictures a little blurred, noisy and shifted in brightness, as a model's may be."""
     if rng.random() < 0.5:
@@ -102,10 +117,12 @@ def train_reader(
     """Trains the reader in place on pictures uint8 [n, 128, 128, 3] and the truth about them.
 
     `rebuilt` are the first few of them as they come out of the model's autoencoder, uint8
-    [k, 128, 128, 3]: a model's pictures are as soft as these, and half of each batch is.
+    [k, 128, 128, 3]: a model's pictures are as soft as these, and half of each batch is. Pictures
+    are shifted and mirrored, but where being left or right is part of the truth.
     """
     reader.to(device).train()
     answers = torch.tensor([labels(truth(scene)) for scene in scenes])  # [n, attributes]
+    may_mirror = np.array([scene.relation != "beside" for scene in scenes])
 
     def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng((seed, 40, step))
@@ -114,8 +131,10 @@ def train_reader(
         soft_rows = rng.integers(len(rebuilt), size=_BATCH // 2)
         rows = np.concatenate([drawn_rows, soft_rows])
         batch = np.concatenate([pictures[drawn_rows], rebuilt[soft_rows]])
+        mirrored = may_mirror[rows] & (rng.random(_BATCH) < 0.5)
+        shown = _spoilt(_moved(to_tensor(batch, device), mirrored, rng), rng)
         with torch.autocast(device, torch.bfloat16):
-            scores = reader(_spoilt(to_tensor(batch, device), rng))
+            scores = reader(shown)
         right = answers[rows].to(device).T
         losses = [
             functional.cross_entropy(score.float(), answer)

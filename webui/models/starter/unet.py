@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel
 
+from webui.models.starter.emphasis import WeightLessons
 from webui.models.starter.optimizers import optimizers_for
 from webui.models.starter.stages import Budget, Stage, run_stage
 from webui.models.starter.text import WIDTH
 
 _BATCH = 32
+_WEIGHTED = 4  # pictures of each batch that teach what a prompt weight means
 _DROPPED = 0.1  # share of empty captions, for guidance
 _WORDS_ONLY = 0.6  # share that may not look past the last word, so that each word keeps its say
 _TEXT_RATE = 0.1  # the text encoder's learning rate, as a share of the denoiser's
@@ -31,6 +33,7 @@ class Lessons:
     ids: Tensor  # captions as token ids, int32 [n, CAPTIONS_EACH, 77]
     empty: Tensor  # the empty prompt, int32 [77]
     scale: float  # latents times this have unit variance
+    weights: WeightLessons
 
 
 def build_unet() -> UNet2DConditionModel:
@@ -107,19 +110,27 @@ def train_unet(
         rng = np.random.default_rng((seed, 30, step))
         torch.manual_seed(seed * 1_000_003 + step)
         rows = torch.from_numpy(rng.integers(len(lessons.moments), size=_BATCH))
-        mean, std = lessons.moments[rows].float().to(device).chunk(2, dim=1)
-        latents = (mean + std * torch.randn_like(mean)) * lessons.scale
         which = torch.from_numpy(rng.integers(CAPTIONS_EACH, size=_BATCH))
+        weighted, weights = lessons.weights.draw(rng, _WEIGHTED)
+        rows[-_WEIGHTED:] = lessons.weights.rows[weighted]
+        mean, std = lessons.moments[rows].float().chunk(2, dim=1)
+        dull = lessons.weights.dull[weighted].float()
+        mean[-_WEIGHTED:] = dull.lerp(mean[-_WEIGHTED:], weights.view(-1, 1, 1, 1))
+        latents = (mean + std * torch.randn_like(mean)).to(device) * lessons.scale
         ids = lessons.ids[rows, which].long()  # [n, 77]
+        ids[-_WEIGHTED:] = lessons.weights.ids[weighted].long()
+        factors = torch.ones(ids.shape)
+        factors[-_WEIGHTED:] += lessons.weights.named[weighted] * (weights[:, None] - 1)
         ids[torch.from_numpy(rng.random(_BATCH) < _DROPPED)] = lessons.empty.long()
         ids = ids[:, :_SHORT] if step % 4 else ids
         mask = words_mask(ids, rng).to(device)
+        factors = factors[:, : ids.shape[1], None].to(device)
         timesteps = random_timesteps(rng, _BATCH).to(device)
 
         def denoise(noisy: Tensor, at: Tensor) -> Tensor:
             with torch.autocast(device, torch.bfloat16):
                 states = encoder(input_ids=ids.to(device)).last_hidden_state
-                return unet(noisy, at, states, encoder_attention_mask=mask).sample
+                return unet(noisy, at, states * factors, encoder_attention_mask=mask).sample
 
         return velocity_loss(denoise, latents, torch.randn_like(latents), timesteps, alphas)
 

@@ -36,6 +36,7 @@ SHAPES = (
     "fish",
 )
 FILLS = ("plain", "striped", "dotted", "checkered")
+EVEN_FILLS = ("striped", "checkered")  # both colours cover as much, so neither is the first
 GROUNDS = ("plain", "gradient", "striped", "night sky", "meadow")
 STYLES = ("none", "watercolor", "pixel art", "neon", "sketch")
 SIZES = ("small", "medium", "large")
