@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.parts import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 START_S = 60
+LEAVING = "This page is being left."
 ARGUMENTS = [
     "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -105,20 +106,24 @@ def open_page(chromium: Browser, app: App) -> Iterator[Callable[..., Page]]:
 
     Errors of scripts, error messages in the console and requests to other machines count. The
     refusals that a test provokes are answered with 422, which the console reports; those are fine.
+    So are the complaints of a page that is left in the middle of an answer.
     """
     problems: list[str] = []
     contexts = []
 
     def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
-        page.on(
-            "console",
-            lambda said: (
+        left: list[str] = []
+        page.add_init_script(f"addEventListener('beforeunload', () => console.debug('{LEAVING}'))")
+
+        def heard(said: ConsoleMessage) -> None:
+            if said.text == LEAVING:
+                left.append(said.text)
+            elif said.type == "error" and not left:
                 problems.append(f"{said.text} {said.location.get('url', '')}")
-                if said.type == "error"
-                else None
-            ),
-        )
+
+        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
+        page.on("console", heard)
+        page.on("domcontentloaded", lambda _: left.clear())
         page.on(
             "request",
             lambda request: (

@@ -63,6 +63,14 @@ def draw(page: Page, app: App, prompt: str, **values: object) -> set[Path]:
     return pictures(app) - before
 
 
+def wait_for_pictures(page: Page, app: App, before: set[Path], count: int) -> None:
+    """Return once there are as many new pictures; fail the test after a minute."""
+    end = time.monotonic() + 60
+    while len(pictures(app) - before) < count:
+        assert time.monotonic() < end
+        page.wait_for_timeout(100)
+
+
 def test_a_generation_goes_on_without_its_page_and_shows_itself_when_it_is_opened_again(
     app: App, open_page: Callable[..., Page]
 ):
@@ -132,10 +140,7 @@ def test_generate_forever_goes_on_until_interrupt(app: App, page: Page):
     page.locator(PROMPT).fill("a red heart")
     fill(page, steps=4)
     page.locator("#generate").click()
-    end = time.monotonic() + 60
-    while len(pictures(app) - before) < 3:
-        assert time.monotonic() < end
-        page.wait_for_timeout(100)
+    wait_for_pictures(page, app, before, 3)
     fill(page, steps=150)
     expect(page.locator(PROGRESS)).to_contain_text("of 150")
     page.locator("#interrupt").click()
@@ -144,6 +149,45 @@ def test_generate_forever_goes_on_until_interrupt(app: App, page: Page):
     drawn = pictures(app)
     page.wait_for_timeout(1500)
     assert pictures(app) == drawn
+
+
+def test_generate_forever_is_taken_up_after_a_reload_and_ends_with_its_page(
+    app: App, open_page: Callable[..., Page]
+):
+    page = open_page()
+    ready(page)
+    page.locator("#forever input").check()
+    page.locator(PROMPT).fill("a green heart")
+    fill(page, steps=12)
+    page.locator("#generate").click()
+    expect(page.locator(PROGRESS)).to_contain_text("of 12")
+    page.reload()
+    expect(page.locator("#forever input")).to_be_checked()
+    before = pictures(app)
+    wait_for_pictures(page, app, before, 3)
+    drawn = sorted(pictures(app) - before)
+    assert all("Steps: 12," in read_parameters(path) for path in drawn)
+    assert all(read_parameters(path).startswith("a green heart") for path in drawn)
+    other = page.context.new_page()
+    page.close()
+    other.goto(app.url)
+    expect(other.locator(PROGRESS)).to_contain_text("Done")
+    expect(other.locator("#forever input")).not_to_be_checked()
+    drawn = pictures(app)
+    other.wait_for_timeout(2500)
+    assert pictures(app) == drawn
+
+
+def test_a_reload_does_not_draw_what_was_not_going_on(app: App, page: Page):
+    draw(page, app, "a red heart", steps=4)
+    page.locator("#forever input").check()
+    drawn = pictures(app)
+    page.reload()
+    ready(page)
+    expect(page.locator(PROGRESS)).to_contain_text("Done: 1 saved")
+    page.wait_for_timeout(2000)
+    assert pictures(app) == drawn
+    expect(page.locator("#forever input")).to_be_checked()
 
 
 def test_a_picture_can_be_deleted_and_brought_back(app: App, page: Page):

@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import App
 from webui.generation.infotext import read_infotext
 from webui.generation.outputs import read_parameters
+from webui.generation.xyz import AXES
+from webui.images import open_picture
 
 pytestmark = pytest.mark.browser
 
@@ -20,7 +22,7 @@ def choose(page: Page, letter: str, kind: str) -> None:
     box = page.locator(f"#{letter}-type input")
     box.fill(kind)
     box.press("Enter")
-    expect(box).to_have_value(kind)
+    expect(page.locator(f"#{letter}-values")).to_contain_text(AXES[kind].hint)
 
 
 def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Callable[..., Page]):
@@ -57,3 +59,56 @@ def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Calla
     cells = [prompt for prompt in prompts if "plotted" in prompt]
     assert cells[1::2] == ["a plotted heart, (xyz_mood:0.5)", "a plotted heart, (xyz_mood:1.5)"]
     path.unlink()
+
+
+def start_plot(page: Page, axis: str, values: str, **numbers: int) -> None:
+    """Start a plot of one axis with the starter model and numbers in fields by element id."""
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    expect(page.locator("#width input")).to_have_value("128")
+    page.locator("#prompt textarea").fill("a red heart")
+    for field, number in numbers.items():
+        box = page.locator(f"#{field.replace('_', '-')} input[type=number]")
+        box.fill(str(number))
+        box.press("Enter")
+    page.locator("#xyz").get_by_text("X/Y/Z plot").click()
+    choose(page, "x", axis)
+    page.locator("#x-values textarea").fill(values)
+    page.locator("#draw-plot").click()
+    expect(page.locator("#progress")).to_contain_text("Step")
+
+
+def test_a_plot_goes_on_without_its_page_and_shows_itself_when_it_is_opened_again(
+    app: App, open_page: Callable[..., Page]
+):
+    grids = set((app.outputs / "grids").rglob("*.png"))
+    first = open_page()
+    start_plot(first, "CFG scale", "2, 4", steps=30, batch_count=2)
+    second = first.context.new_page()
+    first.close()
+    second.goto(app.url)
+    expect(second.locator("#progress")).to_contain_text("of 120")
+    expect(second.locator("#interrupt")).to_be_enabled()
+    second.reload()
+    expect(second.locator("#progress")).to_contain_text("Done: 4 saved", timeout=60_000)
+    expect(second.locator("#progress")).to_contain_text("the grid in outputs/grids")
+    expect(second.locator("#infotext textarea")).to_have_value(re.compile("Script: X/Y/Z plot"))
+    (grid,) = set((app.outputs / "grids").rglob("*.png")) - grids
+    assert open_picture(grid).width == 2 * 256 + 4
+    second.reload()
+    expect(second.locator("#infotext textarea")).to_have_value(re.compile("Script: X/Y/Z plot"))
+
+
+def test_a_plot_that_is_followed_can_be_interrupted_and_is_not_repeated_forever(
+    app: App, open_page: Callable[..., Page]
+):
+    page = open_page()
+    page.locator("#forever input").check()
+    start_plot(page, "Seed", "1-30", steps=60)
+    page.reload()
+    expect(page.locator("#forever input")).to_be_checked()
+    expect(page.locator("#progress")).to_contain_text("of 1800")
+    page.locator("#interrupt").click()
+    expect(page.locator("#progress")).to_contain_text("Interrupted")
+    expect(page.locator("#interrupt")).to_be_disabled()
+    page.wait_for_timeout(2000)
+    expect(page.locator("#progress")).to_contain_text("Interrupted")

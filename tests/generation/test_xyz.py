@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from PIL import Image
 
 from webui.errors import BadField
-from webui.generation.grid import draw_grid, small_enough, write_on_blank
 from webui.generation.infotext import read_infotext, read_settings
 from webui.generation.request import GenerationRequest
 from webui.generation.xyz import AXES, Here, Plan, TrainedRun, plan
@@ -32,7 +30,7 @@ def test_x_changes_fastest_and_z_slowest():
     cells = planned(("Steps", "5, 6"), ("CFG scale", "3, 4"), ("Seed", "1, 2")).cells
     found = [(c.request.steps, c.request.cfg_scale, c.request.seed) for c in cells]
     assert found[:3] == [(5, 3, 1), (6, 3, 1), (5, 4, 1)] and found[-1] == (6, 4, 2)
-    assert {c.request.batch_count for c in cells} == {1}
+    assert {c.request.batch_count for c in cells} == {3}
 
 
 def test_cells_share_a_drawn_seed_and_minus_one_on_the_axis_draws_others():
@@ -107,7 +105,7 @@ def test_steps_of_a_run_are_called_by_its_name():
         ([OFF, ("Steps", "")], "y_values", "Enter values"),
         ([OFF, OFF, ("Size", "70x64")], "z_values", "multiple of 8"),
         ([("Size", "big")], "x_values", "no size"),
-        ([("Sampler", "DPM adaptive")], "x_values", "no sampler"),
+        ([("Sampler", "DPM leaping")], "x_values", "no sampler"),
         ([("Checkpoint name", "other")], "x_values", "no model"),
         ([("Embedding", "missing")], "x_values", "missing"),
         ([("Embedding strength", "1")], "x_values", "call no embedding"),
@@ -115,7 +113,7 @@ def test_steps_of_a_run_are_called_by_its_name():
         ([("Prompt S/R", "blue, red")], "x_values", "in neither prompt"),
         ([("Seed", "1"), ("Seed", "2")], "y_values", "together"),
         ([("Embedding", "mood"), OFF, ("Training step", "")], "z_values", "together"),
-        ([("Steps", "1-11"), ("CFG scale", "1-10")], "x_values", "110 pictures"),
+        ([("Steps", "1-11"), ("CFG scale", "1-10")], "x_values", "110 cells"),
         ([("Hypernetwork", "a")], "x_values", "no axis"),
     ],
 )  # fmt: skip
@@ -143,20 +141,11 @@ def test_every_axis_says_what_its_values_look_like():
     assert all(axis.hint for axis in AXES.values() if axis.name != "Nothing")
 
 
-def test_a_grid_holds_every_cell_at_its_place():
-    colours = ["red", "green", "blue", "white"]
-    cells = [Image.new("RGB", (32, 24), colour) for colour in colours]
-    plain = draw_grid(cells, ["", ""], ["", ""], [""])
-    assert plain.size == (68, 52)
-    assert [plain.getpixel(at) for at in ((2, 2), (40, 2), (2, 30))] == [
-        (255, 0, 0), (0, 128, 0), (0, 0, 255),
-    ]  # fmt: skip
-    labelled = draw_grid(cells, ["Steps: 1", "Steps: 2"], ["a" * 300, "名"], ["z"])
-    assert labelled.width > plain.width and labelled.height > plain.height
-    two = draw_grid([*cells[:3], None], ["x"], ["y", "y"], ["one", "two"])
-    assert two.width > 64
-
-
-def test_large_cells_are_made_smaller_and_a_failed_one_is_a_sentence():
-    assert max(small_enough(Image.new("RGB", (2048, 1024)), 100).size) <= 632
-    assert write_on_blank("It could not be drawn.", 64, 64).size == (64, 64)
+def test_too_many_cells_or_pictures_are_refused_at_the_longest_axis():
+    request = GenerationRequest(prompt="a", batch_count=5, batch_size=2)
+    assert len(plan(request, [("Seed", "1-40"), OFF, OFF], HERE).cells) == 40
+    with pytest.raises(BadField, match="41 cells of 10 pictures, 410 in all") as caught:
+        plan(request, [OFF, ("Seed", "1-41"), OFF], HERE)
+    assert caught.value.field == "y_values"
+    with pytest.raises(BadField, match="at most 100"):
+        plan(request, [("Seed", "1-20"), ("Steps", "5-10"), OFF], HERE)

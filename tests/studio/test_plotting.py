@@ -14,6 +14,7 @@ from webui.errors import BadField
 from webui.generation.infotext import read_infotext
 from webui.generation.outputs import read_parameters
 from webui.generation.request import GenerationRequest
+from webui.images import open_picture
 from webui.settings import Settings
 from webui.studio.generating import GenerationJob
 from webui.studio.studio import Studio
@@ -53,6 +54,33 @@ def test_each_cell_is_saved_with_its_own_parameters_and_the_grid_with_the_axes(s
     assert view.grid.path.parents[1] == studio.settings.outputs_dir / "grids"
 
 
+def test_a_cell_of_several_pictures_is_a_grid_in_the_grid_and_each_is_saved(studio: Studio):
+    request = replace(REQUEST, batch_count=2, batch_size=2, save_grid=True)
+    view = wait(studio.plotting.start(request, [("CFG scale", "2, 8"), OFF, OFF])).view
+    assert view.state == "done", view.problem
+    assert view.step == view.steps == 8
+    written = [read_infotext(read_parameters(picture.path))[0] for picture in view.pictures]
+    assert [(made.cfg_scale, made.seed) for made in written] == [
+        (scale, seed) for scale in (2, 8) for seed in (1, 2, 3, 4)
+    ]
+    assert {made.pictures for made in written} == {1}
+    assert not list(studio.generating.folder.rglob("grid-*"))
+    grid = open_picture(view.grid.path)
+    assert grid.width == 2 * 128 + 4
+    corner = grid.crop((grid.width - 64, grid.height - 64, grid.width, grid.height))
+    assert corner.tobytes() == open_picture(view.pictures[-1].path).tobytes()
+
+
+def test_skip_gives_up_a_batch_of_a_cell_and_the_plot_goes_on(studio: Studio):
+    request = replace(REQUEST, steps=40, batch_count=2)
+    job = studio.plotting.start(request, [("Seed", "1, 2"), OFF, OFF])
+    for view in job.updates():
+        if view.state == "drawing" and not view.skipped:
+            job.skip()
+    assert job.view.state == "done" and job.view.skipped == 1
+    assert len(job.view.pictures) == 3
+
+
 def test_the_steps_of_a_run_differ(studio: Studio):
     run = Run.create(
         studio.settings.outputs_dir / "train", "mug", "cup", Recipe(), [], ("tiny", "0123456789")
@@ -69,7 +97,7 @@ def test_the_steps_of_a_run_differ(studio: Studio):
 
 
 def test_a_cell_that_cannot_be_drawn_leaves_its_reason_and_the_others_go_on(studio: Studio):
-    axes = [("Sampler", "Euler a, Euler"), ("Schedule type", "Karras, Uniform"), OFF]
+    axes = [("Sampler", "Euler, LCM"), ("Schedule type", "Karras, Uniform"), OFF]
     view = wait(studio.plotting.start(REQUEST, axes)).view
     assert view.state == "done"
     assert len(view.pictures) == 3 and any("Karras" in text for text in view.warnings)

@@ -17,7 +17,9 @@ from webui.generation.request import MAX_SEED, GenerationRequest, checked
 from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES, split_sampler
 
 MAX_CELLS = 100
-"""Most pictures of one plot."""
+"""Most combinations of values in one plot."""
+MAX_PICTURES = 400
+"""Most pictures of one plot, if its cells have several."""
 FIELDS = ("x_values", "y_values", "z_values")
 """The fields that errors name: the values of the three axes."""
 NOTHING, NONE = "Nothing", "none"
@@ -46,7 +48,7 @@ class Here:
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture of a plot."""
+    """One combination of values, drawn as the pictures of one request."""
 
     request: GenerationRequest
     checkpoint: str | None = None
@@ -103,24 +105,17 @@ def plan(request: GenerationRequest, chosen: Sequence[tuple[str, str]], here: He
     """Return the cells of a plot.
 
     ``chosen`` are the name of the kind and the text of the values of the x, y and z axis. All
-    cells share one seed, and each is one picture. Raises BadField with the first field of the
-    request or of ``FIELDS`` that cannot be used.
+    cells share one seed, from which it counts up in a cell of several pictures. Raises BadField
+    with the first field of the request or of ``FIELDS`` that cannot be used.
     """
-    base = checked(replace(request, batch_size=1, batch_count=1, save_grid=False))
+    base = checked(replace(request, save_grid=False))
     axes = [_axis(name, where) for (name, _), where in zip(chosen, FIELDS, strict=True)]
     _refuse_doubles(axes)
     values = [
         _values(axis, text, where, base, here)
         for axis, (_, text), where in zip(axes, chosen, FIELDS, strict=True)
     ]
-    count = len(values[0]) * len(values[1]) * len(values[2])
-    if count > MAX_CELLS:
-        largest = max(range(3), key=lambda number: len(values[number]))
-        raise BadField(
-            FIELDS[largest],
-            f"The plot would have {count} pictures; at most {MAX_CELLS} are drawn. Take some "
-            "values out.",
-        )
+    _refuse_too_many(values, base)
     cells = []
     for z, y, x in itertools.product(values[2], values[1], values[0]):
         cell = Cell(base)
@@ -167,6 +162,25 @@ def _values(
     except AppError as error:
         raise BadField(where, str(error)) from error
     return values
+
+
+def _refuse_too_many(values: Sequence[Sequence[Any]], base: GenerationRequest) -> None:
+    """Raise BadField at the longest axis if there are too many cells or pictures."""
+    cells = len(values[0]) * len(values[1]) * len(values[2])
+    longest = FIELDS[max(range(3), key=lambda number: len(values[number]))]
+    if cells > MAX_CELLS:
+        raise BadField(
+            longest,
+            f"The plot would have {cells} cells; at most {MAX_CELLS} are drawn. Take some values "
+            "out.",
+        )
+    if cells * base.pictures > MAX_PICTURES:
+        raise BadField(
+            longest,
+            f"The plot would have {cells} cells of {base.pictures} pictures, "
+            f"{cells * base.pictures} in all; at most {MAX_PICTURES} are drawn. Take some values "
+            "out, or lower the batch count or the batch size.",
+        )
 
 
 def _refuse_idle_strength(

@@ -13,9 +13,10 @@ from PIL import Image
 
 from webui.embeddings.library import EmbeddingLibrary
 from webui.errors import AppError, BadField, Interrupted
-from webui.generation.grid import draw_grid, small_enough, write_on_blank
+from webui.generation.grid import Cell as Drawn
+from webui.generation.grid import draw_grid, small_enough
 from webui.generation.infotext import with_pairs
-from webui.generation.outputs import save_picture
+from webui.generation.outputs import make_grid, save_picture
 from webui.generation.request import GenerationRequest
 from webui.generation.styles import Styles
 from webui.generation.xyz import Cell, Here, Plan, TrainedRun, plan
@@ -100,6 +101,7 @@ class Plotting:
             raise BadField("xyz_run", "Choose a training run that has kept some of its steps.")
         plotted = plan(self._styles.applied(request), chosen, here)
         job = GenerationJob(plotted.request, self._generating.folder)
+        job.publish(is_plot=True)
         self._generating.remember(job)
         threading.Thread(
             target=self._run, args=(job, plotted, here.run), name="plot", daemon=True
@@ -153,7 +155,7 @@ class _Drawing:
         self, plotting: Plotting, job: GenerationJob, plotted: Plan, run: TrainedRun | None
     ) -> None:
         self._plotting, self._job, self._plan, self._run = plotting, job, plotted, run
-        self._images: list[Image.Image | None] = [None] * len(plotted.cells)
+        self._drawn: list[Drawn] = [None] * len(plotted.cells)
         self._infotexts: list[str | None] = [None] * len(plotted.cells)
         self._warnings: dict[str, None] = {}
         self._in_use: Model | None = None
@@ -183,14 +185,13 @@ class _Drawing:
             model = self._model(cell)
             source = self._plotting._source(cell, self._run, model)
             with self._plotting._gate.hold("a plot", given_up=lambda: job.stopped):
-                self._draw_picture(number, cell, model, source)
+                self._draw_pictures(number, cell, model, source)
         except Interrupted:
             raise
         except AppError as problem:
             self._warnings[str(problem)] = None
             job.publish(warnings=tuple(self._warnings))
-            blank = write_on_blank(str(problem), cell.request.width, cell.request.height)
-            self._images[number] = small_enough(blank, len(self._images))
+            self._drawn[number] = str(problem)
         self._steps_before += cell.request.all_steps
 
     def _model(self, cell: Cell) -> Model:
@@ -205,33 +206,42 @@ class _Drawing:
             raise AppError(f"Another model was chosen while {cell.checkpoint} was being loaded.")
         return model
 
-    def _draw_picture(self, number: int, cell: Cell, model: Model, source: EmbeddingSource) -> None:
+    def _draw_pictures(
+        self, number: int, cell: Cell, model: Model, source: EmbeddingSource
+    ) -> None:
+        """Draw the pictures of a cell; an interrupted one keeps those that are finished."""
         from webui.generation.engine import Picture, generate
 
         plotting, job = self._plotting, self._job
-        for event in generate(
-            model,
-            cell.request,
-            source,
-            plotting._generating.conditioner(),
-            loras=plotting._loras,
-            stopped=lambda: job.stopped,
-        ):
-            if isinstance(event, Picture):
-                self._keep(number, cell, event)
-            else:
-                self._tell(event, model)
+        finished: list[Image.Image] = []
+        try:
+            for event in generate(
+                model,
+                cell.request,
+                source,
+                plotting._generating.conditioner(),
+                loras=plotting._loras,
+                stopped=lambda: job.stopped,
+                skipped=job.take_skip,
+            ):
+                if isinstance(event, Picture):
+                    self._keep(number, cell, event)
+                    finished.append(event.image)
+                else:
+                    self._tell(event, model)
+        finally:
+            if finished:
+                self._drawn[number] = small_enough(make_grid(finished), len(self._drawn))
 
     def _keep(self, number: int, cell: Cell, picture: Picture) -> None:
-        """Save a cell's picture with parameters of its own."""
+        """Save a picture of a cell with parameters of its own."""
         infotext = picture.infotext
         if cell.training_step is not None and self._run is not None:
             step = {"Training run": self._run.run_id, "Training step": cell.training_step}
             infotext = with_pairs(infotext, step)
         path = save_picture(picture.image, infotext, picture.seed, self._job.folder)
         saved = SavedPicture(path, picture.seed, infotext, picture.used)
-        self._images[number] = small_enough(picture.image, len(self._images))
-        self._infotexts[number] = infotext
+        self._infotexts[number] = self._infotexts[number] or infotext
         self._warnings |= dict.fromkeys(picture.warnings)
         self._job.publish(
             pictures=(*self._job.view.pictures, saved), warnings=tuple(self._warnings)
@@ -250,7 +260,7 @@ class _Drawing:
 
     def _save_grid(self) -> None:
         labels = [labels for _, labels in self._plan.axes]
-        grid = draw_grid(self._images, *labels)
+        grid = draw_grid(self._drawn, *labels)
         first = next(text for text in self._infotexts if text)
         infotext = with_pairs(first, self._plan.pairs)
         seed = self._plan.request.seed

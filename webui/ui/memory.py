@@ -1,7 +1,7 @@
 """What a browser remembers of the txt2img tab, so that a reload brings it back.
 
-The controls' values and the id of the newest job lie in the browser's own storage; the server
-holds nothing per page.
+The controls' values and the id of the newest job lie in the browser's own storage, and those of
+one tab in the tab's; the server holds nothing per page.
 """
 
 from __future__ import annotations
@@ -59,10 +59,11 @@ def _restore(studio: Studio, saved: Any) -> list[Any]:
     return [usable, *(usable.get(field, gr.skip()) for field in FIELDS)]
 
 
-def remember_job(demo: gr.Blocks, studio: Studio, poll: Poll, outputs: Results) -> None:
+def remember_job(demo: gr.Blocks, studio: Studio, poll: Poll, outputs: Results) -> gr.Textbox:
     """Show this browser's newest job again after a reload, while it goes on and after its end.
 
-    A page that has started a job itself is told by that event's own answers and follows none.
+    Returns what holds the id of the job that is followed. A page that has started a job itself is
+    told by that event's own answers and follows none.
     """
     followed = gr.Textbox(visible="hidden")
     demo.load(None, None, followed, js="() => window.txt2imgMemory.job()", **_QUIET)
@@ -83,3 +84,37 @@ def remember_job(demo: gr.Blocks, studio: Studio, poll: Poll, outputs: Results) 
         return results.show(job.view, job.id, studio) if job else results.unchanged()
 
     poll.follow(followed, version, render, outputs.components())
+    return followed
+
+
+def remember_forever(
+    demo: gr.Blocks,
+    outputs: Results,
+    drawn: gr.events.Dependency,
+    followed: gr.Textbox,
+    forever: gr.Checkbox,
+) -> None:
+    """Press Generate again whenever a job is done, as long as this tab is there and wants it.
+
+    ``drawn`` is the event of Generate, which tells of the jobs that this page started; that of
+    before a reload is ``followed``. The tab remembers the tick and whether a job was going on, so
+    that a reload takes it up and a tab that is opened anew draws nothing by itself.
+    """
+    demo.load(None, None, forever, js="() => window.txt2imgMemory.forever()", **_QUIET)
+    forever.input(
+        None, forever, None, js="(wanted) => window.txt2imgMemory.keepForever(wanted)", **_QUIET
+    )
+    drawn.success(
+        None,
+        [outputs.state, forever],
+        forever,
+        js="(state, wanted) => window.txt2imgMemory.again(state, wanted)",
+        **_QUIET,
+    )
+    outputs.state.change(
+        None,
+        [outputs.state, followed, forever],
+        forever,
+        js="(...now) => window.txt2imgMemory.changed(...now)",
+        **_QUIET,
+    )

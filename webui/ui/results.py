@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import gradio as gr
 from webui.errors import AppError, BadField
 from webui.files import contained
 from webui.generation.outputs import bring_back, discard
-from webui.studio.generating import JobView, SavedPicture
+from webui.studio.generating import GenerationJob, JobView, SavedPicture
 from webui.studio.studio import Studio
 from webui.ui.controls import element_id
 from webui.ui.fields import message_setter, told
@@ -20,6 +21,8 @@ from webui.ui.markup import duration, message, progress
 
 PICTURE_FOLDERS = ("txt2img", "grids")
 """Folders below outputs/ whose pictures are shown here and can be deleted."""
+SHOWN_EVERY_S = 0.15
+"""The page is not sent more often than this; the sampler needs the processor more."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Results:
     job: gr.Textbox
     """Id of the job that Interrupt stops."""
     state: gr.Textbox
-    """The state of that job; Generate forever goes on when it is done."""
+    """The state of that job, "" for a plot; Generate forever goes on when it is done."""
     last_seed: gr.Number
     entries: gr.JSON
     """What is known of each picture in the gallery, for whichever is looked at."""
@@ -130,9 +133,27 @@ def _connect(studio: Studio, made: Results, undo: gr.Button) -> None:
     )
 
 
+def follow(job: GenerationJob, studio: Studio) -> Iterator[list[Any]]:
+    """Yield the outputs for a generation as it goes on, until it ends.
+
+    A page that goes away ends this and not the job; opened again, it follows the job.
+    """
+    shown = -1
+    for view in job.updates():
+        fresh = view.version != shown
+        yield show(view, job.id, studio) if fresh else unchanged()
+        shown = view.version
+        if not view.ended:
+            time.sleep(SHOWN_EVERY_S)
+
+
 def show(view: JobView, job_id: str, studio: Studio) -> list[Any]:
-    """Return the outputs for a generation as it stands, in the order of Results."""
+    """Return the outputs for a generation as it stands, in the order of Results.
+
+    Of a plot that has ended the grid is looked at first.
+    """
     entries = _entries(view, studio)
+    first = len(entries) - 1 if entries and view.is_plot and view.grid is not None else 0
     previewed = view.preview is not None and not (view.ended and entries)
     settled = bool(entries) or view.ended
     warnings = "".join(message(text, "warn") for text in view.warnings)
@@ -140,16 +161,16 @@ def show(view: JobView, job_id: str, studio: Studio) -> list[Any]:
     return [
         _bar(view, studio),
         gr.update(value=view.preview, visible=previewed),
-        _gallery(entries, view, studio, visible=not previewed),
-        (entries[0]["infotext"] if entries else "") if settled else gr.skip(),
+        _gallery(entries, first, view, studio, visible=not previewed),
+        (entries[first]["infotext"] if entries else "") if settled else gr.skip(),
         warnings + (message(view.problem, "bad") if view.problem else ""),
         going,
         going,
         job_id,
-        view.state,
+        "" if view.is_plot else view.state,
         view.pictures[0].seed if view.pictures else gr.skip(),
         entries if settled else gr.skip(),
-        0 if settled else gr.skip(),
+        first if settled else gr.skip(),
         gr.update(interactive=view.ended and bool(entries)),
         told({}) if view.version <= 1 else gr.skip(),
     ]
@@ -192,12 +213,14 @@ def _files(entries: list[dict[str, str]], studio: Studio) -> list[tuple[str, str
     return [(str(contained(outputs, entry["name"])), entry["caption"]) for entry in entries]
 
 
-def _gallery(entries: list[dict[str, str]], view: JobView, studio: Studio, *, visible: bool) -> Any:
+def _gallery(
+    entries: list[dict[str, str]], first: int, view: JobView, studio: Studio, *, visible: bool
+) -> Any:
     """Show the finished pictures; while one is being drawn, its preview takes their place."""
     if not (entries or view.ended):
         return gr.update(visible=visible)
-    first = 0 if view.ended and entries else None
-    return gr.update(value=_files(entries, studio), visible=visible, selected_index=first)
+    chosen = first if view.ended and entries else None
+    return gr.update(value=_files(entries, studio), visible=visible, selected_index=chosen)
 
 
 def _chosen(entries: list[dict[str, str]], event: gr.SelectData) -> list[Any]:
@@ -270,6 +293,8 @@ def _bar(view: JobView, studio: Studio) -> str:
         return ""
     skipped = f" · {view.skipped} skipped" if view.skipped else ""
     saved = f"Done: {len(view.pictures)} saved in outputs/txt2img"
+    if view.is_plot and view.grid is not None:
+        saved += ", the grid in outputs/grids"
     return progress(1, 1, f"{saved}{skipped}{_used(view.pictures)}")
 
 

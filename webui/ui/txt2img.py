@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,16 +17,6 @@ from webui.ui.polling import Poll
 from webui.ui.results import Results
 from webui.ui.sending import Target, connect_paste
 from webui.ui.theme import asset
-
-SHOWN_EVERY_S = 0.15
-"""The page is not sent more often than this; the sampler needs the processor more."""
-
-_AGAIN = """(state, forever) => {
-    const again = forever && state === "done";
-    if (again) setTimeout(() => document.querySelector("#generate").click());
-    return again;
-}"""
-"""Presses Generate again with what the controls say by then; Interrupt takes the tick away."""
 
 
 def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
@@ -69,13 +58,14 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
             outputs = results.build(studio, interrupt, skip, last_seed)
     with settings:
         xyz_panel.build(studio, inputs, outputs)
-    _connect(studio, inputs, outputs, go, forever)
+    drawn = _connect(studio, inputs, outputs, go)
     poll.watch(lambda: _examples(studio), lambda: [_examples(studio)], [examples])
     held = poll.suggest(
         lambda: controls.recommended(studio), [getattr(inputs, field) for field in FROM_MODEL]
     )
     memory.remember_controls(demo, studio, inputs, held)
-    memory.remember_job(demo, studio, poll, outputs)
+    followed = memory.remember_job(demo, studio, poll, outputs)
+    memory.remember_forever(demo, outputs, drawn, followed, forever)
     target = Target(inputs, held, outputs.messages)
     connect_paste(studio, paste, target)
     return target
@@ -107,9 +97,9 @@ def _steering(label: str, elem_id: str) -> gr.Button:
 
 
 def _connect(
-    studio: Studio, inputs: Controls, outputs: Results, go: gr.Button, forever: gr.Checkbox
-) -> None:
-    """Connect Generate, Interrupt and Skip."""
+    studio: Studio, inputs: Controls, outputs: Results, go: gr.Button
+) -> gr.events.Dependency:
+    """Connect Generate, Interrupt and Skip; return the event of Generate."""
 
     def txt2img(*values: Any) -> Iterator[list[Any]]:
         """Draw pictures of a prompt; yields the progress and at last the pictures."""
@@ -118,14 +108,7 @@ def _connect(
         except BadField as error:
             yield results.refuse(error)
             raise gr.Error(str(error), print_exception=False) from error
-        # A page that goes away ends this loop and not the job; opened again, it follows the job.
-        shown = -1
-        for view in job.updates():
-            fresh = view.version != shown
-            yield results.show(view, job.id, studio) if fresh else results.unchanged()
-            shown = view.version
-            if not view.ended:
-                time.sleep(SHOWN_EVERY_S)
+        yield from results.follow(job, studio)
 
     drawn = go.click(
         _with_named_parameters(txt2img, FIELDS),
@@ -140,9 +123,9 @@ def _connect(
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    drawn.success(None, [outputs.state, forever], forever, js=_AGAIN, **quiet)
     outputs.interrupt.click(studio.generating.stop, outputs.job, None, **quiet)
     outputs.skip.click(studio.generating.skip, outputs.job, None, **quiet)
+    return drawn
 
 
 def _with_named_parameters(

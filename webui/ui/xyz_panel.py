@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 import gradio as gr
@@ -13,18 +11,17 @@ from webui.errors import BadField
 from webui.generation.axis_values import write_list
 from webui.generation.placement import MARKER
 from webui.generation.xyz import AXES, FIELDS, MAX_CELLS, NOTHING
-from webui.studio.generating import GenerationJob, JobView
 from webui.studio.studio import Studio
 from webui.ui import controls, results
 from webui.ui.controls import Controls, element_id
-from webui.ui.markup import message, progress
+from webui.ui.markup import message
 from webui.ui.results import Results
 
-SHOWN_EVERY_S = 0.2
 TRAINING_STEP = "Training step"
-_OUTPUTS = [field.name for field in fields(Results)]
 ABOUT = (
-    f"Draws one picture for each combination of values, at most {MAX_CELLS}, all with one seed. "
+    f"Draws a cell for each combination of values, at most {MAX_CELLS}, all from one seed. "
+    "Batch count and batch size hold for every cell: its pictures stand side by side in the grid "
+    "and are saved one by one. "
     f"An embedding goes where {MARKER} stands in a prompt, else to the end of the prompt; its "
     "strength is that of the embedding that an axis put there, else of the first one called."
 )
@@ -128,7 +125,7 @@ def _connect_drawing(
         except BadField as error:
             yield results.refuse(error)
             raise gr.Error(str(error), print_exception=False) from error
-        yield from _shown(studio, job)
+        yield from results.follow(job, studio)
 
     draw.click(
         plot,
@@ -138,27 +135,3 @@ def _connect_drawing(
         api_visibility="private",
         concurrency_limit=8,
     )
-
-
-def _shown(studio: Studio, job: GenerationJob) -> Iterator[list[Any]]:
-    """Yield the outputs for a plot as it goes on; it also goes on without the page."""
-    shown = -1
-    for view in job.updates():
-        fresh = view.version != shown
-        yield _show(studio, job, view) if fresh else results.unchanged()
-        shown = view.version
-        if not view.ended:
-            time.sleep(SHOWN_EVERY_S)
-
-
-def _show(studio: Studio, job: GenerationJob, view: JobView) -> list[Any]:
-    """Return the outputs for a plot; at its end the grid is looked at first."""
-    shown = dict(zip(_OUTPUTS, results.show(view, job.id, studio), strict=True))
-    if view.ended and view.grid is not None and shown["entries"]:
-        last = len(shown["entries"]) - 1
-        shown["gallery"] = {**shown["gallery"], "selected_index": last}
-        shown |= {"infotext": view.grid.infotext, "chosen": last}
-    if view.state == "done":
-        said = f"Done: {len(view.pictures)} saved in outputs/txt2img, the grid in outputs/grids"
-        shown["bar"] = progress(1, 1, said)
-    return list(shown.values())

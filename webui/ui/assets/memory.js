@@ -1,20 +1,23 @@
-// What the txt2img tab keeps in this browser: the values of its controls, and its newest job.
+// What the txt2img tab keeps in this browser: the values of its controls, and its newest job; and
+// in this tab of the browser: whether it generates forever.
 window.txt2imgMemory = (() => {
   const VALUES = "embeddings-webui.txt2img", JOB = "embeddings-webui.txt2img.job";
+  const FOREVER = "embeddings-webui.txt2img.forever", GOING = "embeddings-webui.txt2img.going";
+  const TAB = "sessionStorage";
   let restored = false;
 
   // A private window may have no storage; then nothing is remembered.
-  function read(key, otherwise) {
+  function read(key, otherwise, storage = "localStorage") {
     try {
-      return JSON.parse(localStorage.getItem(key)) ?? otherwise;
+      return JSON.parse(window[storage].getItem(key)) ?? otherwise;
     } catch {
       return otherwise;
     }
   }
 
-  function write(key, value) {
+  function write(key, value, storage = "localStorage") {
     try {
-      localStorage.setItem(key, JSON.stringify(value));
+      window[storage].setItem(key, JSON.stringify(value));
     } catch {
       // full or forbidden
     }
@@ -41,7 +44,35 @@ window.txt2imgMemory = (() => {
     return id === followed ? followed : "";
   }
 
+  // After a reload the controls have to be back before anything is drawn with them.
+  function press() {
+    if (restored) document.querySelector("#generate").click();
+    else setTimeout(press, 200);
+  }
+
+  // Press Generate again with what the controls say by then, if the job was not broken off; else
+  // the tick goes.
+  function again(state, wanted, after = 0) {
+    const forever = wanted && state === "done";
+    write(FOREVER, forever, TAB);
+    if (forever) setTimeout(press, after);
+    return [forever];
+  }
+
+  // The job goes on or has ended. Generate's own answers end those that were started here; one
+  // that is followed is repeated only if it went on in this tab before the reload. What the model
+  // suggests may come in the same answer as the job's end, so the press waits for that.
+  function changed(state, followed, wanted) {
+    const went = read(GOING, false, TAB), goes = state === "waiting" || state === "drawing";
+    write(GOING, goes || (wanted && state === "done"), TAB);
+    return followed && went && state && !goes ? again(state, wanted, 500) : [wanted];
+  }
+
   return {
+    forever: () => [read(FOREVER, false, TAB)],
+    keepForever: (wanted) => write(FOREVER, wanted, TAB),
+    again,
+    changed,
     values: () => read(VALUES, {}),
     job: () => read(JOB, ""),
     keepJob,
