@@ -44,3 +44,8 @@ def test_a_name_in_use_is_refused_whatever_its_case_unless_replaced(model: Model
 def test_names_that_begin_alike_are_warned_of(model: Model):
     assert "bad-hands-5" in name_advice("bad-hands", model.tokenizer, ["bad-hands-5", "other"])
     assert name_advice("my-mug", model.tokenizer, ["bad-hands-5", "my-mug"]) is None
+
+
+def test_a_name_that_is_not_entered_yet_is_like_no_other(model: Model):
+    assert name_advice("", model.tokenizer, ["bad-hands-5"]) is None
+    assert name_advice(" ", model.tokenizer, ["bad-hands-5"]) is None

@@ -47,6 +47,8 @@ def name_problem(
 def name_advice(name: str, tokenizer: CLIPTokenizer, in_use: Collection[str]) -> str | None:
     """Warn where one name begins with another, which some programs confuse in prompts."""
     ours = tokens_of(tokenizer, name.lower())
+    if not ours:
+        return None  # nothing is entered yet
     for other in sorted(in_use):
         theirs = tokens_of(tokenizer, other.lower())
         shorter = min(len(ours), len(theirs))

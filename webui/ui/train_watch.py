@@ -30,7 +30,7 @@ COLOURS = {FIXED: "#7c3aed", DRAWN: "rgba(128, 128, 128, 0.35)"}
 def build(studio: Studio, poll: Poll) -> None:
     """Build the outputs and the buttons that steer the run inside the open Blocks."""
     bar = gr.HTML(message(IDLE), elem_id="train-progress", js_on_load=None)
-    with gr.Row(elem_classes=["narrow"]):
+    with gr.Row(elem_classes=["narrow", "only-possible"]):
         pause = gr.Button("Pause", size="sm", interactive=False, elem_id="train-pause")
         resume = gr.Button("Resume", size="sm", interactive=False, elem_id="train-resume")
         keep = gr.Button("Stop and keep", size="sm", interactive=False, elem_id="train-keep")

@@ -1,6 +1,7 @@
 // What a prompt was understood as, under its box: token count, embeddings, warnings. The server
 // reads the text a moment after the last key; names are strangers' text and are set as text.
 const WAIT_MS = 200;
+const CHUNK = 75; // tokens that the text encoder reads at once
 const line = element.querySelector(".xray");
 let text = "", timer, asked = 0;
 
@@ -10,6 +11,10 @@ function piece(className, content, title) {
   node.textContent = content;
   if (title) node.title = title;
   return node;
+}
+
+function tokenCount(used, limit) {
+  return piece("count", `${used}/${limit}`, "Tokens used, of those in the chunks");
 }
 
 function describe(item) {
@@ -29,10 +34,10 @@ function draw(seen) {
   const called = (seen?.pieces || []).filter((item) => item.kind === "embedding");
   window.promptBoxes.know(props.box, called.map((item) => item.name));
   if (!seen) {
-    line.replaceChildren();
+    line.replaceChildren(...(text.trim() ? [] : [tokenCount(0, CHUNK)]));
     return;
   }
-  const count = piece("count", `${seen.used}/${seen.limit}`, "Tokens used, of those in the chunks");
+  const count = tokenCount(seen.used, seen.limit);
   const pieces = seen.pieces.map(describe).filter(Boolean);
   const warnings = seen.warnings.map((warning) => piece("warn", `⚠ ${warning}`));
   line.replaceChildren(count, ...pieces, ...warnings);
@@ -53,3 +58,4 @@ document.addEventListener("prompt:change", (event) => {
   timer = setTimeout(look, WAIT_MS);
 });
 watch("value", look);
+draw(null);
