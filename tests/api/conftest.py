@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from PIL import Image
@@ -32,6 +33,8 @@ class Served:
 
 def serve(settings: Settings) -> Iterator[Served]:
     """Serve the app with its model loaded, and end it afterwards."""
+    # pytest rewrites what anyio imports late, and Python 3.11 may refuse that in a server's thread.
+    anyio.open_file  # noqa: B018
     studio, demo, url = launch(replace(settings, port=free_port()))
     studio.models.get(60)
     yield Served(url.rstrip("/"), studio, settings.outputs_dir, settings.embeddings_dirs[0])

@@ -157,6 +157,15 @@ def test_each_sampler_draws_with_a_schedule_type_or_refuses_it_by_name(
     assert refusing == (set() if schedule_type in even else {"DDIM", "PLMS", "LCM"})
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_each_drawing_has_a_scheduler_of_its_own(sampler: str):
+    few, many = (make_scheduler(sampler, "Automatic", SD1) for _ in range(2))
+    few.set_timesteps(4)
+    before = few.timesteps.clone()
+    many.set_timesteps(30)
+    assert torch.equal(few.timesteps, before) and len(many.timesteps) > len(before)
+
+
 def test_a_schedule_type_that_a_sampler_lacks_is_refused_by_name():
     with pytest.raises(AppError, match="DDIM has no schedule type Karras"):
         make_scheduler("DDIM", "Karras", SD1)

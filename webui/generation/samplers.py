@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -153,10 +156,16 @@ def make_scheduler(
         options["trained_betas"] = _zero_snr_betas(config)
     if "clip_sample" in takes:
         options["clip_sample"] = False
-    scheduler = kind(**options)
+    scheduler = copy.deepcopy(_made(kind, json.dumps(options)))
     if schedule.levels:
         _set_levels(scheduler, schedule.levels, family == "sdxl")
     return scheduler
+
+
+@lru_cache(maxsize=64)
+def _made(kind: type[SchedulerMixin], options: str) -> SchedulerMixin:
+    """Make a scheduler of options in JSON. It is only copied: DPM2's takes 0.2 s to make."""
+    return kind(**json.loads(options))
 
 
 def _set_levels(
