@@ -6,6 +6,8 @@ import gc
 import json
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,22 @@ ROOT = Path(__file__).resolve().parent.parent
 TOKENIZER = ROOT / "models" / "starter" / "tokenizer"
 TINY_SIZE = 64
 """Side of the tiny model's pictures in pixels; its latents are 8×8."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Networks this small are slower on several threads than on one; those of slow tests are not.
+
+    Tests that do without torch are not made to import it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or request.node.get_closest_marker("slow"):
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def write_tiny_checkpoint(folder: Path, width: int = 128, seed: int = 0) -> Path:

@@ -17,7 +17,7 @@ from webui.models.catalog import Checkpoint
 from webui.models.loader import choose_device, choose_dtype, load
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
+pytestmark = pytest.mark.usefixtures("no_network")
 UNET = Path("unet") / "diffusion_pytorch_model.safetensors"
 
 

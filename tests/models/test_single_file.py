@@ -22,7 +22,7 @@ from webui.models.weights_file import open_weights
 
 CPU = torch.device("cpu")
 UNET_FIRST = "model.diffusion_model.input_blocks.0.0.weight"
-pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def load_from(path: Path, configs: Path | None = None, dtype: torch.dtype = torch.float32) -> Model:
