@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler
 
 from webui.errors import AppError
+from webui.generation.dpm2 import Dpm2, Dpm2Ancestral
 from webui.generation.noise_levels import Span, align_your_steps, beta_quantiles
 from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES, make_scheduler, split_sampler
 from webui.generation.sampling import calls
@@ -25,7 +27,7 @@ ZERO_SNR = SD1 | {
     "timestep_spacing": "trailing",
 }
 
-OWN = [name for name, sampler in SAMPLERS.items() if sampler.module.startswith("webui.")]
+OWN = [name for name, sampler in SAMPLERS.items() if "solver" in sampler.module]
 
 
 def alphas(config: dict) -> torch.Tensor:
@@ -164,6 +166,19 @@ def test_each_drawing_has_a_scheduler_of_its_own(sampler: str):
     before = few.timesteps.clone()
     many.set_timesteps(30)
     assert torch.equal(few.timesteps, before) and len(many.timesteps) > len(before)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_karras_sigmas": True}], ids=["even", "karras"])
+@pytest.mark.parametrize(
+    ("own", "original"),
+    [(Dpm2, KDPM2DiscreteScheduler), (Dpm2Ancestral, KDPM2AncestralDiscreteScheduler)],
+)
+def test_the_quick_look_up_of_dpm2_finds_the_same_timesteps(own, original, options: dict):
+    quick, slow = own(**options), original(**options)
+    for each in (quick, slow):
+        each.set_timesteps(13)
+    assert quick.timesteps.dtype == slow.timesteps.dtype
+    assert torch.allclose(quick.timesteps, slow.timesteps, rtol=0, atol=1e-3)
 
 
 def test_a_schedule_type_that_a_sampler_lacks_is_refused_by_name():
