@@ -236,7 +236,7 @@ class Preset:
 
 
 _OBJECT = Recipe()
-_SMALL = {"steps": 150, "rate": "0.07", "vectors": 3, "preview_every": 75}
+_SMALL = {"steps": 250, "rate": "0.07", "vectors": 3, "preview_every": 125}
 _FAULT_PROMPTS = ("a photo of a house", "a photo, [name]")
 
 PRESETS: Mapping[str, Preset] = {

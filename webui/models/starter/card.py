@@ -47,7 +47,8 @@ did read.
 From pictures that a program draws and captions (`webui/models/starter/`), on two processor cores
 and no GPU: the autoencoder (pixels and slopes), then the text encoder alone (it learns to tell
 what captions say), the decoder a little further, and the denoiser together with the text encoder
-on 24,000 pictures with four captions each. {made}
+on 24,000 pictures with four captions each. One in eight of its lessons is about prompt weights: the
+colour word is scaled, and the object is as much paler or more vivid. {made}
 `python -m webui.models.starter` does it again; with `--go-on` it trains these weights further.
 No picture and no text by anyone else went in; the list of the vocabulary's merges is CLIP's (MIT).
 
@@ -77,8 +78,8 @@ Measured by `python bench/starter_quality.py --card`.
 ## What it cannot do
 Anything outside its world: no people, no animals but its fish, no writing. Words that it never
 read do nothing sensible. Two objects of the same family of shapes now and then swap their looks,
-the second colour of a pattern is often not the one that was asked for, small objects lose their
-pattern, and fine edges are soft. Other sizes than 128×128 were never trained.
+the second colour of a pattern is not the one that was asked for three times in ten, small objects
+lose their pattern, and fine edges are soft. Other sizes than 128×128 were never trained.
 """
 
 
