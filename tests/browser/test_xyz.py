@@ -82,11 +82,11 @@ def test_a_plot_goes_on_without_its_page_and_shows_itself_when_it_is_opened_agai
 ):
     grids = set((app.outputs / "grids").rglob("*.png"))
     first = open_page()
-    start_plot(first, "CFG scale", "2, 4", steps=30, batch_count=2)
+    start_plot(first, "CFG scale", "2, 4", steps=140, batch_count=2)
     second = first.context.new_page()
     first.close()
     second.goto(app.url)
-    expect(second.locator("#progress")).to_contain_text("of 120")
+    expect(second.locator("#progress")).to_contain_text("of 560")
     expect(second.locator("#interrupt")).to_be_enabled()
     second.reload()
     expect(second.locator("#progress")).to_contain_text("Done: 4 saved", timeout=60_000)
