@@ -34,7 +34,7 @@ def wait(job: GenerationJob) -> GenerationJob:
 def write_embedding(studio: Studio, name: str) -> None:
     path = studio.settings.embeddings_dirs[0] / f"{name}.pt"
     torch.save({"string_to_param": {"*": torch.randn(2, 128)}}, path)
-    wait_until(lambda: name in studio.library.names())
+    wait_until(lambda: name in studio.plotting.here().embeddings)
 
 
 def test_each_cell_is_saved_with_its_own_parameters_and_the_grid_with_the_axes(studio: Studio):

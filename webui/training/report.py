@@ -20,7 +20,7 @@ SHORT = 0.5
 and then, but beside other words nothing of it is left. The limit above is ``LONG``: at 4 the thing
 is drawn as often beside other words as alone, at 8 and 15 less than half as often."""
 EDITABILITY_FLOOR = 0.3
-"""Editability below which an embedding counts as overfitted. None was measured there: from 0.59 on
+"""Editability below which an embedding counts as overfitted. None was measured there: from 0.47 on
 backgrounds that a prompt asks for are drawn."""
 MEMORISED = 0.5
 """So much more gain than on the held-out picture makes an embedding overfitted. It is wide because

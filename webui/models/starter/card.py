@@ -78,8 +78,8 @@ Measured by `python bench/starter_quality.py --card`.
 ## What it cannot do
 Anything outside its world: no people, no animals but its fish, no writing. Words that it never
 read do nothing sensible. Two objects of the same family of shapes now and then swap their looks,
-the second colour of a pattern is not the one that was asked for three times in ten, small objects
-lose their pattern, and fine edges are soft. Other sizes than 128×128 were never trained.
+the second colour of a pattern is not always the one that was asked for (“accent” above), small
+objects lose their pattern, and fine edges are soft. Other sizes than 128×128 were never trained.
 """
 
 
