@@ -16,7 +16,7 @@ from webui.models.starter.concepts import CONCEPTS, training_pictures
 from webui.settings import ROOT
 from webui.training.captions import initializer_tokens
 from webui.training.dataset import read_pictures
-from webui.training.report import Report, Score, judge
+from webui.training.report import Report, Score, chosen_of, judge
 from webui.training.score import measure
 from webui.training.task import starting_vectors
 
@@ -43,6 +43,21 @@ def found(gain: float, held_out: float | None = None, error: float = 0.01) -> Sc
 )
 def test_verdicts(score: Score, editable: float, norm: float, verdict: str):
     assert judge(score, editable, norm, classic=False)[0] == verdict
+
+
+def test_of_equals_the_last_is_chosen_and_of_others_the_best():
+    """At a gain of 0.30 after 75 steps one picture in six showed the thing, at 0.29 after 250
+    steps five in six."""
+    early, late, worse = found(0.30), found(0.29, error=0.02), found(0.2, error=0.02)
+    assert chosen_of([found(0.0), early, late]) == 2
+    assert chosen_of([found(0.0), early, late, worse]) == 2
+    assert chosen_of([found(0.0), early, worse]) == 1
+    assert chosen_of([found(0.0, error=float("nan"))]) == 0
+
+
+def test_steps_that_each_lose_a_little_do_not_lead_away_from_the_best():
+    slide = [found(0.30 - 0.008 * number) for number in range(5)]
+    assert chosen_of(slide) == 1, "each is within its error of the one before, not of the best"
 
 
 @pytest.mark.parametrize(

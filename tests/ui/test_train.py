@@ -30,9 +30,9 @@ def view_of(tmp_path: Path) -> Callable[..., RunView]:
                 run.log_event({"kind": "step", "loss": loss, **values})
             if step in gains:
                 gain = gains[step]
-                run.log_event(
-                    {"kind": "evaluation", "loss": 0.2 * (1 - gain), "gain": gain, **values}
-                )
+                best = gain == max(value for at, value in gains.items() if at <= step)
+                measured = {"loss": 0.2 * (1 - gain), "gain": gain, "best": best}
+                run.log_event({"kind": "evaluation", **measured, **values})
                 (run.folder / "checkpoints" / f"step-{step:06d}.safetensors").touch()
         run.set_status(Status(state))
         return Watched(run).view()

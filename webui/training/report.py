@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -75,6 +75,17 @@ class Report:
         score = Score(**{**values["score"], "thirds": tuple(values["score"]["thirds"])})
         nearest = tuple(tuple(words) for words in values["nearest"])
         return cls(**{**values, "score": score, "nearest": nearest})
+
+
+def chosen_of(scores: Sequence[Score]) -> int:
+    """Return which of a run's evaluations to install, as an index.
+
+    It is the last whose gain is within its error of the highest: a few fixed inputs cannot tell
+    these apart, and of equals the one that has learned for longer shows the thing more surely.
+    """
+    highest = max(score.gain for score in scores)
+    equal = [index for index, score in enumerate(scores) if score.gain >= highest - score.error]
+    return equal[-1] if equal else [score.gain for score in scores].index(highest)
 
 
 def judge(found: Score, editable: float, norm: float, classic: bool) -> tuple[Verdict, str]:

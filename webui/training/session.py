@@ -263,13 +263,25 @@ class _Session:
             verdict=verdict,
             advice=advice,
             step=progress.best_step,
-            reason=f"It measured best of {len(progress.evaluations)} evaluations; {reason}.",
+            reason=f"{_why(progress)}; {reason}.",
             score=found,
             editability=editable,
             norm_ratio=norm,
             nearest=nearest_words(task.model, vectors),
             seconds=self.seconds,
         )
+
+
+def _why(progress: Progress) -> str:
+    """Say why the step that is kept is the best."""
+    count = len(progress.evaluations)
+    top = max(progress.evaluations, key=lambda item: item.score.gain)
+    if top.step == progress.best_step:
+        return f"It measured best of {count} evaluations"
+    return (
+        f"Of {count} evaluations it is the last whose gain is within its error of the highest, "
+        f"{top.score.gain:.0%} at step {top.step}"
+    )
 
 
 def _sentence(event: Evaluated) -> str:

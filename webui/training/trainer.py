@@ -23,7 +23,7 @@ from webui.training.evaluation import (
 )
 from webui.training.optimizer import Optimizer, optimizer_for
 from webui.training.recipe import last_step, rate_at
-from webui.training.report import Score
+from webui.training.report import Score, chosen_of
 from webui.training.task import Task
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Evaluated:
     score: Score
     editability: float
     best: bool
-    """Whether these are the best vectors so far."""
+    """Whether these are the best vectors so far: see ``chosen_of``."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,8 @@ def _evaluate(task: Task, progress: Progress, examination: Examination) -> Evalu
     if not found.loss <= ceiling:
         return _roll_back(progress, progress.step, "the error on fixed inputs jumped")
     editable = editability(task, progress.vectors)
-    best = all(found.gain > item.score.gain for item in progress.evaluations)
+    before = [item.score for item in progress.evaluations]
+    best = chosen_of([*before, found]) == len(before)
     evaluated = Evaluated(progress.step, found, editable, best)
     progress.evaluations.append(evaluated)
     progress.good = progress.snapshot()

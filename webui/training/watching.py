@@ -36,6 +36,8 @@ class RunView:
     """(step, mean error on fixed inputs), at most 300 points."""
     gains: tuple[tuple[int, float], ...]
     """(step, gain over the initializer on the same inputs), at most 300 points."""
+    best: int
+    """The step whose vectors are kept if the run ends now."""
     raw_losses: tuple[tuple[int, float], ...]
     """(step, error of the step's own draws), thinned to at most 300 means."""
     previews: tuple[tuple[int, str, Path], ...]
@@ -77,6 +79,7 @@ class Curves:
         self.raw: list[tuple[int, float]] = []
         self.losses: list[tuple[int, float]] = []
         self.gains: list[tuple[int, float]] = []
+        self.best: list[int] = []
         self.previews: list[tuple[int, str, str]] = []
         for event in events:
             self.apply(event)
@@ -91,6 +94,8 @@ class Curves:
         elif kind == "evaluation":
             self.losses.append((step, event["loss"]))
             self.gains.append((step, event["gain"]))
+            if event["best"]:
+                self.best.append(step)
         elif kind == "preview":
             self.previews.append((step, event["prompt"], event["file"]))
         elif kind in ("resumed", "rolled_back"):
@@ -100,6 +105,7 @@ class Curves:
         self.step = step
         for curve in (self.raw, self.losses, self.gains):
             curve[:] = [point for point in curve if point[0] <= step]
+        self.best[:] = [at for at in self.best if at <= step]
         self.previews[:] = [item for item in self.previews if item[0] <= step]
 
 
@@ -154,6 +160,7 @@ class Watched:
             steps=last_step(self.record.recipe),
             losses=thinned(curves.losses),
             gains=thinned(curves.gains),
+            best=curves.best[-1] if curves.best else 0,
             raw_losses=thinned(curves.raw),
             previews=tuple(
                 (step, prompt, run.folder / "previews" / file)

@@ -125,8 +125,7 @@ def _show(view: RunView | None, held: str, value: float) -> list[Any]:
     if view is None or len(view.checkpoints) < 2:
         return [gr.update(visible=False), *[gr.skip()] * 4]
     steps = view.checkpoints
-    gains = dict(view.gains)
-    best = max(steps, key=lambda step: gains.get(step, -math.inf))
+    best = view.best if view.best in steps else steps[-1]
     apart = math.gcd(*(step - steps[0] for step in steps)) or 1
     span = {"minimum": steps[0], "maximum": steps[-1], "step": apart}
     if held == view.run_id:
