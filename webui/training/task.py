@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +24,7 @@ from webui.training.captions import (
 from webui.training.cutting import Square, squares
 from webui.training.dataset import Picture
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
+from webui.training.half import half_copy
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Task:
     """What is trained on what; nothing in it changes during the run."""
 
     model: Model
+    """On a processor that computes in half precision its UNet is a copy."""
     recipe: Recipe
     name: str
     initializer: str
@@ -53,7 +55,7 @@ class Task:
     start: Mapping[str, Tensor]
     """Vectors before the first step, ``[n, width]`` float32 per text encoder."""
     half: torch.dtype | None
-    """Precision in which the UNet computes although its weights are float32; None = its own."""
+    """Precision that a GPU computes a float32 UNet in (autocast); None = its own."""
 
     @property
     def scaled(self) -> bool:
@@ -129,6 +131,9 @@ def prepare_task(
     held_out = len(pictures) - 1 if recipe.hold_out and len(pictures) >= HOLD_OUT_FROM else None
     norms = {encoder.key: vocabulary_norm(model, encoder.key) for encoder in model.text_encoders}
     count = vector_count(recipe, ids)
+    half = half_of(recipe, model)
+    if half is not None and model.device.type == "cpu":
+        model, half = replace(model, unet=half_copy(model.unet, half), dtype=half), None
     task = Task(
         model=model,
         recipe=recipe,
@@ -142,7 +147,7 @@ def prepare_task(
         squares_per_picture=len(cut) // len(pictures),
         norms=norms,
         start=starting_vectors(model, ids, count, norms, recipe.optimizer == "directional"),
-        half=half_of(recipe, model),
+        half=half,
     )
     for index in range(len(pictures)):
         task.line(index, 0.0)  # a caption without the name is an error now, not at some step
@@ -186,8 +191,14 @@ def half_of(recipe: Recipe, model: Model) -> torch.dtype | None:
         return None
     if recipe.precision != "auto":
         return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
-    made_for_it = model.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if made_for_it else None
+    return torch.bfloat16 if _made_for_bf16(model.device) else None
+
+
+def _made_for_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    able = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def precision_advice(recipe: Recipe, model: Model) -> str | None:
