@@ -13,11 +13,12 @@ def rows(seed: int = 0, scale: float = 0.4) -> torch.Tensor:
     return found / found.norm(dim=-1, keepdim=True) * scale
 
 
-def test_the_norm_is_held_and_each_vector_turns_by_the_rate():
+def test_the_norm_is_held_and_each_point_turns_by_the_rate():
     vectors = {"clip_l": rows()}
     before = vectors["clip_l"].clone()
-    Directional(vectors, pull=0.0).step({"clip_l": rows(1, 123.0)}, 0.05)
-    after = vectors["clip_l"]
+    optimizer = Directional(vectors, pull=0.0)
+    optimizer.step({"clip_l": rows(1, 123.0)}, 0.05)
+    after = optimizer.point()["clip_l"]
     torch.testing.assert_close(after.norm(dim=-1), before.norm(dim=-1))
     angles = torch.cosine_similarity(before, after, dim=-1).acos()
     torch.testing.assert_close(angles, torch.full((3,), 0.05), atol=2e-4, rtol=0)
@@ -37,6 +38,28 @@ def test_it_goes_downhill():
     for _ in range(100):
         optimizer.step({"clip_l": vectors["clip_l"] - goal}, 0.05)
     assert torch.cosine_similarity(vectors["clip_l"], goal, dim=-1).min() > 0.99
+
+
+def test_the_vectors_lie_nearer_to_the_goal_than_the_points_that_swing_around_it():
+    goal, vectors = rows(5), {"clip_l": rows()}
+    optimizer = Directional(vectors, pull=0.0)
+    near = {"vectors": 0.0, "points": 0.0}
+    for step in range(300):
+        noise = rows(1000 + step, 0.8)
+        optimizer.step({"clip_l": optimizer.point()["clip_l"] - goal + noise}, 0.1)
+        if step >= 100:
+            for name, found in (("vectors", vectors), ("points", optimizer.point())):
+                near[name] += float(torch.cosine_similarity(found["clip_l"], goal, dim=-1).mean())
+    assert near["vectors"] > near["points"]
+
+
+def test_at_a_rate_that_falls_to_zero_the_vectors_end_where_the_points_do():
+    goal, vectors = rows(5), {"clip_l": rows()}
+    optimizer = Directional(vectors, pull=0.0)
+    for step in range(300):
+        point = optimizer.point()["clip_l"]
+        optimizer.step({"clip_l": point - goal}, 0.1 * (1 - step / 300))
+    torch.testing.assert_close(vectors["clip_l"], optimizer.point()["clip_l"], atol=2e-3, rtol=0)
 
 
 def test_a_vector_without_a_gradient_stays():

@@ -12,8 +12,11 @@ from torch import Tensor
 class Optimizer(Protocol):
     """Moves the vectors of all text encoders by one step, in place."""
 
+    def point(self) -> Mapping[str, Tensor]:
+        """Return where the next gradients are to be taken, ``[n, width]`` each."""
+
     def step(self, gradients: Mapping[str, Tensor], rate: float) -> None:
-        """Move; ``gradients`` are those of the loss by the vectors, ``[n, width]`` each."""
+        """Move; ``gradients`` are those of the loss at ``point()``, ``[n, width]`` each."""
 
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on exactly, tensors on the CPU."""
@@ -26,6 +29,13 @@ USUAL_GRADIENT = 1e-3
 """Length of the gradient by a unit vector that a recipe's pull is measured against."""
 
 
+MOMENTUM = 0.8
+"""How much of the last heading is in the next: single gradients are mostly noise."""
+MEMORY = 0.9
+"""How much of the mean of the points passed is in the next one: what swings between them cancels
+out, so that the rate may be high; with a rate that falls to zero the mean ends where they end."""
+
+
 class Directional:
     """Spherical gradient descent on each vector's direction, its norm held.
 
@@ -33,6 +43,9 @@ class Directional:
     vector v is pulled towards the initializer (von Mises-Fisher prior), projected on the tangent
     and scaled to length one; v then moves ``rate`` radians along the great circle. Gradients are
     brought to ``USUAL_GRADIENT`` before they are pulled: a pull is as strong on every model.
+
+    Beyond the paper the heading has momentum, and the vectors are the running mean of the points
+    that are moved (Polyak and Juditsky, 1992).
     """
 
     def __init__(self, vectors: Mapping[str, Tensor], pull: float) -> None:
@@ -40,22 +53,36 @@ class Directional:
         self._pull = pull
         self._norms = {key: rows.norm(dim=-1, keepdim=True) for key, rows in vectors.items()}
         self._start = {key: rows / self._norms[key] for key, rows in vectors.items()}
+        self._ahead = {key: rows.clone() for key, rows in self._start.items()}
+        self._heading = {key: torch.zeros_like(rows) for key, rows in vectors.items()}
+        self._steps = 0
+
+    def point(self) -> dict[str, Tensor]:
+        return {key: self._norms[key] * unit for key, unit in self._ahead.items()}
 
     def step(self, gradients: Mapping[str, Tensor], rate: float) -> None:
+        self._steps += 1
+        memory = min(MEMORY, self._steps / (self._steps + 9))  # the first points are forgotten soon
         for key, rows in self._vectors.items():
-            unit = rows / rows.norm(dim=-1, keepdim=True)  # [n, width]
+            unit, norm = self._ahead[key], self._norms[key]  # [n, width], [n, 1]
             downhill = _scaled(_tangent(-gradients[key], unit), USUAL_GRADIENT)
             pulled = downhill + self._pull * _tangent(self._start[key], unit)
-            heading = _scaled(pulled, 1.0)
+            kept = _tangent(self._heading[key], unit)
+            self._heading[key] = MOMENTUM * kept + (1 - MOMENTUM) * pulled
+            heading = _scaled(self._heading[key], 1.0)
             turn = rate * heading.norm(dim=-1, keepdim=True)  # [n, 1]: the rate, or 0
-            moved = unit * turn.cos() + heading * turn.sin()
-            rows.copy_(self._norms[key] * moved / moved.norm(dim=-1, keepdim=True))
+            self._ahead[key] = _scaled(unit * turn.cos() + heading * turn.sin(), 1.0)
+            mean = memory * rows / norm + (1 - memory) * self._ahead[key]
+            rows.copy_(norm * _scaled(mean, 1.0))
 
     def state(self) -> dict[str, Any]:
-        return {}
+        return {"ahead": self._ahead, "heading": self._heading, "steps": self._steps}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Nothing to take up: where the vectors stand is all there is."""
+        self._steps = state["steps"]
+        for key in self._vectors:
+            self._ahead[key] = state["ahead"][key].to(self._ahead[key])
+            self._heading[key] = state["heading"][key].to(self._heading[key])
 
 
 def _tangent(arrows: Tensor, unit: Tensor) -> Tensor:
@@ -76,6 +103,9 @@ class AdamW:
         self._vectors = vectors
         self._clip = clip
         self._inner = torch.optim.AdamW(list(vectors.values()), weight_decay=0.0, foreach=False)
+
+    def point(self) -> Mapping[str, Tensor]:
+        return self._vectors
 
     def step(self, gradients: Mapping[str, Tensor], rate: float) -> None:
         for key, rows in self._vectors.items():

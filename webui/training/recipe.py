@@ -236,7 +236,7 @@ class Preset:
 
 
 _OBJECT = Recipe()
-_SMALL = {"steps": 250, "rate": "0.07", "vectors": 3, "preview_every": 125}
+_SMALL = {"steps": 250, "rate": "0.1", "warmup": 4, "vectors": 3, "preview_every": 125}
 _FAULT_PROMPTS = ("a photo of a house", "a photo, [name]")
 
 PRESETS: Mapping[str, Preset] = {
@@ -244,7 +244,7 @@ PRESETS: Mapping[str, Preset] = {
         "Draft",
         "A first look in a third of the time; good enough to see whether the pictures suit.",
         replace(_OBJECT, steps=150, rate="0.06", preview_every=150, evaluate_every=50),
-        {"steps": 75, "rate": "0.08", "vectors": 2, "preview_every": 75},
+        {"steps": 75, "rate": "0.1", "warmup": 4, "vectors": 2, "preview_every": 75},
     ),
     "object": Preset(
         "Object", "A thing, an animal, a character: the usual choice.", _OBJECT, _SMALL

@@ -181,8 +181,8 @@ def _loss_and_gradients(
     task: Task, progress: Progress, step: int
 ) -> tuple[float, dict[str, Tensor]]:
     """Return a step's mean error, and its gradients by the vectors, ``[n, width]`` each."""
-    recipe, scale = task.recipe, progress.loss_scale
-    vectors = {key: rows.detach().requires_grad_() for key, rows in progress.vectors.items()}
+    recipe, scale, point = task.recipe, progress.loss_scale, progress.optimizer.point()
+    vectors = {key: rows.detach().requires_grad_() for key, rows in point.items()}
     gradients = {key: torch.zeros_like(rows) for key, rows in vectors.items()}
     loss = 0.0
     for turn in range(recipe.accumulation):
