@@ -3,16 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from transformers import CLIPTokenizer
 
 from webui.models.starter.captions import ATTRIBUTES, truth
+from webui.models.starter.drawing import draw
 from webui.models.starter.emphasis import weight_lessons
 from webui.models.starter.pictures import scene_at
 from webui.models.starter.quality import marks, score
 from webui.models.starter.reader import _moved
 from webui.models.starter.vae import build_vae
-from webui.models.starter.world import Ground, Scene, Thing
+from webui.models.starter.world import STYLES, Ground, Scene, Thing
 
 TOKENIZER = Path(__file__).resolve().parents[3] / "models" / "starter" / "tokenizer"
 
@@ -21,16 +23,22 @@ def told(fill: str, colour: str, accent: str) -> dict[str, str]:
     return truth(Scene((Thing("heart", colour, fill, accent),), Ground("plain", "blue")))
 
 
-def test_stripes_and_checks_have_no_first_colour_but_dots_have() -> None:
-    for fill, even in (("striped", True), ("checkered", True), ("dotted", False)):
-        found = marks(told(fill, "red", "white"), told(fill, "white", "red"))
-        assert found["colour"] == found["accent"] == even
-        assert not found["colour in order"]
+@pytest.mark.parametrize("fill", ["striped", "dotted", "checkered"])
+def test_which_of_two_colours_comes_first_is_part_of_what_was_said(fill: str) -> None:
+    found = marks(told(fill, "red", "white"), told(fill, "white", "red"))
+    assert not found["colour"] and not found["accent"] and found["fill"]
 
 
-def test_a_colour_that_is_nowhere_is_wrong_in_stripes_too() -> None:
-    found = marks(told("striped", "red", "white"), told("striped", "pink", "white"))
-    assert (found["colour"], found["accent"]) == (False, True)
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("fill", ["striped", "dotted", "checkered"])
+def test_a_picture_shows_which_colour_comes_first(fill: str, style: str) -> None:
+    """Only the blocks of checkered pixel art are as many of either colour."""
+    thing = Thing("square", "red", fill, "green", "large")
+    picture = draw(Scene((thing,), Ground("plain", "black"), style), np.random.default_rng(0))
+    red, green, _ = np.moveaxis(np.asarray(picture, int), -1, 0)
+    first, second = (red > green + 25).sum(), (green > red + 25).sum()
+    even = (fill, style) == ("checkered", "pixel art")
+    assert second > 200 and (first > 1.5 * second or even)
 
 
 def test_what_was_not_said_is_not_marked() -> None:

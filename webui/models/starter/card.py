@@ -62,9 +62,7 @@ In per cent of {prompts} held-out prompts, 20 steps, CFG scale 4: what the promp
 shows, as read by a small classifier, which learned on drawn pictures and on such as went through
 the autoencoder. The last column is how often that reader is right about drawn pictures, so no
 score can be trusted beyond it. “Both” asks for both objects' shapes and colours, each in its place;
-“accent” is the second colour of a patterned fill. Stripes and checks have two colours of the same
-area, so either may stand in either place; “colour in order” does not allow that, and the reader
-itself cannot always tell.
+“accent” is the second colour of a patterned fill, which covers less than the first.
 
 {table}
 

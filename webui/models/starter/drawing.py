@@ -111,16 +111,24 @@ def _colour(name: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _pattern(thing: Thing, centre: np.ndarray, style: str) -> np.ndarray:
-    """Where the second colour of a fill lies: bool [256, 256]."""
+    """Where the second colour of a fill lies: bool [256, 256].
+
+    It covers less than the first, so that a picture shows which is which; but half of the blocks
+    of checkered pixel art.
+    """
     y, x = np.mgrid[:_CANVAS, :_CANVAS].astype(np.float32) / _SCALE
     x, y = x - centre[0], y - centre[1]
     if style == "pixel art":
-        across, down = np.floor(x / _CELL_PX) % 2 == 1, np.floor(y / _CELL_PX) % 2 == 1
-        return {"striped": across, "checkered": across ^ down, "dotted": across & down}[thing.fill]
+        column, row = np.floor(x / _CELL_PX), np.floor(y / _CELL_PX)
+        across, down = column % 2 == 1, row % 2 == 1
+        stripes = column % 3 == 1
+        return {"striped": stripes, "checkered": across ^ down, "dotted": across & down}[thing.fill]
     if thing.fill == "striped":
-        return (np.floor(x / 12 + 0.5) % 2) == 1
+        return (x + 16) % 24 < 8
     if thing.fill == "checkered":
-        return ((np.floor(x / 16) + np.floor(y / 16)) % 2) == 1
+        cell = np.floor(x / 16) + np.floor(y / 16)
+        inner = np.maximum(np.abs(x % 16 - 8), np.abs(y % 16 - 8)) < 6.5
+        return (cell % 2 == 1) & inner
     u, v = (x + 10) % 20 - 10, (y + 10) % 20 - 10
     return u * u + v * v < 6.5**2
 

@@ -17,7 +17,6 @@ from webui.models.starter.text import token_ids
 from webui.models.starter.vae import psnr_db
 from webui.models.starter.world import (
     COLOURS,
-    EVEN_FILLS,
     SHAPES,
     Scene,
     is_unseen,
@@ -29,8 +28,7 @@ HELD_OUT_SEED = 900_000
 _EXAMS = {"seen": 3 / 5, "unseen": 1 / 5, "pairs": 1 / 5}  # shares of the prompts
 _REBUILT_PICTURES = 200
 SCORED = (
-    "ground", "ground colour", "colour", "colour in order", "shape", "fill", "accent", "size",
-    "style", "both",
+    "ground", "ground colour", "colour", "shape", "fill", "accent", "size", "style", "both",
 )  # fmt: skip
 
 
@@ -116,16 +114,9 @@ def generate(
 def marks(said: dict[str, str], seen: dict[str, str]) -> dict[str, bool]:
     """Whether each attribute that was said ("" was not) is seen.
 
-    The two colours of stripes and checks cover the same area: "red and white stripes" are white
-    and red ones too, so there either may stand in either place. "colour in order" does not allow
-    that. "both" is whether each of two objects has its shape and its colour, each in its place.
+    "both" is whether each of two objects has its shape and its colour, each in its place.
     """
     right = {name: seen[name] == value for name, value in said.items() if value}
-    if said["colour"]:
-        right["colour in order"] = right["colour"]
-    if said["fill"] in EVEN_FILLS:
-        shown = (seen["colour"], seen["accent"])
-        right |= {name: said[name] in shown for name in ("colour", "accent") if said[name]}
     if said["shape 2"]:
         pair = ("shape", "colour", "shape 2", "colour 2")
         right["both"] = all(right.get(name, True) for name in pair)

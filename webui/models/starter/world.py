@@ -36,7 +36,6 @@ SHAPES = (
     "fish",
 )
 FILLS = ("plain", "striped", "dotted", "checkered")
-EVEN_FILLS = ("striped", "checkered")  # both colours cover as much, so neither is the first
 GROUNDS = ("plain", "gradient", "striped", "night sky", "meadow")
 STYLES = ("none", "watercolor", "pixel art", "neon", "sketch")
 SIZES = ("small", "medium", "large")
@@ -61,7 +60,7 @@ class Thing:
     shape: str
     colour: str
     fill: str = "plain"
-    accent: str = ""  # second colour of a patterned fill, "" for a plain one
+    accent: str = ""  # second colour of a patterned fill, which covers less; "" for a plain one
     size: str = "medium"
 
 
