@@ -24,7 +24,7 @@ EDITABILITY_FLOOR = 0.3
 backgrounds that a prompt asks for are drawn."""
 MEMORISED = 0.5
 """So much more gain than on the held-out picture makes an embedding overfitted. It is wide because
-one picture is a small sample; good embeddings had gaps of -0.03 to 0.06."""
+one picture is a small sample; good embeddings had gaps of -0.03 to 0.12."""
 
 
 @dataclass(frozen=True)
