@@ -48,8 +48,10 @@ From pictures that a program draws and captions (`webui/models/starter/`), on tw
 and no GPU: the autoencoder (pixels and slopes), then the text encoder alone (it learns to tell
 what captions say), the decoder a little further, and the denoiser together with the text encoder
 on 24,000 pictures with four captions each. One in eight of its lessons is about prompt weights: the
-colour word is scaled, and the object is as much paler or more vivid. {made}
-`python -m webui.models.starter` does it again; with `--go-on` it trains these weights further.
+colour word is scaled, and the object is as much paler or more vivid.
+{made}
+`python -m webui.models.starter` makes such a model from nothing in two hours at most; these weights
+went on for longer, with `--go-on`.
 No picture and no text by anyone else went in; the list of the vocabulary's merges is CLIP's (MIT).
 
 Kept out of training: {unseen} pairs of shape and colour (“unseen combinations” below) and the
