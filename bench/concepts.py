@@ -203,16 +203,13 @@ class Judge:
 
 
 def shares(thing: Thing, told: Sequence[Mapping[str, str]]) -> dict[str, float]:
-    """The share of pictures in which a thing's shape, fill and colours are right, and all of it.
-
-    Which of two colours comes first is not asked: stripes and checks have no first one.
-    """
-    colours = {thing.colour, thing.accent}
+    """The share of pictures in which a thing's shape, fill and colours are right, and all of it."""
+    colours = (thing.colour, thing.accent)
     hits = [
         {
             "shape": one["shape"] == thing.shape,
             "fill": one["fill"] == thing.fill,
-            "colours": {one["colour"], one["accent"]} == colours,
+            "colours": (one["colour"], one["accent"]) == colours,
         }
         for one in told
     ]

@@ -236,7 +236,7 @@ class Preset:
 
 
 _OBJECT = Recipe()
-_SMALL = {"steps": 250, "rate": "0.1", "warmup": 4, "vectors": 3, "preview_every": 125}
+_SMALL = {"steps": 250, "rate": "0.14", "warmup": 4, "vectors": 3, "preview_every": 125}
 _FAULT_PROMPTS = ("a photo of a house", "a photo, [name]")
 
 PRESETS: Mapping[str, Preset] = {
@@ -268,7 +268,7 @@ PRESETS: Mapping[str, Preset] = {
             steps=400,
             preview_prompts=("a house in the style of [name]", "a flower in the style of [name]"),
         ),
-        _SMALL | {"vectors": 4, "crops": 1},
+        _SMALL | {"vectors": 2, "crops": 1},
     ),
     "negative": Preset(
         "Negative",
