@@ -268,7 +268,7 @@ PRESETS: Mapping[str, Preset] = {
             steps=400,
             preview_prompts=("a house in the style of [name]", "a flower in the style of [name]"),
         ),
-        _SMALL | {"vectors": 2, "crops": 1},
+        _SMALL | {"vectors": 2, "rate": "0.1", "crops": 1},
     ),
     "negative": Preset(
         "Negative",
@@ -281,7 +281,7 @@ PRESETS: Mapping[str, Preset] = {
             steps=400,
             preview_prompts=_FAULT_PROMPTS,
         ),
-        _SMALL | {"vectors": 4},
+        _SMALL | {"vectors": 4, "rate": "0.1"},
     ),
     "classic": Preset(
         "Classic",
