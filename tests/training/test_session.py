@@ -141,7 +141,32 @@ def test_what_is_installed_is_the_best_step_not_the_last(new_run: Callable, mode
     assert outcome.step == max(at for at in gains if gains[at] >= highest - errors[at])
     kept = run.read_checkpoint(outcome.step)
     assert torch.equal(outcome.vectors["clip_l"], kept["clip_l"])
-    assert "4 evaluations" in outcome.report.reason
+    if gains[outcome.step] == highest:
+        assert "measured best of 4 evaluations" in outcome.report.reason
+    else:
+        top = max(gains, key=gains.get)
+        assert f"of the highest, {highest:.0%} at step {top};" in outcome.report.reason
+
+
+def test_a_run_paused_by_another_version_says_so_and_its_steps_stay(
+    new_run: Callable, model: Model
+):
+    run = new_run()
+    assert carry_out(run, model, Witness(run, "pause", at_step=13)).state == "paused"
+    state = run.read_state()
+    torch.save({**state, "format": 1}, run.folder / "state.pt")
+    with pytest.raises(AppError, match="another version"):
+        carry_out(run, model, Witness(run))
+    assert run.read_checkpoint(run.checkpoints()[-1])["clip_l"].isfinite().all()
+
+
+def test_what_was_best_is_forgotten_with_the_steps_that_are_gone_back_over():
+    curves = Curves()
+    for step, best in ((0, True), (25, True), (50, False)):
+        curves.apply({"kind": "evaluation", "step": step, "loss": 1, "gain": 0, "best": best})
+    assert curves.best == [0, 25]
+    curves.apply({"kind": "rolled_back", "step": 50, "to_step": 0})
+    assert curves.best == [0]
 
 
 @pytest.mark.parametrize("optimizer", ["directional", "adamw"])
@@ -157,6 +182,7 @@ def test_a_paused_run_goes_on_with_the_same_bits_and_the_same_curves(
     assert torch.equal(expected.vectors["clip_l"], found.vectors["clip_l"])
     one, other = Curves(whole.events()), Curves(cut.events())
     assert (one.raw, one.losses, one.gains) == (other.raw, other.losses, other.gains)
+    assert one.best == other.best and one.best[-1] == found.step
     assert [item[:2] for item in one.previews] == [item[:2] for item in other.previews]
 
 

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 EVENTS, RECORD, STATUS = "events.jsonl", "run.json", "status.json"
 STATE, REPORT = "state.pt", "report.json"
+STATE_FORMAT = 2
+"""Counted up whenever what is in ``STATE`` means something else; 1 had no momentum and no mean."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Run:
         import torch
 
         state = {
-            "format": 1,
+            "format": STATE_FORMAT,
             "seconds": seconds,
             "now": progress.snapshot(),
             "good": progress.good,
@@ -224,6 +226,11 @@ class Run:
         state = self.read_state()
         if state is None:
             return 0.0
+        if state["format"] != STATE_FORMAT:
+            raise AppError(
+                f"The run {self.run_id} was paused by another version of this program, which "
+                "cannot go on where it stopped. Install one of its kept steps, or train anew."
+            )
         progress.take_up(state["now"])
         progress.good = state["good"]
         progress.rate_scale, progress.roll_backs = state["rate_scale"], state["roll_backs"]
