@@ -70,9 +70,13 @@ def prepare(options: argparse.Namespace, recipe: Recipe) -> Task:
 
 def ours(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, Any] | None]]:
     """Yield (seconds, step, vectors to be measured or None) of our recipe."""
-    recipe = preset("object", "starter")
-    recipe = replace(recipe, steps=options.steps, evaluate_every=20000, hold_out=False)
-    recipe = replace(recipe, precision=options.precision)
+    recipe = replace(
+        preset("object", "starter"),
+        steps=options.steps,
+        evaluate_every=20000,
+        hold_out=False,
+        precision=options.precision,
+    )
     task = prepare(options, recipe)
     yield 0.0, 0, {"task": task, "vectors": task.start}
     progress = begin(task)
@@ -89,8 +93,9 @@ def ours(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, An
 
 def plain(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, Any] | None]]:
     """Yield (seconds, step, vectors to be measured or None) of the plain recipe."""
-    recipe = replace(preset("classic", "starter"), vectors=PLACEHOLDERS, hold_out=False)
-    recipe = replace(recipe, precision="fp32")
+    recipe = replace(
+        preset("classic", "starter"), vectors=PLACEHOLDERS, hold_out=False, precision="fp32"
+    )
     task = prepare(options, recipe)
     yield 0.0, 0, {"task": task, "vectors": task.start}
     model = task.model
