@@ -29,16 +29,16 @@ from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from bench.concept_task import task_for  # noqa: E402
+from starter.concepts import CONCEPTS, Concept, training_pictures  # noqa: E402
+from starter.reader import load_reader, read  # noqa: E402
+from starter.shipping import load_pipeline  # noqa: E402
+from starter.world import Thing  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402
-from webui.models.starter.concepts import CONCEPTS, Concept, training_pictures  # noqa: E402
-from webui.models.starter.reader import load_reader, read  # noqa: E402
-from webui.models.starter.shipping import load_pipeline  # noqa: E402
-from webui.models.starter.world import Thing  # noqa: E402
 from webui.training.captions import place, place_words, tokens_of  # noqa: E402
 from webui.training.denoising import conditioning  # noqa: E402
-from webui.training.evaluation import editability, prepare_examination, score  # noqa: E402
+from webui.training.evaluation import editability, prepare_eval_set, score  # noqa: E402
 from webui.training.recipe import Recipe, preset  # noqa: E402
 from webui.training.trainer import begin, train  # noqa: E402
 
@@ -255,7 +255,7 @@ def main() -> None:
                 for _ in train(task, progress):
                     pass
                 seconds = time.perf_counter() - began
-                examined = score(task, prepare_examination(task, 32), progress.best_vectors)
+                examined = score(task, prepare_eval_set(task, 32), progress.best_vectors)
                 found, images = judge.look(concept, progress.best_vectors, seed)
                 found |= {
                     "gain": examined.gain,

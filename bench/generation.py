@@ -25,7 +25,7 @@ from diffusers import StableDiffusionPipeline  # noqa: E402
 from webui.generation.engine import Picture, generate  # noqa: E402
 from webui.generation.preview import Previewer  # noqa: E402
 from webui.generation.request import GenerationRequest, checked  # noqa: E402
-from webui.generation.samplers import make_scheduler  # noqa: E402
+from webui.generation.sampling.samplers import make_scheduler  # noqa: E402
 from webui.models.catalog import find_checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402

@@ -9,10 +9,10 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from webui.models.starter.card import contact_sheet, write_card  # noqa: E402
-from webui.models.starter.quality import HELD_OUT_SEED, measure, table  # noqa: E402
-from webui.models.starter.reader import load_reader  # noqa: E402
-from webui.models.starter.shipping import load_pipeline, size_bytes  # noqa: E402
+from starter.card import contact_sheet, write_card  # noqa: E402
+from starter.quality import HELD_OUT_SEED, measure, table  # noqa: E402
+from starter.reader import load_reader  # noqa: E402
+from starter.shipping import load_pipeline, size_bytes  # noqa: E402
 
 
 def parse() -> argparse.Namespace:

@@ -29,13 +29,13 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from bench.concept_task import task_for  # noqa: E402
+from starter.concepts import CONCEPTS  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
-from webui.models.starter.concepts import CONCEPTS  # noqa: E402
 from webui.training.denoising import generator_for  # noqa: E402
-from webui.training.evaluation import prepare_examination, score  # noqa: E402
+from webui.training.evaluation import prepare_eval_set, score  # noqa: E402
 from webui.training.recipe import Recipe, preset  # noqa: E402
-from webui.training.task import Task, cut_squares  # noqa: E402
+from webui.training.setup import TrainingSetup, cut_crops  # noqa: E402
 from webui.training.trainer import Evaluated, Stepped, begin, train  # noqa: E402
 
 PLACEHOLDERS = 3
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare(options: argparse.Namespace, recipe: Recipe) -> Task:
+def prepare(options: argparse.Namespace, recipe: Recipe) -> TrainingSetup:
     """Load the model and encode the concept's pictures."""
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
@@ -109,7 +109,7 @@ def plain(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, A
     table.requires_grad_(True)
     frozen = table.detach().clone()
     optimizer = torch.optim.AdamW([table], lr=options.plain_rate, weight_decay=1e-2)
-    squares = cut_squares(recipe, model, task.pictures)
+    squares = cut_crops(recipe, model, task.pictures)
     pixels = torch.stack(
         [torch.from_numpy(np.array(item.image)).permute(2, 0, 1) / 127.5 - 1 for item in squares]
     ).to(device)
@@ -157,7 +157,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         before = spent
         if found:
             task, vectors = found["task"], found["vectors"]
-            examination = examination or prepare_examination(task, options.tuples)
+            examination = examination or prepare_eval_set(task, options.tuples)
             curve.append((step, spent, score(task, examination, vectors).gain))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if options.device.startswith("cuda"):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.conftest import Served, picture_text
 from tests.parts import wait_until
-from webui.training.run import Run
+from webui.training.runs.run_folder import Run
 
 QUICK = {"steps": 2, "batch_size": 1, "create_image_every": 0, "training_width": 64}
 

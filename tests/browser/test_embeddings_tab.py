@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import App
 from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding
-from webui.generation.infotext import write_infotext
+from webui.generation.metadata.infotext import write_infotext
 from webui.generation.outputs import save_picture
 from webui.generation.request import GenerationRequest
 

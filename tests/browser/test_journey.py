@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from starter.concepts import OBJECTS, training_pictures
 from tests.browser.conftest import App
-from webui.generation.infotext import embedding_hashes, read_infotext
+from webui.generation.metadata.infotext import embedding_hashes, read_infotext
 from webui.generation.outputs import read_parameters
-from webui.models.starter.concepts import OBJECTS, training_pictures
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from starter.concepts import OBJECTS, training_pictures
 from tests.browser.conftest import App
-from webui.models.starter.concepts import OBJECTS, training_pictures
 
 PLACES = ("progress", "plot", "scrubber", "previews")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

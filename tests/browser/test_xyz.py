@@ -10,9 +10,9 @@ import torch
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import App
-from webui.generation.infotext import read_infotext
+from webui.generation.metadata.infotext import read_infotext
 from webui.generation.outputs import read_parameters
-from webui.generation.xyz import AXES
+from webui.generation.plots.xyz import AXES
 from webui.images import open_picture
 
 pytestmark = pytest.mark.browser

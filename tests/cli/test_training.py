@@ -10,8 +10,8 @@ import pytest
 
 from webui.cli import main
 from webui.embeddings import formats
-from webui.training import tracking
-from webui.training.run import Run, Status, list_runs
+from webui.training.runs import tracking
+from webui.training.runs.run_folder import Run, Status, list_runs
 
 QUICK = {"preset": "low_vram", "steps": 3, "evaluate_every": 3, "evaluation_tuples": 2}
 

@@ -15,10 +15,10 @@ from tests.parts import Library
 from webui.embeddings.embedding import Embedding, hash_vectors
 from webui.errors import AppError, Interrupted
 from webui.generation.engine import Picture, StepDone, generate
-from webui.generation.infotext import read_infotext
+from webui.generation.metadata.infotext import read_infotext
 from webui.generation.request import GenerationRequest
-from webui.generation.samplers import SAMPLERS
-from webui.generation.sampling import slerp
+from webui.generation.sampling.loop import slerp
+from webui.generation.sampling.samplers import SAMPLERS
 from webui.generation.upscaling import UPSCALERS
 from webui.models.model import Model
 from webui.prompting.conditioning import Conditioner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webui.models.families import FAMILIES, describe_widths, family_of_widths, misfit
+from webui.models.families import FAMILIES, describe_widths, family_of_widths, incompatibility
 from webui.models.parts import read_config
 from webui.models.single_file import CONFIGS
 
@@ -27,15 +27,17 @@ def test_widths_are_told_from_the_smaller_to_the_larger():
 
 def test_an_embedding_fits_the_models_it_has_vectors_for():
     sd1, sdxl = dict(FAMILIES["sd1"].widths), dict(FAMILIES["sdxl"].widths)
-    assert misfit(sd1, sd1, "mine") is None
-    assert misfit(sdxl, sdxl, "mine") is None
-    assert misfit(sdxl, sd1, "mine") is None
+    assert incompatibility(sd1, sd1, "mine") is None
+    assert incompatibility(sdxl, sdxl, "mine") is None
+    assert incompatibility(sdxl, sd1, "mine") is None
 
 
 def test_a_misfit_says_what_it_is_and_what_the_model_takes():
     sd1, sdxl = dict(FAMILIES["sd1"].widths), dict(FAMILIES["sdxl"].widths)
-    assert "SD1 (768 wide); the loaded model mine takes 768+1280" in misfit(sd1, sdxl, "mine")
-    assert "333 wide" in misfit({"clip_l": 333}, sd1, "mine")
+    assert "SD1 (768 wide); the loaded model mine takes 768+1280" in incompatibility(
+        sd1, sdxl, "mine"
+    )
+    assert "333 wide" in incompatibility({"clip_l": 333}, sd1, "mine")
 
 
 @pytest.mark.parametrize("key", ["sd1", "sd2", "sdxl"])

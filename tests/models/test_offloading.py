@@ -10,8 +10,8 @@ from tests.conftest import TINY_SIZE
 from tests.parts import Library
 from webui.generation.engine import Picture, generate
 from webui.generation.request import GenerationRequest
-from webui.models.keeping import copied, kept_on_cpu, on_device
 from webui.models.model import Model
+from webui.models.model_cache import copied, offload_to_cpu, on_device
 from webui.models.offloading import offloaded
 from webui.prompting.conditioning import Conditioner
 from webui.prompting.encoding import encode_tokens
@@ -77,7 +77,7 @@ def test_a_model_that_waits_takes_nothing_of_the_device_and_computes_when_asked(
 ):
     drawn(model)
     assert model.offloading.present == {VAE}
-    assert kept_on_cpu(model) is model
+    assert offload_to_cpu(model) is model
     assert model.offloading.present == frozenset()
     assert on_device(model, CPU) is model
     assert np.abs(drawn(model) - drawn(tiny_model)).max() <= 1

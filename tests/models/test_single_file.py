@@ -16,7 +16,7 @@ from webui.models.catalog import Checkpoint
 from webui.models.loader import load
 from webui.models.model import Model
 from webui.models.parts import load_vae, read_config
-from webui.models.recognition import Anatomy, recognise
+from webui.models.recognition import CheckpointInfo, recognise
 from webui.models.single_file import STARTER_FOLDER, load_single_file
 from webui.models.weights_file import open_weights
 
@@ -182,7 +182,7 @@ def test_names_of_older_merges_without_text_model_are_understood(samples, tmp_pa
 class TestPrediction:
     """Who predicts the noise and who the velocity is found out without asking."""
 
-    def seen(self, sample, path: Path, said: dict | None = None, **extra) -> Anatomy:
+    def seen(self, sample, path: Path, said: dict | None = None, **extra) -> CheckpointInfo:
         weights = {key: value.contiguous() for key, value in sample.state(**extra).items()}
         save_file(weights, path, metadata=said)
         with open_weights(path) as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from webui.generation.infotext import write_infotext
+from webui.generation.metadata.infotext import write_infotext
 from webui.generation.outputs import save_picture
 from webui.generation.request import GenerationRequest
 from webui.studio.picture_history import PictureHistory

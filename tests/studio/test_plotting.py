@@ -11,7 +11,7 @@ import torch
 from tests.conftest import write_tiny_checkpoint
 from tests.parts import wait_until
 from webui.errors import BadField
-from webui.generation.infotext import read_infotext
+from webui.generation.metadata.infotext import read_infotext
 from webui.generation.outputs import read_parameters
 from webui.generation.request import GenerationRequest
 from webui.images import open_picture
@@ -19,7 +19,7 @@ from webui.settings import Settings
 from webui.studio.generating import GenerationJob
 from webui.studio.studio import Studio
 from webui.training.recipe import Recipe
-from webui.training.run import Run
+from webui.training.runs.run_folder import Run
 
 REQUEST = GenerationRequest(prompt="a red heart", steps=2, width=64, height=64, seed=1)
 OFF = ("Nothing", "")

@@ -21,8 +21,8 @@ from webui.files import write_whole
 from webui.models.model import Model
 from webui.studio.gpu import GpuGate
 from webui.studio.training_runs import TrainingRuns
-from webui.training.intake import TrainingRequest
 from webui.training.recipe import Recipe
+from webui.training.request import TrainingRequest
 
 QUICK = Recipe(
     steps=8,

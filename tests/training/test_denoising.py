@@ -13,13 +13,13 @@ from tests.training.conftest import tiny_model
 from webui.errors import AppError
 from webui.models.model import Model
 from webui.training.captions import place, place_words, tokens_of
-from webui.training.cutting import Square
+from webui.training.crops import Crop
 from webui.training.denoising import (
     Batch,
     Latents,
     conditioning,
     denoising_errors,
-    encode_square,
+    encode_crop,
     gather_latents,
     generator_for,
     schedule_of,
@@ -91,8 +91,8 @@ def test_settings_of_other_schedulers_do_no_harm(model: Model):
 
 
 def test_a_latent_is_drawn_anew_from_the_moments(model: Model):
-    square = Square(0, Image.new("RGB", (32, 32), (200, 30, 30)), None)
-    mean, std = encode_square(model, square)
+    square = Crop(0, Image.new("RGB", (32, 32), (200, 30, 30)), None)
+    mean, std = encode_crop(model, square)
     assert mean.shape == std.shape == (4, 4, 4) and (std > 0).all()
     latents = gather_latents([square], [(mean, std)], use_mask=True)
     unet = Answering(torch.zeros(2, 4, 4, 4))
@@ -102,10 +102,10 @@ def test_a_latent_is_drawn_anew_from_the_moments(model: Model):
     assert not torch.equal(first, second)
 
 
-def half_masked(left: int, right: int) -> Square:
+def half_masked(left: int, right: int) -> Crop:
     mask = Image.new("L", (32, 32), left)
     mask.paste(right, (16, 0, 32, 32))
-    return Square(0, Image.new("RGB", (32, 32)), mask)
+    return Crop(0, Image.new("RGB", (32, 32)), mask)
 
 
 def test_masked_parts_do_not_count(model: Model):

@@ -11,26 +11,26 @@ import torch
 from webui.models.model import Model
 from webui.training.captions import tokens_of
 from webui.training.dataset import read_pictures
-from webui.training.denoising import encode_square
+from webui.training.denoising import encode_crop
 from webui.training.evaluation import (
     editability,
     gain_of,
     nearest_words,
     norm_ratio,
-    prepare_examination,
+    prepare_eval_set,
     score,
 )
 from webui.training.recipe import Recipe
-from webui.training.task import Task, cut_squares, prepare_task
+from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
 
 
 @pytest.fixture
-def task(picture_files: Callable, model: Model) -> Task:
+def task(picture_files: Callable, model: Model) -> TrainingSetup:
     recipe = Recipe(vectors=2, evaluation_tuples=6)
     pictures = read_pictures(picture_files(5))
-    cut = cut_squares(recipe, model, pictures)
-    moments = [encode_square(model, square) for square in cut]
-    return prepare_task(model, recipe, "my-thing", "grey cat", pictures, cut, moments)
+    cut = cut_crops(recipe, model, pictures)
+    moments = [encode_crop(model, square) for square in cut]
+    return prepare_setup(model, recipe, "my-thing", "grey cat", pictures, cut, moments)
 
 
 def words(model: Model, text: str) -> dict[str, torch.Tensor]:
@@ -38,8 +38,8 @@ def words(model: Model, text: str) -> dict[str, torch.Tensor]:
     return {"clip_l": table[tokens_of(model.tokenizer, text)].clone()}
 
 
-def test_fixed_inputs_are_the_same_each_time_and_cover_the_schedule(task: Task):
-    one, other = (prepare_examination(task, 6) for _ in range(2))
+def test_fixed_inputs_are_the_same_each_time_and_cover_the_schedule(task: TrainingSetup):
+    one, other = (prepare_eval_set(task, 6) for _ in range(2))
     assert torch.equal(one.batch.noise, other.batch.noise) and one.lines == other.lines
     assert torch.equal(one.initializer, other.initializer)
     assert one.held_out.tolist() == [False] * 6 + [True] * 3
@@ -49,8 +49,8 @@ def test_fixed_inputs_are_the_same_each_time_and_cover_the_schedule(task: Task):
     assert one.batch.timesteps.min() >= 50 and one.batch.timesteps.max() < 950
 
 
-def test_the_initializers_own_vectors_gain_nothing(task: Task, model: Model):
-    found = score(task, prepare_examination(task, 6), words(model, "grey cat"))
+def test_the_initializers_own_vectors_gain_nothing(task: TrainingSetup, model: Model):
+    found = score(task, prepare_eval_set(task, 6), words(model, "grey cat"))
     assert found.gain == pytest.approx(0, abs=1e-5)
     assert found.error == pytest.approx(0, abs=1e-5)
     assert found.held_out == pytest.approx(0, abs=1e-5)
@@ -63,13 +63,13 @@ def test_gain_is_paired_so_that_common_noise_cancels():
     assert math.isnan(gain_of(base[:0], base[:0])[0])
 
 
-def test_the_initializers_own_vectors_leave_other_words_alone(task: Task, model: Model):
+def test_the_initializers_own_vectors_leave_other_words_alone(task: TrainingSetup, model: Model):
     assert editability(task, words(model, "grey cat")) == pytest.approx(1, abs=1e-5)
     loud = {"clip_l": words(model, "grey cat")["clip_l"] * 100}
     assert editability(task, loud) < 0.95
 
 
-def test_norms_are_compared_with_the_vocabulary(task: Task):
+def test_norms_are_compared_with_the_vocabulary(task: TrainingSetup):
     assert norm_ratio(task, task.start) == pytest.approx(1, abs=1e-5)
     assert norm_ratio(task, {"clip_l": 3 * task.start["clip_l"]}) == pytest.approx(3, abs=1e-5)
 

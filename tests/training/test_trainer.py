@@ -14,10 +14,10 @@ from tests.training.conftest import tiny_model
 from webui.errors import AppError
 from webui.models.model import Model
 from webui.training.dataset import read_pictures
-from webui.training.denoising import conditioning, encode_square
+from webui.training.denoising import conditioning, encode_crop
 from webui.training.recipe import Recipe
-from webui.training.report import Score
-from webui.training.task import Task, cut_squares, prepare_task
+from webui.training.runs.report import EvalResult
+from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
 from webui.training.trainer import (
     Ended,
     Evaluated,
@@ -34,17 +34,19 @@ QUICK = Recipe(steps=6, warmup=1, batch=2, evaluate_every=3, evaluation_tuples=4
 
 
 @pytest.fixture
-def task_of(picture_files: Callable) -> Callable[..., Task]:
-    def make(model: Model, recipe: Recipe = QUICK, count: int = 5) -> Task:
+def task_of(picture_files: Callable) -> Callable[..., TrainingSetup]:
+    def make(model: Model, recipe: Recipe = QUICK, count: int = 5) -> TrainingSetup:
         pictures = read_pictures(picture_files(count))
-        cut = cut_squares(recipe, model, pictures)
-        moments = [encode_square(model, square) for square in cut]
-        return prepare_task(model, recipe, "my-thing", "grey cat", pictures, cut, moments)
+        cut = cut_crops(recipe, model, pictures)
+        moments = [encode_crop(model, square) for square in cut]
+        return prepare_setup(model, recipe, "my-thing", "grey cat", pictures, cut, moments)
 
     return make
 
 
-def run_through(task: Task, progress: Progress | None = None) -> tuple[list[Any], Progress]:
+def run_through(
+    task: TrainingSetup, progress: Progress | None = None
+) -> tuple[list[Any], Progress]:
     progress = progress or begin(task)
     return list(train(task, progress)), progress
 
@@ -123,7 +125,7 @@ def test_every_vector_moves_from_the_first_step(task_of: Callable, family: str):
         assert ((rows - task.start[key]).norm(dim=-1) > 0).all()
 
 
-def first_step(task: Task, progress: Progress | None = None) -> Progress:
+def first_step(task: TrainingSetup, progress: Progress | None = None) -> Progress:
     progress = progress or begin(task)
     events = train(task, progress)
     while progress.step < 1:
@@ -385,7 +387,7 @@ def test_sd2_trains_with_velocity(task_of: Callable):
 
 def test_it_ends_early_once_the_evaluations_no_longer_move():
     def at(step: int, loss: float) -> Evaluated:
-        score = Score(loss, 0.0, 0.0, None, 0.0, (0.0, 0.0, 0.0))
+        score = EvalResult(loss, 0.0, 0.0, None, 0.0, (0.0, 0.0, 0.0))
         return Evaluated(step, score, 1.0, False)
 
     falling = [at(step, 1 - step / 1000) for step in range(0, 700, 25)]

@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 
 from webui.training.recipe import Recipe
-from webui.training.run import Run, Status
-from webui.training.watching import RunView, Watched
-from webui.ui.train_crops import _begin, shape_in
-from webui.ui.train_steps import _show
-from webui.ui.train_watch import DRAWN, FIXED, _curve
+from webui.training.runs.run_folder import Run, Status
+from webui.training.runs.run_state import RunSnapshot, RunState
+from webui.ui.train.checkpoints import _show
+from webui.ui.train.crops import _begin, shape_in
+from webui.ui.train.watch import DRAWN, FIXED, _curve
 
 
 @pytest.fixture
-def view_of(tmp_path: Path) -> Callable[..., RunView]:
+def view_of(tmp_path: Path) -> Callable[..., RunSnapshot]:
     """Return the view of a run with these step losses and gains, kept at the gains' steps."""
 
-    def make(losses: list[float], gains: dict[int, float], state: str = "training") -> RunView:
+    def make(losses: list[float], gains: dict[int, float], state: str = "training") -> RunSnapshot:
         recipe = Recipe(steps=len(losses), preview_every=0)
         run = Run.create(tmp_path / "train", "my-mug", "mug", recipe, (), ("tiny", "0" * 10))
         (run.folder / "checkpoints").mkdir()
@@ -35,7 +35,7 @@ def view_of(tmp_path: Path) -> Callable[..., RunView]:
                 run.log_event({"kind": "evaluation", **measured, **values})
                 (run.folder / "checkpoints" / f"step-{step:06d}.safetensors").touch()
         run.set_status(Status(state))
-        return Watched(run).view()
+        return RunState(run).view()
 
     return make
 

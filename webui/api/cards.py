@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from webui.studio.card_feed import CardFeed
 from webui.studio.studio import Studio
-from webui.ui.card_feed import CardFeed
 
 
 def routes(studio: Studio) -> APIRouter:

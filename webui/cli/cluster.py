@@ -9,8 +9,8 @@ from webui.cli.training import attempt
 from webui.errors import AppError
 from webui.settings import ROOT, Settings
 from webui.studio.studio import Studio
-from webui.training.config import Job
-from webui.training.jobs import Result
+from webui.training.jobs.config import Job
+from webui.training.jobs.many import Result
 
 
 class Worker:

@@ -18,8 +18,8 @@ from webui.cli.training import add_place, opened, settings_of
 from webui.errors import AppError, BadField
 from webui.files import write_whole
 from webui.training.captions import NAME, preview_of
-from webui.training.config import Job
 from webui.training.dataset import Picture, find_pictures, read_pictures
+from webui.training.jobs.config import Job
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _draw(
     """Draw prompts and seeds downwards, the initializer and then the strengths across."""
     from tqdm import tqdm
 
-    from webui.generation.grid import draw_grid
+    from webui.generation.plots.grid import draw_grid
 
     words = [measured.compared_with]
     words += [

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import AppError, BadField
 from webui.settings import Settings
-from webui.training.config import Job, read_job, read_jobs
 from webui.training.dataset import find_pictures
-from webui.training.intake import TrainingRequest
-from webui.training.jobs import Result, earlier_run, result_of, share_of, table
+from webui.training.jobs.config import Job, read_job, read_jobs
+from webui.training.jobs.many import Result, earlier_run, result_of, share_of, table
 from webui.training.recipe import PRESETS
+from webui.training.request import TrainingRequest
 
 if TYPE_CHECKING:
     from webui.studio.studio import Studio

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webui.embeddings import formats, housekeeping
+from webui.embeddings import file_actions as housekeeping
+from webui.embeddings import formats
 from webui.embeddings.cards import Card, LibrarySnapshot
 from webui.embeddings.catalogue import relative
 from webui.embeddings.embedding import Embedding, hash_vectors
@@ -161,7 +162,7 @@ class EmbeddingLibrary:
             for card in self._catalogue.cards(name):
                 if card.path.parent == path.parent and card.path.suffix == path.suffix:
                     path = card.path  # the same name in other capitals
-            with housekeeping.telling(path):
+            with housekeeping.os_errors_as_app_errors(path):
                 formats.write(embedding, path, "safetensors", metadata or {})
             self._refresh_paths([path])
         return path
@@ -188,7 +189,7 @@ class EmbeddingLibrary:
         with self._changing:
             card = self._existing(name)
             housekeeping.check_inside(card.root, card.path)
-            with housekeeping.telling(card.path):
+            with housekeeping.os_errors_as_app_errors(card.path):
                 path = save_notes(card.path.parent, card.path.stem, notes)
             self._refresh_paths([path])
 
@@ -231,7 +232,7 @@ class EmbeddingLibrary:
             target = card.path.with_name(f"{card.path.stem}.preview.png")
             if card.preview and card.preview.suffix.lower() == ".png":
                 target = card.preview
-            with housekeeping.telling(target), replacing(target) as temporary:
+            with housekeeping.os_errors_as_app_errors(target), replacing(target) as temporary:
                 image.convert("RGB").save(temporary, format="PNG")
             self._refresh_paths([target])
 

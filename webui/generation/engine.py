@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from webui.generation.infotext import write_infotext
 from webui.generation.loras import applied
+from webui.generation.metadata.infotext import write_infotext
 from webui.generation.preview import decode
 from webui.generation.request import EMPHASES, GenerationRequest
-from webui.generation.sampling import BatchSkipped, Pass, Seeds, Signals, sample, seeds_of_batch
+from webui.generation.sampling.loop import (
+    BatchSkipped,
+    Pass,
+    Seeds,
+    Signals,
+    sample,
+    seeds_of_batch,
+)
 from webui.generation.upscaling import upscale
 from webui.prompting.loras import take_loras
 from webui.prompting.source import PromptSettings

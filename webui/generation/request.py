@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from webui.errors import BadField
-from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES
+from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
 from webui.generation.upscaling import UPSCALERS
 
 EMPHASES: Mapping[str, str] = {

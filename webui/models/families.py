@@ -43,7 +43,9 @@ def describe_widths(widths: Mapping[str, int]) -> str:
     return "+".join(str(width) for _, width in sorted(widths.items(), key=lambda item: item[1]))
 
 
-def misfit(embedding: Mapping[str, int], model: Mapping[str, int], model_name: str) -> str | None:
+def incompatibility(
+    embedding: Mapping[str, int], model: Mapping[str, int], model_name: str
+) -> str | None:
     """Say why vectors of these widths cannot be used with a model, or return None if they can.
 
     An embedding fits if it has vectors of the right width for every text encoder of the model

@@ -58,9 +58,13 @@ class Offloading:
         return frozenset(self._present)
 
     def add(
-        self, name: str, network: nn.Module, doors: Sequence[nn.Module], stays: nn.Module | None
+        self,
+        name: str,
+        network: nn.Module,
+        hooked_modules: Sequence[nn.Module],
+        stays: nn.Module | None,
     ) -> None:
-        """Let ``network`` come whenever one of ``doors``, modules of it, is called.
+        """Let ``network`` come whenever one of ``hooked_modules``, modules of it, is called.
 
         ``stays`` is a module of it that is on the device all the time.
         """
@@ -78,10 +82,10 @@ class Offloading:
                 for value in given
             )
 
-        for door in doors:
+        for door in hooked_modules:
             door.register_forward_pre_hook(enter)
 
-    def send_home(self) -> None:
+    def move_to_cpu(self) -> None:
         """Send all networks to main memory."""
         import torch
 
@@ -114,6 +118,6 @@ def offloaded(model: Model, device: torch.device) -> Model:
         offloading.add(f"text_encoder_{number}", encoder.model, [clip.embeddings], table)
     offloading.add("unet", model.unet, [model.unet], None)
     vae = model.vae
-    doors = [vae.encoder, vae.decoder, vae.quant_conv, vae.post_quant_conv]
-    offloading.add("vae", vae, [door for door in doors if door is not None], None)
+    hooked_modules = [vae.encoder, vae.decoder, vae.quant_conv, vae.post_quant_conv]
+    offloading.add("vae", vae, [door for door in hooked_modules if door is not None], None)
     return replace(model, device=device, offloading=offloading)

@@ -18,7 +18,7 @@ from webui.models.ldm_names import (
     unet_name,
     vae_name,
 )
-from webui.models.recognition import Anatomy
+from webui.models.recognition import CheckpointInfo
 from webui.models.weights_file import WeightsFile, open_weights
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def load_vae(path: Path, configs: Path, device: torch.device) -> Any:
 
 def build_unet(
     weights: WeightsFile,
-    anatomy: Anatomy,
+    anatomy: CheckpointInfo,
     configs: Path,
     device: torch.device,
     dtype: torch.dtype,
@@ -92,7 +92,7 @@ def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> Any:
 
 
 def build_text_encoders(
-    weights: WeightsFile, anatomy: Anatomy, configs: Path, device: torch.device
+    weights: WeightsFile, anatomy: CheckpointInfo, configs: Path, device: torch.device
 ) -> tuple[Any, ...]:
     """Build the family's text encoders in float32."""
     import torch

@@ -27,7 +27,7 @@ _SD2_BASE_STEPS = "875000"
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class CheckpointInfo:
     """What a single-file checkpoint is."""
 
     family: Family
@@ -43,7 +43,7 @@ class Anatomy:
     """What most of its weights are: F16, BF16, F32, …"""
 
 
-def recognise(weights: WeightsFile, name: str) -> Anatomy:
+def recognise(weights: WeightsFile, name: str) -> CheckpointInfo:
     """Return what the file of a checkpoint called ``name`` is.
 
     Raises AppError, saying what it seems to be, for anything but a checkpoint of Stable Diffusion
@@ -55,7 +55,7 @@ def recognise(weights: WeightsFile, name: str) -> Anatomy:
         raise AppError(f"{name} is {_without_unet(keys)}")
     _refuse_specials(weights, name, UNET + _FIRST if plain else ema_name(_FIRST))
     prediction, zero_snr = _prediction(weights)
-    return Anatomy(
+    return CheckpointInfo(
         family=_family(weights, name),
         prediction_type=prediction,
         zero_terminal_snr=zero_snr,

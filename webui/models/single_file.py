@@ -14,7 +14,7 @@ from webui.models.hashes import HASH_CACHE
 from webui.models.loader import assemble
 from webui.models.model import Model
 from webui.models.parts import build_text_encoders, build_unet, build_vae, load_vae, read_config
-from webui.models.recognition import Anatomy, recognise
+from webui.models.recognition import CheckpointInfo, recognise
 from webui.models.weights_file import open_weights
 from webui.settings import ROOT
 
@@ -71,13 +71,13 @@ def load_single_file(
     )
 
 
-def _configs_of(anatomy: Anatomy) -> Path:
+def _configs_of(anatomy: CheckpointInfo) -> Path:
     if anatomy.family.key == "starter":
         return STARTER_FOLDER
     return CONFIGS / anatomy.family.key
 
 
-def _scheduler(anatomy: Anatomy, configs: Path, unet: Any) -> dict[str, Any]:
+def _scheduler(anatomy: CheckpointInfo, configs: Path, unet: Any) -> dict[str, Any]:
     """Return the family's noise schedule with what the file says about its prediction."""
     config = read_config(configs / "scheduler" / "scheduler_config.json")
     prediction = anatomy.prediction_type
@@ -110,7 +110,9 @@ def _predicts_velocity(unet: Any) -> bool:
     return not bool((output.float() - latents.float()).mean() >= -1)
 
 
-def _defaults(anatomy: Anatomy, configs: Path, scheduler: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(
+    anatomy: CheckpointInfo, configs: Path, scheduler: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return hints for the page: those of the configs, and the smaller size of SD 2 base."""
     path = configs / "defaults.json"
     if path.exists():
@@ -134,7 +136,7 @@ def _tokenizer() -> Any:
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _describe(anatomy: Anatomy) -> str:
+def _describe(anatomy: CheckpointInfo) -> str:
     """Say for the log what a file is, e.g. ``SDXL, F16, pruned, v_prediction``."""
     if anatomy.only_ema:
         content = "EMA weights only"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from webui.embeddings.embedding import Embedding
 
-CONTENT = 75
+CHUNK_TOKENS = 75
 """Token positions of one chunk between BOS and EOS."""
 
 
@@ -74,7 +74,7 @@ class Layout:
     @property
     def limit(self) -> int:
         """Positions that these chunks have."""
-        return CONTENT * len(self.chunks)
+        return CHUNK_TOKENS * len(self.chunks)
 
 
 @dataclass
@@ -99,7 +99,7 @@ class _Open:
         return moved
 
     def closed(self, bos: int, eos: int) -> Chunk:
-        padding = CONTENT - len(self.ids) + 1
+        padding = CHUNK_TOKENS - len(self.ids) + 1
         return Chunk(
             (bos, *self.ids, *[eos] * padding),
             (1.0, *self.weights, *[1.0] * padding),
@@ -144,17 +144,17 @@ class _Filler:
     def make_room(self) -> None:
         """Begin a new chunk if this one is full, at its last comma if that is near."""
         chunk = self.open
-        if len(chunk.ids) < CONTENT:
+        if len(chunk.ids) < CHUNK_TOKENS:
             return
-        if self.backtrack and chunk.comma >= 0 and CONTENT - chunk.comma <= self.backtrack:
+        if self.backtrack and chunk.comma >= 0 and CHUNK_TOKENS - chunk.comma <= self.backtrack:
             self.turn(chunk.after(chunk.comma + 1))
-        if len(self.open.ids) == CONTENT:
+        if len(self.open.ids) == CHUNK_TOKENS:
             self.turn()
 
     def words(self, item: Words) -> None:
         for id_ in item.ids:
             if id_ == self.comma:
-                if len(self.open.ids) == CONTENT:
+                if len(self.open.ids) == CHUNK_TOKENS:
                     self.turn()
                 else:
                     self.open.comma = len(self.open.ids)
@@ -167,7 +167,7 @@ class _Filler:
     def insert(self, item: Insert) -> None:
         count = len(item.embedding)
         self.make_room()
-        if len(self.open.ids) + count > CONTENT:
+        if len(self.open.ids) + count > CHUNK_TOKENS:
             self.turn()
         self.open.slots.append((len(self.open.ids), item.embedding))
         self.open.ids += [0] * count
@@ -175,7 +175,7 @@ class _Filler:
         self.placed += count
 
     def finish(self) -> Layout:
-        count = CONTENT * len(self.chunks) + len(self.open.ids)
+        count = CHUNK_TOKENS * len(self.chunks) + len(self.open.ids)
         if self.open.ids or not self.chunks:
             self.turn()
         starts = tuple(self.starts[: len(self.chunks)])

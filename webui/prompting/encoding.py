@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-CONTEXT = 77
+CONTEXT_LENGTH = 77
 """Token positions of one chunk: BOS, 75 of content, EOS."""
 
 _PADDED_WITH_ZERO = {"clip_g", "clip_h"}

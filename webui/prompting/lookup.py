@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 
 from webui.errors import AppError
-from webui.models.families import misfit
-from webui.prompting.chunks import CONTENT
+from webui.models.families import incompatibility
+from webui.prompting.chunks import CHUNK_TOKENS
 from webui.prompting.nearest import missing_sentence, nearest_of
 from webui.prompting.source import Card, EmbeddingSource
 from webui.prompting.tokens import Tokens
@@ -103,13 +103,13 @@ class Lookup:
         return embedding
 
     def _fits(self, name: str, widths: Mapping[str, int], vectors: int) -> None:
-        sentence = misfit(widths, self._widths, self._model_name)
+        sentence = incompatibility(widths, self._widths, self._model_name)
         if sentence is not None:
             raise _Unusable(sentence)
-        if vectors > CONTENT:
+        if vectors > CHUNK_TOKENS:
             sentence = (
                 f"The embedding “{name}” has {vectors} vectors; a chunk of the prompt holds "
-                f"{CONTENT}. Take it out of the prompt, or use one with fewer vectors."
+                f"{CHUNK_TOKENS}. Take it out of the prompt, or use one with fewer vectors."
             )
             self.refuse(sentence)
             raise _Unusable("")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from webui.prompting import schedule
 from webui.prompting.anywhere import find_tokens, token_tree_of
-from webui.prompting.chunks import CONTENT, Break, Insert, Item, Layout, Words, lay_out
+from webui.prompting.chunks import CHUNK_TOKENS, Break, Insert, Item, Layout, Words, lay_out
 from webui.prompting.grammar import Atom, Attention, Segment, plain, weigh
 from webui.prompting.lookup import Lookup
 from webui.prompting.loras import LoraCall, take_loras
@@ -117,7 +117,7 @@ class Reader:
         layout = lay_out(items, tokens.bos, tokens.eos, tokens.comma, backtrack)
         if len(layout.chunks) > MOST_CHUNKS:
             self.lookup.refuse(
-                f"The prompt takes {len(layout.chunks)} chunks of {CONTENT} tokens; at most "
+                f"The prompt takes {len(layout.chunks)} chunks of {CHUNK_TOKENS} tokens; at most "
                 f"{MOST_CHUNKS} can be drawn. Shorten it."
             )
         return layout

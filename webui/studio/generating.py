@@ -17,8 +17,8 @@ from webui.errors import AppError, Interrupted
 from webui.generation.outputs import save_grid, save_picture
 from webui.generation.request import GenerationRequest, checked
 from webui.generation.styles import Styles
-from webui.studio.drafts import WithDraft
 from webui.studio.gpu import GpuGate
+from webui.studio.library_overlay import LibraryOverlay
 
 if TYPE_CHECKING:
     from webui.embeddings.embedding import Embedding
@@ -212,7 +212,7 @@ class Generating:
         """
         from webui.generation.engine import Picture, generate
 
-        source = self._library if embedding is None else WithDraft(self._library, embedding)
+        source = self._library if embedding is None else LibraryOverlay(self._library, embedding)
         drawn = []
         for prompt, negative in prompts:
             model = self._model()

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from webui.errors import AppError
 from webui.models.catalog import Checkpoint, find_checkpoint, list_checkpoints
 from webui.models.hashes import known_short_hash
-from webui.models.keeping import (
+from webui.models.model_cache import (
     Fingerprint,
     fingerprint,
-    kept_on_cpu,
+    offload_to_cpu,
     on_device,
     release,
     room_bytes,
@@ -235,7 +235,7 @@ class ModelsInUse:
         free_bytes = psutil.virtual_memory().available - room_bytes(held.model) - needed_bytes
         if free_bytes < self._stays_free_bytes:
             return None
-        return replace(held, model=kept_on_cpu(held.model))
+        return replace(held, model=offload_to_cpu(held.model))
 
     def _set(self, name: str, model: Model | None, problem: str | None = None) -> None:
         self._state = ModelState(self._state.version + 1, name, model, problem)

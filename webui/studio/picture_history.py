@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from webui.generation.infotext import embedding_hashes, read_infotext
+from webui.generation.metadata.infotext import embedding_hashes, read_infotext
 from webui.generation.outputs import read_parameters
 
 _SETTLED_NS = 2 * 10**9

@@ -13,15 +13,14 @@ from PIL import Image
 
 from webui.embeddings.library import EmbeddingLibrary
 from webui.errors import AppError, BadField, Interrupted
-from webui.generation.grid import Cell as Drawn
-from webui.generation.grid import draw_grid, small_enough
-from webui.generation.infotext import with_pairs
+from webui.generation.metadata.infotext import with_pairs
 from webui.generation.outputs import make_grid, save_picture
+from webui.generation.plots.grid import Cell as Drawn
+from webui.generation.plots.grid import draw_grid, small_enough
+from webui.generation.plots.xyz import Cell, Plan, PlotContext, TrainedRun, plan
 from webui.generation.request import GenerationRequest
 from webui.generation.styles import Styles
-from webui.generation.xyz import Cell, Here, Plan, TrainedRun, plan
-from webui.models.families import misfit
-from webui.studio.drafts import WithDraft
+from webui.models.families import incompatibility
 from webui.studio.generating import (
     PREVIEW_EVERY_S,
     Generating,
@@ -30,8 +29,9 @@ from webui.studio.generating import (
     explain,
 )
 from webui.studio.gpu import GpuGate
+from webui.studio.library_overlay import LibraryOverlay
 from webui.studio.models_in_use import ModelsInUse
-from webui.training.run import Run, list_runs
+from webui.training.runs.run_folder import Run, list_runs
 
 if TYPE_CHECKING:
     from webui.generation.engine import Picture, StepDone
@@ -72,17 +72,17 @@ class Plotting:
                 log.warning("skipped a run: %s", problem)
         return found
 
-    def here(self, run_id: str | None = None) -> Here:
+    def here(self, run_id: str | None = None) -> PlotContext:
         """Return what values can name now, with the steps of a training run."""
         model = self._models.state.model
         embeddings = {
             card.name: card.notes.explicit_only
             for card in self._library.snapshot().cards
             if card.usable
-            and (model is None or misfit(card.widths, model.widths, model.name) is None)
+            and (model is None or incompatibility(card.widths, model.widths, model.name) is None)
         }
         run = next((run for run in self.runs() if run.run_id == run_id), None)
-        return Here(embeddings, self._models.names(), run)
+        return PlotContext(embeddings, self._models.names(), run)
 
     def start(
         self,
@@ -92,7 +92,7 @@ class Plotting:
     ) -> GenerationJob:
         """Start drawing a plot in the background.
 
-        ``chosen`` is as in ``webui.generation.xyz.plan``. Raises BadField if something in the
+        ``chosen`` is as in ``webui.generation.plots.xyz.plan``. Raises BadField if something in the
         request or the axes cannot be used.
         """
         here = self.here(run_id)
@@ -137,15 +137,15 @@ class Plotting:
         """Return the library, with the vectors of a training step where the cell asks for one."""
         if cell.training_step is None or run is None:
             return self._library
-        from webui.training.session import embedding_of
+        from webui.training.runs.runner import embedding_of
 
         kept = Run(self._runs / run.run_id)
         vectors = kept.read_checkpoint(cell.training_step)
         embedding = embedding_of(kept.record(), vectors, cell.training_step)
-        problem = misfit(embedding.widths, model.widths, model.name)
+        problem = incompatibility(embedding.widths, model.widths, model.name)
         if problem is not None:
             raise AppError(problem)
-        return WithDraft(self._library, embedding)
+        return LibraryOverlay(self._library, embedding)
 
 
 class _Drawing:

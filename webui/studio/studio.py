@@ -7,7 +7,7 @@ import threading
 
 from webui.embeddings.library import Card, EmbeddingLibrary
 from webui.generation.styles import Styles
-from webui.models.families import misfit
+from webui.models.families import incompatibility
 from webui.settings import Settings
 from webui.studio.downloads import Downloads
 from webui.studio.generating import Generating
@@ -116,4 +116,4 @@ class Studio:
         if card.shadowed_by:
             return f"Another file of the same name is used in its place: {card.shadowed_by}."
         model = self.models.state.model
-        return misfit(card.widths, model.widths, model.name) if model else None
+        return incompatibility(card.widths, model.widths, model.name) if model else None

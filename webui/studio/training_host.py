@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from webui.studio.gpu import GpuGate
 from webui.studio.watched_runs import WatchedRuns
-from webui.training.run import Status
-from webui.training.watching import Order, Watched
+from webui.training.runs.run_folder import Status
+from webui.training.runs.run_state import Order, RunState
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +29,7 @@ class Draw(Protocol):
 class TrainingHost:
     """Ties one session to the gate and to those who watch; a ``Host`` of ``training.session``."""
 
-    def __init__(self, runs: WatchedRuns, watched: Watched, gate: GpuGate, draw: Draw) -> None:
+    def __init__(self, runs: WatchedRuns, watched: RunState, gate: GpuGate, draw: Draw) -> None:
         self._runs = runs
         self._watched = watched
         self._gate = gate

@@ -17,10 +17,10 @@ from webui.studio.training_host import Draw, TrainingHost, in_words
 from webui.studio.watched_runs import WatchedRuns
 from webui.training.captions import NAME, examples, preview_of
 from webui.training.dataset import read_picture
-from webui.training.intake import TrainingRequest, check_request, preflight_request
 from webui.training.preflight import Finding
-from webui.training.run import Record, Run, Status
-from webui.training.watching import RESUMABLE, RUNNING, RunSummary, RunView, Watched
+from webui.training.request import TrainingRequest, check_request, preflight_request
+from webui.training.runs.run_folder import Record, Run, Status
+from webui.training.runs.run_state import RESUMABLE, RUNNING, RunSnapshot, RunState, RunSummary
 
 if TYPE_CHECKING:
     from webui.embeddings.embedding import Embedding
@@ -198,7 +198,7 @@ class TrainingRuns:
     def _draw_step(
         self, run: Run, record: Record, step: int, asked: Sequence[tuple[Path, tuple[str, str]]]
     ) -> list[Path]:
-        from webui.training.session import embedding_of
+        from webui.training.runs.runner import embedding_of
 
         if self._model().short_hash != record.model_hash:
             raise AppError(f"This run was trained on {record.model_name}; load it first.")
@@ -215,7 +215,7 @@ class TrainingRuns:
             watched = self._runs.get(run_id)
         return watched.run, watched.record
 
-    def view(self, run_id: str | None = None) -> RunView | None:
+    def view(self, run_id: str | None = None) -> RunSnapshot | None:
         """Return how a run stands, or the current or latest one; None if there is none."""
         return self._runs.view(run_id)
 
@@ -250,11 +250,11 @@ class TrainingRuns:
                 watched.order = None
                 self._runs.set(watched, status)
 
-    def _carry_out(self, watched: Watched) -> Status:
+    def _carry_out(self, watched: RunState) -> Status:
         """Train one run; whatever happens, return how it stands then."""
         run = watched.run
         try:
-            from webui.training.session import carry_out
+            from webui.training.runs.runner import carry_out
 
             host = TrainingHost(self._runs, watched, self._gate, self._draw)
             outcome = carry_out(run, self._model(), host)
@@ -274,8 +274,8 @@ class TrainingRuns:
             installed = watched.status.installed
             return Status("failed", "It can be resumed.", in_words(problem), installed)
 
-    def _install_vectors(self, watched: Watched, vectors: Mapping[str, Any], step: int) -> Path:
-        from webui.training.session import embedding_of, metadata_of
+    def _install_vectors(self, watched: RunState, vectors: Mapping[str, Any], step: int) -> Path:
+        from webui.training.runs.runner import embedding_of, metadata_of
 
         record, installed = watched.record, watched.status.installed
         embedding = embedding_of(record, vectors, step)

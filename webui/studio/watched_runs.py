@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from webui.errors import AppError
-from webui.training.run import Status, list_runs
-from webui.training.watching import RUNNING, RunSummary, RunView, Watched
+from webui.training.runs.run_folder import Status, list_runs
+from webui.training.runs.run_state import RUNNING, RunSnapshot, RunState, RunSummary
 
 log = logging.getLogger(__name__)
 
@@ -25,22 +25,22 @@ class WatchedRuns:
         self.latest: str | None = None
         """The run last asked for."""
         self._folder = folder
-        self._known: dict[str, Watched] = {}
+        self._known: dict[str, RunState] = {}
 
-    def get(self, run_id: str) -> Watched:
+    def get(self, run_id: str) -> RunState:
         """Return a run, read from its folder at first; AppError if there is none of this id."""
         if run_id not in self._known:
             run = next((run for run in list_runs(self._folder) if run.run_id == run_id), None)
             if run is None:
                 raise AppError(f"There is no training run “{run_id}”.")
-            watched = Watched(run)
+            watched = RunState(run)
             if watched.status.state in ("queued", *RUNNING):
                 message = "The app was closed during this run; resume it to go on."
                 watched.status = replace(watched.status, state="paused", message=message)
             self._known[run_id] = watched
         return self._known[run_id]
 
-    def running(self) -> list[Watched]:
+    def running(self) -> list[RunState]:
         """Return the runs that a thread works on."""
         return [watched for watched in self._known.values() if watched.status.state in RUNNING]
 
@@ -51,7 +51,7 @@ class WatchedRuns:
             known = self._known.values()
             return {watched.record.name for watched in known if watched.status.state in states}
 
-    def set(self, watched: Watched, status: Status) -> None:
+    def set(self, watched: RunState, status: Status) -> None:
         """Change how a run stands, in memory and on the disk."""
         watched.status = status
         if status.state not in RUNNING:
@@ -62,12 +62,12 @@ class WatchedRuns:
         except OSError as problem:
             log.error("the state of %s could not be written: %s", watched.run.run_id, problem)
 
-    def touch(self, watched: Watched) -> None:
+    def touch(self, watched: RunState) -> None:
         """Count a change, and wake whoever waits for one."""
         watched.touch()
         self.changed.notify_all()
 
-    def view(self, run_id: str | None = None) -> RunView | None:
+    def view(self, run_id: str | None = None) -> RunSnapshot | None:
         """Return how a run stands, or the current or latest one; None if there is none."""
         with self.changed:
             chosen = run_id or self._current()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webui.errors import AppError, BadField
-from webui.prompting.encoding import CONTEXT
+from webui.prompting.encoding import CONTEXT_LENGTH
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -181,7 +181,7 @@ def place(tokenizer: CLIPTokenizer, line: str, vectors: int, pad_id: int | None 
     it. What is too long is cut at the end, or before the first name if that alone leaves it room.
     ``pad_id`` follows the EOS; None = more EOS.
     """
-    bos, eos, room = tokenizer.bos_token_id, tokenizer.eos_token_id, CONTEXT - 2
+    bos, eos, room = tokenizer.bos_token_id, tokenizer.eos_token_id, CONTEXT_LENGTH - 2
     parts = [tokens_of(tokenizer, part) for part in line.split(NAME)]
     ids, positions = parts[0][: room - vectors], []
     for part in parts[1:]:
@@ -192,7 +192,7 @@ def place(tokenizer: CLIPTokenizer, line: str, vectors: int, pad_id: int | None 
     ids = ids[:room]
     end = 1 + len(ids)
     filler = eos if pad_id is None else pad_id
-    padded = [bos, *ids, eos, *[filler] * (CONTEXT - 1 - end)]
+    padded = [bos, *ids, eos, *[filler] * (CONTEXT_LENGTH - 1 - end)]
     # The filler in the free places must not look like the end of the text.
     for position in positions:
         padded[position : position + vectors] = [bos] * vectors

@@ -18,7 +18,7 @@ from webui.prompting.encoding import Rows, encode_tokens
 from webui.training.captions import Placed
 
 if TYPE_CHECKING:
-    from webui.training.cutting import Square
+    from webui.training.crops import Crop
 
 _SCHEDULE_KEYS = (
     "num_train_timesteps",
@@ -87,7 +87,7 @@ def freeze(model: Model) -> None:
 
 
 @torch.no_grad()
-def encode_square(model: Model, square: Square) -> tuple[Tensor, Tensor]:
+def encode_crop(model: Model, square: Crop) -> tuple[Tensor, Tensor]:
     """Return mean and std ``[4, h, w]`` float32 of a square's latent."""
     pixels = torch.from_numpy(np.array(square.image, dtype=np.float32)).permute(2, 0, 1)
     vae = model.vae
@@ -98,7 +98,7 @@ def encode_square(model: Model, square: Square) -> tuple[Tensor, Tensor]:
 
 
 def gather_latents(
-    squares: Sequence[Square], moments: Sequence[tuple[Tensor, Tensor]], use_mask: bool
+    squares: Sequence[Crop], moments: Sequence[tuple[Tensor, Tensor]], use_mask: bool
 ) -> Latents:
     """Put the squares' moments together, with the weights that their masks give."""
     weights = []

@@ -13,11 +13,11 @@ from torch import Tensor
 from webui.embeddings.health import examine
 from webui.training.captions import NAME, pad_id_of, place, place_words
 from webui.training.denoising import Batch, conditioning, denoising_errors, generator_for
-from webui.training.report import Score
+from webui.training.runs.report import EvalResult
 
 if TYPE_CHECKING:
     from webui.models.model import Model
-    from webui.training.trainer import Task
+    from webui.training.trainer import TrainingSetup
 
 CONTEXTS = (
     "a photo of a [name] in the desert",
@@ -40,8 +40,8 @@ CONTEXTS = (
 """Prompts whose other words must keep their meaning beside the name."""
 
 
-class Yardstick(Protocol):
-    """What vectors are compared with; a ``Task`` is one."""
+class Baseline(Protocol):
+    """What vectors are compared with; a ``TrainingSetup`` is one."""
 
     @property
     def model(self) -> Model: ...
@@ -55,7 +55,7 @@ class Yardstick(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Examination:
+class EvalSet:
     """Fixed inputs, and what the initializer and the empty prompt make of them."""
 
     batch: Batch
@@ -71,7 +71,7 @@ class Examination:
     """``[n]`` error with an empty prompt."""
 
 
-def prepare_examination(task: Task, count: int) -> Examination:
+def prepare_eval_set(task: TrainingSetup, count: int) -> EvalSet:
     """Fix ``count`` inputs of the training squares and half as many of the held-out ones."""
     draw = generator_for(task.recipe.seed, "examination", count)
     centres = range(0, len(task.latents.pictures), task.squares_per_picture)
@@ -97,7 +97,7 @@ def prepare_examination(task: Task, count: int) -> Examination:
     )
     words = errors_with_words(task, batch, lines, task.initializer_ids)
     empty = errors_with_words(task, batch, [NAME] * len(lines), [])
-    return Examination(batch, lines, torch.tensor(held), words, empty)
+    return EvalSet(batch, lines, torch.tensor(held), words, empty)
 
 
 def _cycle(items: Sequence[int], count: int) -> list[int]:
@@ -106,7 +106,7 @@ def _cycle(items: Sequence[int], count: int) -> list[int]:
 
 @torch.no_grad()
 def errors_with_words(
-    task: Task, batch: Batch, lines: Sequence[str], words: Sequence[int]
+    task: TrainingSetup, batch: Batch, lines: Sequence[str], words: Sequence[int]
 ) -> Tensor:
     """Return the error per input with token ids in place of the name, ``[n]`` on the CPU."""
     captions = {
@@ -120,14 +120,14 @@ def errors_with_words(
 
 @torch.no_grad()
 def errors_with_vectors(
-    task: Task, batch: Batch, lines: Sequence[str], vectors: Mapping[str, Tensor]
+    task: TrainingSetup, batch: Batch, lines: Sequence[str], vectors: Mapping[str, Tensor]
 ) -> Tensor:
     """Return the error per input with vectors in place of the name, ``[n]`` on the CPU."""
     return _errors(task, batch, task.placed(lines), vectors)
 
 
 def _errors(
-    task: Task,
+    task: TrainingSetup,
     batch: Batch,
     captions: Mapping[str, Sequence[Any]],
     vectors: Mapping[str, Tensor] | None,
@@ -148,7 +148,7 @@ def _errors(
     return errors
 
 
-def _parts(task: Task, batch: Batch) -> Iterator[tuple[list[int], tuple[int, int]]]:
+def _parts(task: TrainingSetup, batch: Batch) -> Iterator[tuple[list[int], tuple[int, int]]]:
     """Yield inputs that can be computed together, with height and width of their latents."""
     sizes = [task.latents.size(square) for square in batch.squares.tolist()]
     many = 2 * task.recipe.batch
@@ -158,14 +158,14 @@ def _parts(task: Task, batch: Batch) -> Iterator[tuple[list[int], tuple[int, int
             yield alike[start : start + many], size
 
 
-def score(task: Task, examination: Examination, vectors: Mapping[str, Tensor]) -> Score:
+def score(task: TrainingSetup, examination: EvalSet, vectors: Mapping[str, Tensor]) -> EvalResult:
     """Measure vectors on an examination's inputs."""
     learned = errors_with_vectors(task, examination.batch, examination.lines, vectors)
     base, held = examination.initializer, examination.held_out
     gain, error = gain_of(learned, base)
     total = task.schedule.config.num_train_timesteps
     third = (examination.batch.timesteps * 3 // total).clamp(max=2)
-    return Score(
+    return EvalResult(
         loss=float(learned.mean()),
         gain=gain,
         error=error,
@@ -190,7 +190,7 @@ def gain_of(learned: Tensor, base: Tensor) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def editability(task: Yardstick, vectors: Mapping[str, Tensor]) -> float:
+def editability(task: Baseline, vectors: Mapping[str, Tensor]) -> float:
     """Return how much the words after the name keep their encodings, as a mean cosine.
 
     Compared with the initializer in the name's place, word by word from the end (the context term
@@ -222,7 +222,7 @@ def _one_encoder(model: Model, key: str) -> Model:
     return replace(model, text_encoders=tuple(e for e in model.text_encoders if e.key == key))
 
 
-def norm_ratio(task: Yardstick, vectors: Mapping[str, Tensor]) -> float:
+def norm_ratio(task: Baseline, vectors: Mapping[str, Tensor]) -> float:
     """Return the vectors' mean norm as a multiple of the vocabulary's."""
     ratios = [rows.norm(dim=-1).mean() / task.norms[key] for key, rows in vectors.items()]
     return float(torch.stack(ratios).mean())

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from webui.training.buckets import Size
-from webui.training.cutting import extent, size_in
+from webui.training.crops import Size, extent, size_in
 from webui.training.dataset import MAXIMUM, MINIMUM, Picture, count_problem
 
 _BLURRED = 0.05

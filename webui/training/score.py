@@ -10,22 +10,22 @@ import torch
 
 from webui.embeddings.embedding import Embedding, hash_vectors
 from webui.errors import AppError
-from webui.models.families import misfit
+from webui.models.families import incompatibility
 from webui.models.model import Model
 from webui.training.captions import initializer_tokens
 from webui.training.dataset import Picture
-from webui.training.denoising import encode_square
+from webui.training.denoising import encode_crop
 from webui.training.evaluation import (
     editability,
     nearest_words,
     norm_ratio,
-    prepare_examination,
+    prepare_eval_set,
     score,
 )
 from webui.training.recipe import Recipe
-from webui.training.report import judge
-from webui.training.run import Run, list_runs
-from webui.training.task import cut_squares, prepare_task, vocabulary_norm
+from webui.training.runs.report import judge
+from webui.training.runs.run_folder import Run, list_runs
+from webui.training.setup import cut_crops, prepare_setup, vocabulary_norm
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def run_of(embedding: Embedding, root: Path) -> Run | None:
 
 def check_fit(embedding: Embedding, model: Model) -> None:
     """Raise AppError if the embedding is not for this model, or holds no usable numbers."""
-    if unfit := misfit(embedding.widths, model.widths, model.name):
+    if unfit := incompatibility(embedding.widths, model.widths, model.name):
         raise AppError(f"“{embedding.name}”: {unfit}")
     if not all(torch.isfinite(rows).all() for rows in embedding.vectors.values()):
         raise AppError(f"“{embedding.name}” holds NaN or infinite numbers.")
@@ -98,11 +98,11 @@ def measure(
     recipe = recipe or Recipe()
     found = None
     if pictures:
-        cut = cut_squares(recipe, model, pictures)
-        moments = [encode_square(model, square) for square in cut]
-        task = prepare_task(model, recipe, embedding.name, words, pictures, cut, moments)
+        cut = cut_crops(recipe, model, pictures)
+        moments = [encode_crop(model, square) for square in cut]
+        task = prepare_setup(model, recipe, embedding.name, words, pictures, cut, moments)
         task = replace(task, start=vectors)
-        examination = prepare_examination(task, 2 * recipe.evaluation_tuples)
+        examination = prepare_eval_set(task, 2 * recipe.evaluation_tuples)
         found = score(task, examination, vectors)
     ids = initializer_tokens(model.tokenizer, words)
     norms = {key: vocabulary_norm(model, key) for key in model.widths}

@@ -15,16 +15,16 @@ from torch import Tensor
 from webui.errors import AppError
 from webui.training.denoising import Batch, conditioning, denoising_errors, generator_for
 from webui.training.evaluation import (
-    Examination,
+    EvalSet,
     editability,
     norm_ratio,
-    prepare_examination,
+    prepare_eval_set,
     score,
 )
 from webui.training.optimizer import Optimizer, optimizer_for
 from webui.training.recipe import last_step, rate_at
-from webui.training.report import Score, chosen_of
-from webui.training.task import Task
+from webui.training.runs.report import EvalResult, chosen_of
+from webui.training.setup import TrainingSetup
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Evaluated:
     """Vectors measured on fixed inputs; the trainer's ``Progress`` holds them now."""
 
     step: int
-    score: Score
+    score: EvalResult
     editability: float
     best: bool
     """Whether these are the best vectors so far: see ``chosen_of``."""
@@ -126,7 +126,7 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def begin(task: Task) -> Progress:
+def begin(task: TrainingSetup) -> Progress:
     """Return the progress of a run that has not begun."""
     vectors = {key: rows.clone() for key, rows in task.start.items()}
     recipe = task.recipe
@@ -137,14 +137,14 @@ def begin(task: Task) -> Progress:
     return progress
 
 
-def train(task: Task, progress: Progress) -> Iterator[TrainEvent]:
+def train(task: TrainingSetup, progress: Progress) -> Iterator[TrainEvent]:
     """Go on from ``progress`` to the end, one event a time; ``progress`` is consistent at each.
 
     The same task and progress give the same events and vectors, wherever the run was cut in two:
     every draw depends on seed and step alone. Raises AppError if the run cannot be saved.
     """
     recipe, last = task.recipe, last_step(task.recipe)
-    examination = prepare_examination(task, recipe.evaluation_tuples)
+    examination = prepare_eval_set(task, recipe.evaluation_tuples)
     while True:
         due = progress.step % recipe.evaluate_every == 0 or progress.step == last
         evaluated = progress.evaluations[-1].step if progress.evaluations else -1
@@ -159,7 +159,7 @@ def train(task: Task, progress: Progress) -> Iterator[TrainEvent]:
         yield _update(task, progress)
 
 
-def _update(task: Task, progress: Progress) -> Stepped | RolledBack:
+def _update(task: TrainingSetup, progress: Progress) -> Stepped | RolledBack:
     """Do one step, or go back if the loss or its gradient is no number."""
     step = progress.step + 1
     rate = rate_at(task.recipe, step) * progress.rate_scale
@@ -178,7 +178,7 @@ def _update(task: Task, progress: Progress) -> Stepped | RolledBack:
 
 
 def _loss_and_gradients(
-    task: Task, progress: Progress, step: int
+    task: TrainingSetup, progress: Progress, step: int
 ) -> tuple[float, dict[str, Tensor]]:
     """Return a step's mean error, and its gradients by the vectors, ``[n, width]`` each."""
     recipe, scale, point = task.recipe, progress.loss_scale, progress.optimizer.point()
@@ -209,7 +209,7 @@ def _loss_and_gradients(
 class _checkpointing:
     """Switches the UNet's gradient checkpointing on for one computation, if the recipe has it."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: TrainingSetup) -> None:
         self._unet = task.model.unet if task.recipe.gradient_checkpointing else None
 
     def __enter__(self) -> None:
@@ -223,7 +223,7 @@ class _checkpointing:
             self._unet.eval()
 
 
-def draw_batch(task: Task, step: int, turn: int, attempt: int) -> tuple[Batch, list[str]]:
+def draw_batch(task: TrainingSetup, step: int, turn: int, attempt: int) -> tuple[Batch, list[str]]:
     """Draw the squares, captions, noise and timesteps of one batch.
 
     The timesteps of an update are stratified: one from each of as many equal parts of the
@@ -252,7 +252,7 @@ def draw_batch(task: Task, step: int, turn: int, attempt: int) -> tuple[Batch, l
     return batch, lines
 
 
-def draw_squares(task: Task, number: int) -> list[int]:
+def draw_squares(task: TrainingSetup, number: int) -> list[int]:
     """Return the squares of a batch, the batches counted from 0; all are of one bucket.
 
     A bucket's turns are as many as its squares, in shuffled rounds over all of them, and at its
@@ -271,12 +271,14 @@ def draw_squares(task: Task, number: int) -> list[int]:
     return chosen
 
 
-def _shuffled(task: Task, what: str, lap: int, count: int) -> list[int]:
+def _shuffled(task: TrainingSetup, what: str, lap: int, count: int) -> list[int]:
     draw = generator_for(task.recipe.seed, what, lap)
     return torch.randperm(count, generator=draw).tolist()
 
 
-def _evaluate(task: Task, progress: Progress, examination: Examination) -> Evaluated | RolledBack:
+def _evaluate(
+    task: TrainingSetup, progress: Progress, examination: EvalSet
+) -> Evaluated | RolledBack:
     """Measure the vectors, keep them if they are the best; go back if the error has jumped."""
     found = score(task, examination, progress.vectors)
     ceiling = JUMP * max(float(examination.initializer.mean()), float(examination.empty.mean()))

@@ -10,9 +10,13 @@ from webui.errors import AppError
 from webui.models.families import FAMILIES
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
-from webui.ui import embeddings_tab, models_panel, png_info_tab, train_tab, txt2img
-from webui.ui.card_feed import keep_current
+from webui.ui import models_panel
+from webui.ui.cards import keep_current
+from webui.ui.embeddings import tab as embeddings_tab
+from webui.ui.png_info import tab as png_info_tab
 from webui.ui.polling import Poll
+from webui.ui.train import tab as train_tab
+from webui.ui.txt2img import tab as txt2img
 
 BRAND = """
 <div class="brand">

@@ -11,7 +11,7 @@ from webui.api.sdapi.answers import REFUSED, Question, Shape
 from webui.embeddings.library import Card
 from webui.errors import BadField
 from webui.studio.studio import Studio
-from webui.training.naming import name_problem
+from webui.training.request import name_problem
 
 MOST_VECTORS = 75
 
@@ -98,7 +98,7 @@ def _create(studio: Studio, body: CreateRequest) -> str:
     """Install an embedding of the words' own vectors and return its file."""
     from webui.embeddings.embedding import Embedding
     from webui.training.captions import initializer_tokens
-    from webui.training.task import starting_vectors
+    from webui.training.setup import starting_vectors
 
     model = studio.models.get()
     wrong = name_problem(body.name, model.tokenizer, studio.library.names(), body.overwrite_old)

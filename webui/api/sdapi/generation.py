@@ -19,7 +19,7 @@ from webui.api.sdapi.txt2img import Txt2ImgAnswer, Txt2ImgRequest
 from webui.errors import AppError, BadField
 from webui.studio.generating import GenerationJob
 from webui.studio.studio import Studio
-from webui.training.watching import RUNNING
+from webui.training.runs.run_state import RUNNING
 
 MOST_WAITING = 50
 """Requests that may wait for their turn; more are turned away at once."""

@@ -10,7 +10,7 @@ from webui.api.sdapi.answers import Shape
 from webui.api.sdapi.options import Options
 from webui.api.sdapi.txt2img import scheduler_name
 from webui.generation.loras import list_loras
-from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES
+from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
 from webui.studio.studio import Studio
 
 

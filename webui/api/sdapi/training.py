@@ -18,9 +18,9 @@ from webui.errors import AppError, BadField
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
 from webui.training.dataset import find_pictures
-from webui.training.intake import TrainingRequest
 from webui.training.recipe import Recipe, preset
-from webui.training.watching import RunView
+from webui.training.request import TrainingRequest
+from webui.training.runs.run_state import RunSnapshot
 
 ENDED = ("finished", "stopped", "failed", "paused")
 LOOK_EVERY_S = 0.2
@@ -160,7 +160,7 @@ class TrainingApi:
             return []
         return [path.name for path in find_pictures(Path(body.data_root).resolve())[1]]
 
-    async def wait_for(self, run_id: str) -> RunView:
+    async def wait_for(self, run_id: str) -> RunSnapshot:
         """Return the run once it has ended; it goes on if the client goes away."""
         self._waited_for.add(run_id)
         try:
@@ -179,7 +179,7 @@ class TrainingApi:
         """End a run and keep what it has learned."""
         self._studio.training.stop(run_id, keep=self.view(run_id).step > 0)
 
-    def view(self, run_id: str) -> RunView:
+    def view(self, run_id: str) -> RunSnapshot:
         """Return how a run stands; NotFound if there is none of this id."""
         try:
             return self._studio.training.view(run_id)
@@ -330,7 +330,7 @@ def _preview_prompts(body: TrainRequest) -> tuple[str, ...] | None:
     return (body.preview_prompt.replace(body.embedding_name, "[name]"),)
 
 
-def _item(view: RunView) -> RunItem:
+def _item(view: RunSnapshot) -> RunItem:
     return RunItem(
         run_id=view.run_id,
         name=view.name,

@@ -14,9 +14,14 @@ from webui import __version__
 from webui.api.sdapi.answers import Question, Shape
 from webui.api.sdapi.pictures import to_text
 from webui.errors import AppError, BadField
-from webui.generation.infotext import read_infotext
+from webui.generation.metadata.infotext import read_infotext
 from webui.generation.request import GenerationRequest
-from webui.generation.samplers import SAMPLERS, SCHEDULE_TYPES, make_scheduler, split_sampler
+from webui.generation.sampling.samplers import (
+    SAMPLERS,
+    SCHEDULE_TYPES,
+    make_scheduler,
+    split_sampler,
+)
 from webui.models.model import Model
 from webui.studio.generating import GenerationJob, SavedPicture, default_request
 

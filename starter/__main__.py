@@ -1,0 +1,186 @@
+"""Makes the starter model: `python -m starter`; stop it at any time, run it again."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from starter.captions import caption
+from starter.card import write_card
+from starter.emphasis import weight_lessons
+from starter.pictures import open_pictures, scene_at
+from starter.quality import measure, table
+from starter.reader import Reader, load_reader, save_reader, train_reader
+from starter.shipping import Parts, load_parts, load_pipeline, ship, size_bytes
+from starter.stages import Budget, taken
+from starter.text import (
+    build_text_encoder,
+    settle_unused_rows,
+    token_ids,
+    train_text,
+    write_tokenizer,
+)
+from starter.unet import CAPTIONS_EACH, Lessons, build_unet, train_unet
+from starter.vae import (
+    build_vae,
+    encode_all,
+    polish_decoder,
+    psnr_db,
+    rebuild,
+    train_vae,
+)
+from webui.files import replacing, write_whole
+
+log = logging.getLogger("starter")
+_STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "unet": 12000}
+_PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "unet": 1.5e-3}  # learning rates
+_READER_PICTURES, _READER_REBUILT, _READER_STEPS = 30000, 6000, 4500
+_WEIGHT_LESSONS = 3000
+_MINUTES = (28.0, 4.0, 10.0, 72.0)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m starter", description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("models/starter"), help="where the model is written")
+    add("--work", type=Path, default=Path("outputs/starter"), help="checkpoints and caches")
+    add("--minutes", type=float, nargs=4, default=_MINUTES, metavar=tuple(_STEPS),
+        help="the longest that each stage may take; 0 leaves it out")  # fmt: skip
+    add("--length", type=float, default=1.0, help="factor on the steps of every stage")
+    add("--pictures", type=int, default=24000, help="how many pictures to draw and learn from")
+    add("--seed", type=int, default=0)
+    add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--reader", action="store_true", help="make the reader instead, which measures the model")
+    add("--go-on", action="store_true", help="start from the weights in --out")
+    add("--rate", type=float, default=1.0, help="factor on every stage's peak learning rate")
+    add("--prompts", type=int, default=500, help="how many to measure the model on, or 0")
+    add("--vocabulary", type=Path, help="bpe_simple_vocab_16e6.txt.gz, if --out has no tokenizer")
+    return parser.parse_args(arguments)
+
+
+def _lessons(
+    parts: Parts, tokenizer: CLIPTokenizer, pictures: np.ndarray, options: argparse.Namespace
+) -> Lessons:
+    cache = options.work / "latents.pt"
+    if not cache.exists():
+        with replacing(cache) as file:
+            torch.save(encode_all(parts.vae, pictures, options.device), file)
+    moments = torch.load(cache, weights_only=True)
+    texts = []
+    for index in range(len(moments)):
+        scene = scene_at(options.seed, index)
+        rng = np.random.default_rng((options.seed, index, 2))
+        texts += [caption(scene, rng).text for _ in range(CAPTIONS_EACH)]
+    ids = token_ids(tokenizer, texts).int().view(len(moments), CAPTIONS_EACH, -1)
+    mean, std = moments[:2000].float().chunk(2, dim=1)
+    scale = 1 / (mean.var() + std.square().mean()).sqrt().item()
+    weights = weight_lessons(
+        parts.vae, tokenizer, options.seed, len(moments), _WEIGHT_LESSONS, options.device
+    )
+    return Lessons(moments, ids, token_ids(tokenizer, [""])[0].int(), scale, weights)
+
+
+def _used_rows(ids: Tensor, rows: int) -> Tensor:
+    used = torch.zeros(rows, dtype=torch.bool)
+    used[ids.flatten().long()] = True
+    return used
+
+
+def _write_effort(options: argparse.Namespace) -> None:
+    """Steps and minutes of each stage, with those of the weights that were gone on from."""
+    told, file = taken(options.work, _STEPS), options.out / "training.json"
+    before = json.loads(file.read_text()) if options.go_on and file.exists() else {}
+    effort = {
+        name: {
+            unit: before.get(name, {}).get(unit, 0) + told.get(name, {}).get(unit, 0)
+            for unit in ("steps", "minutes")
+        }
+        for name in _STEPS
+        if name in before or name in told
+    }
+    write_whole(file, json.dumps(effort, indent=2) + "\n")
+
+
+def make_reader(options: argparse.Namespace) -> None:
+    """Trains the reader on pictures of the whole world and ships it with the code."""
+    pictures = open_pictures(
+        options.work / "reader.npy", options.seed + 1, _READER_PICTURES, everything=True
+    )
+    scenes = [scene_at(options.seed + 1, index, True) for index in range(_READER_PICTURES)]
+    vae = load_parts(options.out).vae
+    rebuilt = rebuild(vae, pictures[:_READER_REBUILT], options.device)
+    reader = Reader()
+    budget = Budget(max(1, round(_READER_STEPS * options.length)))
+    train_reader(
+        reader, pictures, rebuilt, scenes, budget, options.work,
+        seed=options.seed, device=options.device,
+    )  # fmt: skip
+    save_reader(reader)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Draws, trains the three stages in turn and writes the model."""
+    options = parse(arguments)
+    torch.manual_seed(options.seed)
+    if options.reader:
+        return make_reader(options)
+    if not (options.out / "tokenizer" / "vocab.json").exists():
+        if options.vocabulary is None:
+            raise SystemExit(f"{options.out} has no tokenizer: name its merges with --vocabulary.")
+        write_tokenizer(options.vocabulary, options.out / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(options.out / "tokenizer")
+    pictures = open_pictures(options.work / "pictures.npy", options.seed, options.pictures)
+    budgets = {
+        name: Budget(max(1, round(steps * options.length)), minutes)
+        for (name, steps), minutes in zip(_STEPS.items(), options.minutes, strict=True)
+    }
+    parts = (
+        load_parts(options.out)
+        if options.go_on
+        else Parts(build_vae(), build_text_encoder(), build_unet())
+    )
+
+    def shared(stage: str) -> dict:
+        return {
+            "budget": budgets[stage],
+            "folder": options.work,
+            "seed": options.seed,
+            "device": options.device,
+            "peak_lr": options.rate * _PEAKS[stage],
+        }
+
+    if budgets["vae"].minutes:
+        train_vae(parts.vae, pictures, **shared("vae"))
+    if budgets["text"].minutes:
+        train_text(parts.text_encoder, tokenizer, **shared("text"))
+    lessons = _lessons(parts, tokenizer, pictures, options)
+    parts.vae.register_to_config(scaling_factor=round(lessons.scale, 6))
+    if budgets["decoder"].minutes:
+        polish_decoder(parts.vae, pictures, lessons.moments, **shared("decoder"))
+    vae = parts.vae.to(options.device)
+    log.info("autoencoder: %.1f dB", psnr_db(vae, pictures[:200], options.device))
+    if budgets["unet"].minutes:
+        train_unet(parts.unet, parts.text_encoder, lessons, **shared("unet"))
+    words = len(parts.text_encoder.get_input_embeddings().weight)
+    settle_unused_rows(parts.text_encoder, _used_rows(lessons.ids, words))
+    ship(parts, options.out)
+    _write_effort(options)
+    log.info("wrote %s, %.1f MB", options.out, size_bytes(options.out) / 1e6)
+    if not options.prompts:
+        return
+    figures = measure(
+        load_pipeline(options.out), load_reader(), options.prompts, -(-options.prompts // 8)
+    )
+    write_card(figures, options.out)
+    log.info("%s", table(figures))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    main()

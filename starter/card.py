@@ -1,0 +1,121 @@
+"""The model card: what the starter model is, how it was made, what it scores."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from starter.quality import Figures, table
+from starter.shipping import size_bytes
+from starter.world import COLOURS, GROUNDS, SHAPES, STYLES, UNSEEN_PAIRS
+from webui.files import write_whole
+
+_CARD = """# The starter model
+
+A latent-diffusion model in Stable Diffusion's parts, folder layout and vocabulary, small enough
+to ship ({size_mb:.1f} MB) and to draw without a GPU. It knows one little world of simple things,
+so that the app does its whole job, drawing and learning new words, on any machine and without
+a network. It is no substitute for a real checkpoint.
+
+## What it draws
+128×128 pixels. Good settings are in `defaults.json` (20 steps, CFG scale 4).
+
+- Shapes: {shapes}.
+- Colours: {colours}.
+- Fills: plain, striped, dotted, checkered, each with a second colour.
+- Backgrounds: {grounds}.
+- Styles: {styles}; without any, flat.
+- Sizes small and large; one object, or two beside or above one another.
+
+Prompts like “a red circle on a blue background”, “a purple star with yellow dots on a green
+background, watercolor”, “a neon sign of a pink heart next to a green moon”.
+
+## Parts
+| part | kind |
+|---|---|
+| `tokenizer/` | CLIP's, all 49,408 entries |
+| `text_encoder/` | CLIPTextModel, 4 layers of width 128 |
+| `unet/` | UNet2DConditionModel, (96, 160, 160) channels, attends to words at 8×8 and below |
+| `vae/` | AutoencoderKL, 8 times smaller, 4 channels |
+| `scheduler/` | DDIM, velocity prediction, zero terminal SNR, trailing timesteps |
+
+The text encoder's rows of words it never read are all the same, of the mean length of those it
+did read.
+
+## How it was made
+From pictures that a program draws and captions (`starter/`), on two processor cores
+and no GPU: the autoencoder (pixels and slopes), then the text encoder alone (it learns to tell
+what captions say), the decoder a little further, and the denoiser together with the text encoder
+on 24,000 pictures with four captions each. One in eight of its lessons is about prompt weights: the
+colour word is scaled, and the object is as much paler or more vivid.
+{made}
+`python -m starter` makes such a model from nothing in two hours at most; these weights
+went on for longer, with `--go-on`.
+No picture and no text by anyone else went in; the list of the vocabulary's merges is CLIP's (MIT).
+
+Kept out of training: {unseen} pairs of shape and colour (“unseen combinations” below) and the
+objects, styles and the fault of `concepts.py`, which new embeddings are tested on. Four pictures
+in a hundred are hazy without a word about it, so that there is something for a negative embedding
+to be against.
+
+## Scores
+In per cent of {prompts} held-out prompts, 20 steps, CFG scale 4: what the prompt says, the picture
+shows, as read by a small classifier, which learned on drawn pictures and on such as went through
+the autoencoder. The last column is how often that reader is right about drawn pictures, so no
+score can be trusted beyond it. “Both” asks for both objects' shapes and colours, each in its place;
+“accent” is the second colour of a patterned fill, which covers less than the first.
+
+{table}
+
+- Autoencoder: {psnr_db:.1f} dB on held-out pictures.
+- `(colour:1.4)` against `(colour:0.6)`, same noise: the reader is surer of the colour in
+  {weights_act:.0f} % of prompts.
+- One picture of 20 steps: {picture_s:.1f} s on two cores that had other work, too.
+
+Measured by `python bench/starter_quality.py --card`.
+
+## What it cannot do
+Anything outside its world: no people, no animals but its fish, no writing. Words that it never
+read do nothing sensible. Two objects of the same family of shapes now and then swap their looks,
+the second colour of a pattern is not always the one that was asked for (“accent” above), small
+objects lose their pattern, and fine edges are soft. Other sizes than 128×128 were never trained.
+"""
+
+
+def contact_sheet(pictures: np.ndarray) -> Image.Image:
+    """Up to 64 pictures, uint8 [n, 128, 128, 3], in rows of eight."""
+    some = pictures[:64]
+    sheet = Image.new("RGB", (8 * 130, -(-len(some) // 8) * 130), "white")
+    for place, picture in enumerate(some):
+        sheet.paste(Image.fromarray(picture), (place % 8 * 130 + 1, place // 8 * 130 + 1))
+    return sheet
+
+
+def _made(folder: Path) -> str:
+    """How long each stage took, from `training.json` in the model's folder."""
+    file = folder / "training.json"
+    if not file.exists():
+        return ""
+    stages = json.loads(file.read_text(encoding="utf-8"))
+    told = (f"{name} {one['steps']} steps in {one['minutes']} min" for name, one in stages.items())
+    return f"These weights: {', '.join(told)}."
+
+
+def write_card(figures: Figures, folder: Path) -> None:
+    """Writes `README.md` with the figures into the model's folder."""
+    text = _CARD.format(
+        made=_made(folder),
+        size_mb=size_bytes(folder) / 1e6,
+        shapes=", ".join(SHAPES),
+        colours=", ".join(COLOURS),
+        grounds=", ".join(GROUNDS),
+        styles=", ".join(STYLES[1:]),
+        unseen=len(UNSEEN_PAIRS),
+        prompts=figures.prompts,
+        table=table(figures),
+        psnr_db=figures.psnr_db,
+        weights_act=100 * figures.weights_act,
+        picture_s=figures.picture_s,
+    )
+    write_whole(folder / "README.md", text)

@@ -1,0 +1,177 @@
+"""The parameters text is AUTOMATIC1111's, and a request survives the way there and back."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webui import __version__
+from webui.generation.metadata.infotext import (
+    embedding_hashes,
+    read_infotext,
+    read_settings,
+    with_pairs,
+    write_infotext,
+)
+from webui.generation.request import EMPHASES, GenerationRequest
+from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
+from webui.generation.upscaling import UPSCALERS
+
+REQUEST = GenerationRequest(
+    prompt="(marc_allante:1.2) a dog",
+    negative_prompt="bad-hands-5",
+    steps=25,
+    sampler="Euler a",
+    schedule_type="Karras",
+    cfg_scale=6.5,
+    width=640,
+    height=512,
+    seed=3,
+)
+
+
+def write(request: GenerationRequest, embeddings: dict[str, str] | None = None) -> str:
+    return write_infotext(
+        request, model_name="v1-5", model_hash="6ce0161689", embeddings=embeddings
+    )
+
+
+def test_the_text_has_automatic1111s_layout():
+    text = write(REQUEST, {"marc_allante": "c74b4e810b03", "bad-hands-5": "aa7651be154c"})
+    assert text == (
+        "(marc_allante:1.2) a dog\n"
+        "Negative prompt: bad-hands-5\n"
+        "Steps: 25, Sampler: Euler a, Schedule type: Karras, CFG scale: 6.5, Seed: 3, "
+        "Size: 640x512, Model hash: 6ce0161689, Model: v1-5, "
+        'TI hashes: "marc_allante: c74b4e810b03, bad-hands-5: aa7651be154c", '
+        f"Version: Embeddings WebUI {__version__}"
+    )
+
+
+def test_the_hashes_of_the_embeddings_are_read_back():
+    _, pairs = read_infotext(write(REQUEST, {"a": "c74b4e810b03", "b c": "aa7651be154c"}))
+    assert embedding_hashes(pairs) == {"a": "c74b4e810b03", "b c": "aa7651be154c"}
+
+
+def test_a_text_of_automatic1111_is_read():
+    request, pairs = read_infotext(
+        "a castle, (stone:1.3)\nover a lake\nNegative prompt: blurry,\nEasyNegative\n"
+        "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 1234, Size: 512x768, "
+        "Model hash: 6ce0161689, Model: v1-5-pruned, Clip skip: 2, Version: v1.5.1, "
+        'TI hashes: "EasyNegative: c74b4e810b03"'
+    )
+    assert request.prompt == "a castle, (stone:1.3)\nover a lake"
+    assert request.negative_prompt == "blurry,\nEasyNegative"
+    assert (request.sampler, request.schedule_type) == ("DPM++ 2M", "Karras")
+    assert (request.width, request.height, request.seed, request.clip_skip) == (512, 768, 1234, 2)
+    assert pairs["Model"] == "v1-5-pruned"
+
+
+def test_a_text_without_settings_is_all_prompt():
+    request, pairs = read_infotext("a cat, size: big, colour: red, mood: calm")
+    assert request == GenerationRequest(prompt="a cat, size: big, colour: red, mood: calm")
+    assert pairs == {}
+
+
+def test_what_cannot_be_taken_is_told_and_leaves_the_control_alone():
+    _, pairs = read_infotext(
+        "a cat\nSteps: 20, Sampler: DPM leaping, CFG scale: 7, Seed: 1125899906842624, "
+        "Size: 513x512, ENSD: 31337, Version: v1.6.0"
+    )
+    settings = read_settings(pairs)
+    assert not {"sampler", "seed", "width", "height"} & set(settings.values)
+    assert settings.values["clip_skip"] == 1
+    told = " ".join(settings.refused)
+    for word in ("DPM leaping", "Seed", "513x512", "ENSD: 31337"):
+        assert word in told
+    assert "Version" not in told
+
+
+def test_a_second_pass_and_a_variation_are_read():
+    request, pairs = read_infotext(
+        "a cat\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, "
+        "Variation seed: 5, Variation seed strength: 0.2, Denoising strength: 0.4, "
+        "Hires upscale: 1.5, Hires steps: 8, Hires upscaler: Latent"
+    )
+    assert (request.subseed, request.subseed_strength) == (5, 0.2)
+    assert request.hires and (request.hires_scale, request.hires_steps) == (1.5, 8)
+    assert read_settings(pairs).refused == ()
+
+
+def test_pairs_can_be_added_to_a_text():
+    text = with_pairs(write(REQUEST), {"Training run": "a, b", "Training step": 100})
+    request, pairs = read_infotext(text)
+    assert request == REQUEST
+    assert (pairs["Training run"], pairs["Training step"]) == ("a, b", "100")
+
+
+@pytest.mark.parametrize(
+    "line", ["a" * 100_000, "a:{" * 30_000, " " * 100_000, 'a:"\\",' * 20_000, "a b:" * 25_000]
+)
+def test_a_hostile_line_is_read_at_once(line: str):
+    started = time.process_time()
+    read_infotext(f"a cat\n{line}")
+    assert time.process_time() - started < 5  # quadratic, it would be minutes
+
+
+def lines(**options: int) -> st.SearchStrategy[str]:
+    """Prompts as people write them: text in lines, none of which starts the negative prompt."""
+    characters = st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"))
+    line = st.text(characters, **options).filter(lambda text: "Negative prompt:" not in text)
+    return st.lists(line, max_size=3).map(lambda parts: "\n".join(parts).strip())
+
+
+SIDES = st.integers(8, 256).map(lambda n: n * 8)
+VARIATIONS = st.fixed_dictionaries(
+    {
+        "subseed": st.integers(0, 2**32 - 1),
+        "subseed_strength": st.integers(1, 100).map(lambda n: n / 100),
+    }
+)
+SECOND_PASSES = st.fixed_dictionaries(
+    {
+        "hires": st.just(True),
+        "hires_upscaler": st.sampled_from(list(UPSCALERS)),
+        "hires_steps": st.integers(0, 150),
+        "denoising_strength": st.integers(0, 100).map(lambda n: n / 100),
+    }
+).flatmap(
+    lambda common: st.one_of(
+        st.builds(lambda n: common | {"hires_scale": n / 100}, st.integers(100, 400)),
+        st.builds(lambda w, h: common | {"hires_width": w, "hires_height": h}, SIDES, SIDES),
+    )
+)
+
+
+@given(
+    st.builds(
+        lambda variation, second_pass, **rest: GenerationRequest(
+            **rest, **variation, **second_pass
+        ),
+        VARIATIONS | st.just({}),
+        SECOND_PASSES | st.just({}),
+        prompt=lines(max_size=40),
+        negative_prompt=lines(max_size=30),
+        sampler=st.sampled_from(list(SAMPLERS)),
+        schedule_type=st.sampled_from(list(SCHEDULE_TYPES)),
+        steps=st.integers(1, 150),
+        cfg_scale=st.integers(2, 60).map(lambda n: n / 2),
+        width=SIDES,
+        height=SIDES,
+        seed=st.integers(0, 2**32 - 1),
+        clip_skip=st.integers(1, 12),
+        emphasis=st.sampled_from(list(EMPHASES)),
+        match_anywhere=st.booleans(),
+        late_schedules=st.booleans(),
+    )
+)
+def test_a_request_survives_the_text(request: GenerationRequest):
+    assert read_infotext(write(request, {"x, y: z": "c74b4e810b03"}))[0] == request
+
+
+@given(st.text())
+def test_any_text_is_read_without_an_error(text: str):
+    read_infotext(text)

@@ -1,0 +1,66 @@
+"""What a click on a card writes, and what a card says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.parts import wait_until
+from webui.embeddings.library import Card, Notes
+from webui.studio.card_feed import CardFeed, call, card_data
+from webui.studio.studio import Studio
+
+
+def card(name: str, **notes: object) -> Card:
+    return Card(
+        name=name, path=Path(name), root=Path(), folder="", widths={"clip_l": 768}, vectors=2,
+        notes=Notes(**notes),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (card("marc_allante"), "marc_allante"),
+        (card("my(emb)"), r"my\(emb\)"),
+        (card("bad-hands-5", preferred_weight=0.8), "(bad-hands-5:0.8)"),
+        (card("face", preferred_weight=1.0), "face"),
+        (card("painting", explicit_only=True), "<painting>"),
+    ],
+)
+def test_a_click_writes_a_call_that_is_understood(given: Card, written: str):
+    assert call(given) == written
+
+
+def test_a_card_says_what_the_file_is_or_why_it_cannot_be_used(studio_without_model: Studio):
+    folder = studio_without_model.settings.embeddings_dirs[0]
+    torch.save({"string_to_param": {"*": torch.randn(3, 768)}}, folder / "good.pt")
+    (folder / "bad.pt").write_text("not an embedding")
+    wait_until(lambda: len(studio_without_model.library.snapshot().cards) == 2)
+    bad, good = (card_data(studio_without_model, card) for card in studio_without_model.library.snapshot().cards)
+    assert good["badges"] == ["SD1", "3 vectors"] and good["reason"] is None
+    assert bad["badges"] == [] and "text file" in bad["reason"]
+
+
+def test_a_page_gets_all_cards_at_first_and_then_only_what_changed(studio_without_model: Studio):
+    folder, feed = studio_without_model.settings.embeddings_dirs[0], CardFeed(studio_without_model)
+
+    def put(name: str) -> None:
+        torch.save({"string_to_param": {"*": torch.randn(2, 768)}}, folder / f"{name}.pt")
+
+    put("first")
+    wait_until(lambda: studio_without_model.library.card("first") is not None)
+    first = feed.since("", 0)
+    assert first["all"] and [item["name"] for item in first["changed"]] == ["first"]
+    put("second")
+    wait_until(lambda: studio_without_model.library.card("second") is not None)
+    news = feed.since(first["run"], first["revision"])
+    assert not news["all"] and [item["name"] for item in news["changed"]] == ["second"]
+    (folder / "first.pt").unlink()
+    wait_until(lambda: studio_without_model.library.card("first") is None)
+    gone = feed.since(news["run"], news["revision"])
+    assert gone["changed"] == [] and gone["gone"] == [str(folder / "first.pt")]
+    again = feed.since("another run", gone["revision"])
+    assert again["all"] and [item["name"] for item in again["changed"]] == ["second"]

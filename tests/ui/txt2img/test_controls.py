@@ -1,0 +1,62 @@
+"""What the controls make of values: requests, and what a browser has kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from webui.errors import BadField
+from webui.generation.request import GenerationRequest
+from webui.ui.txt2img.controls import FIELDS, read, restored
+
+USUAL = {field: getattr(GenerationRequest(), field) for field in FIELDS}
+
+
+def values(**changes: Any) -> tuple[Any, ...]:
+    return tuple((USUAL | changes)[field] for field in FIELDS)
+
+
+def test_every_setting_of_a_request_has_a_control():
+    assert set(FIELDS) == set(GenerationRequest.__dataclass_fields__)
+
+
+def test_the_controls_make_a_request():
+    request = read(values(prompt="a", steps=7.0, styles=["one"], hires=True, subseed_strength=0.2))
+    assert request == GenerationRequest(
+        "a", steps=7, styles=("one",), hires=True, subseed_strength=0.2
+    )
+
+
+def test_an_empty_control_is_told():
+    with pytest.raises(BadField) as caught:
+        read(values(hires_scale=None))
+    assert caught.value.field == "hires_scale"
+
+
+def test_what_a_browser_kept_comes_back():
+    saved = {"prompt": "a cat", "steps": 7, "styles": ["x"], "hires_scale": 3, "hires": True}
+    assert restored(saved) == saved
+    assert restored({"prompt": ""}) == {"prompt": ""}
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        None,
+        [1, 2],
+        "text",
+        {"steps": "7"},
+        {"steps": 1000},
+        {"steps": True},
+        {"sampler": "No such sampler"},
+        {"hires_upscaler": "Magic"},
+        {"cfg_scale": float("nan")},
+        {"styles": "x"},
+        {"prompt": ["x"]},
+        {"prompt": "x" * 30_000},
+        {"unknown": 5},
+    ],
+)
+def test_what_is_no_longer_valid_is_left_out(saved: Any):
+    assert restored(saved) == {}

@@ -1,0 +1,124 @@
+"""Many embeddings one after another: which were made before, who makes which, what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from webui.errors import AppError, BadField
+from webui.files import sha256
+from webui.training.request import TrainingRequest
+from webui.training.runs.run_folder import Run, list_runs
+from webui.training.runs.run_state import RunSnapshot
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one job."""
+
+    name: str
+    state: str
+    """finished, finished before, paused, stopped or failed."""
+    file: Path | None = None
+    """The embedding."""
+    step: int | None = None
+    gain: float | None = None
+    """Gain over the initializer on fixed inputs, 1 = no error left."""
+    error: float | None = None
+    """Standard error of the gain."""
+    editability: float | None = None
+    verdict: str = ""
+    seconds: float | None = None
+    problem: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether there is an embedding now."""
+        return self.state.startswith("finished")
+
+
+def result_of(view: RunSnapshot, before: bool = False) -> Result:
+    """Return what came of a run; ``before`` if nothing had to be done for it now."""
+    report = view.report
+    if report is None or view.state != "finished":
+        return Result(view.name, view.state, problem=view.problem or view.message)
+    return Result(
+        name=view.name,
+        state="finished before" if before else "finished",
+        file=view.installed,
+        step=report.step,
+        gain=report.score.gain,
+        error=report.score.error,
+        editability=report.editability,
+        verdict=report.verdict,
+        seconds=report.seconds,
+    )
+
+
+def earlier_run(root: Path, request: TrainingRequest, model_hash: str) -> Run | None:
+    """Return the latest run below ``root`` that was asked for just the same, or None.
+
+    The same are name, initializer, recipe, model and the pictures' bytes.
+    """
+    digests = [sha256(path) for path in request.pictures if path.is_file()]
+    for run in list_runs(root):
+        try:
+            record = run.record()
+        except AppError:
+            continue
+        if (
+            record.name == request.name
+            and record.initializer == request.initializer.strip()
+            and record.recipe == request.recipe
+            and record.model_hash == model_hash
+            and [digest for _, digest in record.data] == digests
+        ):
+            return run
+    return None
+
+
+def share_of(items: Sequence[Item], environment: Mapping[str, str]) -> Sequence[Item]:
+    """Return the part that this process takes: every WORLD_SIZE-th, from RANK on.
+
+    ``accelerate launch`` and ``torchrun`` set both; without them it is all.
+    """
+    try:
+        rank, world = int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1))
+    except ValueError:
+        raise BadField("RANK", "RANK and WORLD_SIZE in the environment must be numbers.") from None
+    if not 0 <= rank < world:
+        raise BadField("RANK", f"RANK is {rank}, but WORLD_SIZE is {world}.")
+    return items[rank::world]
+
+
+def table(results: Iterable[Result]) -> str:
+    """Return the results as lines for a terminal."""
+    rows = [("name", "state", "step", "gain", "editable", "verdict", "seconds", "file")]
+    rows += [_cells(result) for result in results]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    def shown(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    gain = "" if result.gain is None else f"{result.gain:.1%} ± {result.error:.1%}"
+    said = " ".join(result.problem.split())
+    return (
+        result.name,
+        result.state,
+        shown(result.step, "d"),
+        gain,
+        shown(result.editability, ".2f"),
+        result.verdict,
+        shown(result.seconds, ".0f"),
+        said or str(result.file or ""),
+    )

@@ -1,0 +1,152 @@
+"""What a person asks to be trained: name, pictures and recipe, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from webui.errors import AppError, BadField
+from webui.training.captions import examples, initializer_advice, initializer_tokens, tokens_of
+from webui.training.dataset import read_picture, read_pictures
+from webui.training.preflight import Finding, preflight
+from webui.training.recipe import Recipe, rate_advice
+from webui.training.runs import tracking
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+    from webui.models.model import Model
+
+LONGEST_NAME = 64
+_ALLOWED_NAME = re.compile(r"[^\W_](?:[\w.-]*[\w-])?")
+_RESERVED_NAMES = {"con", "prn", "aux", "nul"} | {
+    f"{d}{n}" for d in ("com", "lpt") for n in range(10)
+}
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a person asks for on the Train tab, over the API or in the terminal."""
+
+    name: str
+    """Name of the embedding, as it will be written in prompts."""
+    pictures: tuple[Path, ...]
+    """3 to 15 pictures; a text file of the same name beside one is its caption."""
+    initializer: str
+    """A word or a few that describe the thing coarsely; learning starts from there."""
+    recipe: Recipe
+    overwrite: bool = False
+    """Whether an embedding of this name may be replaced."""
+    tensorboard: bool = False
+    """Whether the run's numbers are also written for TensorBoard."""
+
+
+def check_request(
+    request: TrainingRequest, model: Model | None, taken: Collection[str]
+) -> list[tuple[str, str]]:
+    """Return all that makes a request impossible, as (field, sentence).
+
+    ``taken`` are the names of other embeddings. Without a model, what depends on it is passed over.
+    """
+    problems = []
+    tokenizer = model.tokenizer if model else None
+    wrong = name_problem(request.name, tokenizer, taken, request.overwrite)
+    if wrong:
+        problems.append(("name", wrong))
+    try:
+        pictures = read_pictures(request.pictures)
+        examples(request.recipe, pictures, request.name, request.initializer, len(pictures))
+    except AppError as problem:
+        problems.append(("pictures", str(problem)))
+    if request.tensorboard and not tracking.available():
+        problems.append(("tensorboard", tracking.MISSING))
+    return problems + (_check_against(request, model) if model else [])
+
+
+def _check_against(request: TrainingRequest, model: Model) -> list[tuple[str, str]]:
+    from webui.training.denoising import schedule_of
+    from webui.training.setup import side_of
+
+    problems = []
+    for look in (
+        lambda: initializer_tokens(model.tokenizer, request.initializer),
+        lambda: side_of(request.recipe, model),
+        lambda: schedule_of(model),
+    ):
+        try:
+            look()
+        except BadField as problem:
+            problems.append((problem.field, str(problem)))
+        except AppError as problem:
+            problems.append(("model", str(problem)))
+    return problems
+
+
+def preflight_request(
+    request: TrainingRequest, model: Model, taken: Collection[str]
+) -> list[Finding]:
+    """Look over all of a request for what training could suffer from, the worst first."""
+    from webui.training.setup import buckets_of, precision_advice, side_of
+
+    pictures, findings = [], []
+    for path in request.pictures:
+        try:
+            pictures.append(read_picture(path))
+        except AppError as problem:
+            findings.append(Finding(True, path.name, str(problem)))
+    recipe = request.recipe
+    findings += preflight(pictures, side_of(recipe, model), buckets_of(recipe, model))
+    advice = (
+        name_advice(request.name, model.tokenizer, taken),
+        initializer_advice(recipe, model.tokenizer, request.initializer),
+        rate_advice(recipe),
+        precision_advice(recipe, model),
+    )
+    return findings + [Finding(False, None, text) for text in advice if text]
+
+
+def name_problem(
+    name: str, tokenizer: CLIPTokenizer | None, in_use: Collection[str], overwrite: bool
+) -> str | None:
+    """Say in a sentence or two why an embedding cannot have this name, or None if it can.
+
+    Without a tokenizer, ordinary words are not told apart.
+    """
+    if not name.strip():
+        return "Give the embedding a name; it is what you will write in prompts."
+    if len(name) > LONGEST_NAME:
+        return f"The name is longer than {LONGEST_NAME} characters; choose a shorter one."
+    if not _ALLOWED_NAME.fullmatch(name):
+        return (
+            "The name can hold letters, digits, hyphens, underscores and dots, and begins with a "
+            "letter or digit: it becomes a file name and is written in prompts."
+        )
+    if name.split(".")[0].lower() in _RESERVED_NAMES:
+        return f"“{name}” is reserved by Windows; choose another name."
+    if not overwrite and name.lower() in {other.lower() for other in in_use}:
+        return f"There is an embedding “{name}” already. Choose another name, or overwrite it."
+    if tokenizer is not None and len(tokens_of(tokenizer, name.lower())) == 1:
+        return (
+            f"“{name}” is an ordinary word of the model; every prompt with that word would change. "
+            f"Choose a name of your own, such as “my-{name}”."
+        )
+    return None
+
+
+def name_advice(name: str, tokenizer: CLIPTokenizer, in_use: Collection[str]) -> str | None:
+    """Warn where one name begins with another, which some programs confuse in prompts."""
+    ours = tokens_of(tokenizer, name.lower())
+    if not ours:
+        return None  # nothing is entered yet
+    for other in sorted(in_use):
+        theirs = tokens_of(tokenizer, other.lower())
+        shorter = min(len(ours), len(theirs))
+        if other.lower() != name.lower() and ours[:shorter] == theirs[:shorter]:
+            return (
+                f"“{name}” and the installed “{other}” begin alike; some programs take one for "
+                "the other."
+            )
+    return None

@@ -1,0 +1,119 @@
+"""The verdict on an embedding: its numbers, what they mean, and what to do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from webui.embeddings.health import LONG
+
+Verdict = Literal["learned", "weak", "overfitted"]
+
+# The limits of the verdict. They are judgements: what was measured for them was the starter model.
+ENOUGH_GAIN = 0.05
+"""Gain below which an embedding counts as weak, as does one within two standard errors of none.
+With two shipped embeddings turned back towards their initializers, no picture showed the thing at a
+gain of 0.04 and below, two of eight at 0.08."""
+SHORT = 0.5
+"""Norm ratio below which vectors count as weak: at 0.3 a "photo of" them still shows the thing now
+and then, but beside other words nothing of it is left. The limit above is ``LONG``: at 4 the thing
+is drawn as often beside other words as alone, at 8 and 15 less than half as often."""
+EDITABILITY_FLOOR = 0.3
+"""Editability below which an embedding counts as overfitted. None was measured there: from 0.47 on
+backgrounds that a prompt asks for are drawn."""
+MEMORISED = 0.5
+"""So much more gain than on the held-out picture makes an embedding overfitted. It is wide because
+one picture is a small sample; good embeddings had gaps of -0.03 to 0.12."""
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """How much better fixed inputs are denoised with the embedding than with the initializer."""
+
+    loss: float
+    """Mean error with the embedding."""
+    gain: float
+    """1 - loss / loss with the initializer, over all inputs."""
+    error: float
+    """Standard error of the gain over the inputs."""
+    held_out: float | None
+    """The gain on the picture that training never saw."""
+    over_empty: float
+    """The gain over an empty prompt."""
+    thirds: tuple[float, float, float]
+    """The gain at little, middling and much noise."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run, for people."""
+
+    verdict: Verdict
+    advice: str
+    step: int
+    """The step whose vectors were kept."""
+    reason: str
+    """Why that step."""
+    score: EvalResult
+    editability: float
+    """Mean cosine (-1 to 1) of the other words' encodings beside the name and the initializer."""
+    norm_ratio: float
+    """Mean norm of the vectors, as a multiple of the vocabulary's."""
+    nearest: tuple[tuple[str, ...], ...]
+    """The five nearest words of each vector, by angle."""
+    seconds: float
+    """Time spent training."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Report:
+        """Build a report from ``to_dict``'s answer, as it comes back from JSON."""
+        score = EvalResult(**{**values["score"], "thirds": tuple(values["score"]["thirds"])})
+        nearest = tuple(tuple(words) for words in values["nearest"])
+        return cls(**{**values, "score": score, "nearest": nearest})
+
+
+def chosen_of(scores: Sequence[EvalResult]) -> int:
+    """Return which of a run's evaluations to install, as an index.
+
+    It is the last whose gain is within its error of the highest: a few fixed inputs cannot tell
+    these apart, and of equals the one that has learned for longer shows the thing more surely.
+    """
+    highest = max(score.gain for score in scores)
+    equal = [index for index, score in enumerate(scores) if score.gain >= highest - score.error]
+    return equal[-1] if equal else [score.gain for score in scores].index(highest)
+
+
+def judge(found: EvalResult, editable: float, norm: float, classic: bool) -> tuple[Verdict, str]:
+    """Return the verdict on an embedding, and what it rests on with a piece of advice."""
+    earlier = "Install an earlier step, train fewer steps, or "
+    remedy = "use the Object preset, which holds the norm." if classic else "raise the pull."
+    if editable < EDITABILITY_FLOOR:
+        return "overfitted", (
+            f"Other words of a prompt lose their hold beside it. {earlier}{remedy}"
+        )
+    if norm > LONG:
+        return "overfitted", (
+            f"Its vectors are {norm:.1f} times as long as a word's, and drown other words on some "
+            f"models. {earlier}{remedy}"
+        )
+    if found.held_out is not None and found.gain - found.held_out > MEMORISED:
+        return "overfitted", (
+            "It shows the pictures more than the thing: the one that was held out gains far less. "
+            f"{earlier}use pictures that differ more."
+        )
+    if norm < SHORT:
+        return "weak", (
+            f"Its vectors are {norm:.2f} times as long as a word's and hardly say anything. Use a "
+            "preset that holds the norm, such as Object."
+        )
+    if found.gain < max(ENOUGH_GAIN, 2 * found.error):
+        return "weak", (
+            "It is hardly better than its initializer. Train more steps or more vectors, raise the "
+            "learning rate, or choose an initializer that is less specific."
+        )
+    return "learned", "It shows the thing and leaves the rest of the prompt its meaning."

@@ -1,0 +1,306 @@
+"""A training run on disk: all that is needed to watch it, to resume it exactly, and to use it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webui.errors import AppError, UnreadableFile
+from webui.files import contained, replacing, sha256, write_whole
+from webui.training.dataset import Picture, read_pictures
+from webui.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from webui.training.trainer import Progress
+
+log = logging.getLogger(__name__)
+
+EVENTS, RECORD, STATUS = "events.jsonl", "run.json", "status.json"
+STATE, REPORT = "state.pt", "report.json"
+STATE_FORMAT = 2
+"""Counted up whenever what is in ``STATE`` means something else; 1 had no momentum and no mean."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run was asked to do; written once."""
+
+    name: str
+    """Name of the embedding."""
+    initializer: str
+    overwrite: bool
+    recipe: Recipe
+    model_name: str
+    model_hash: str
+    created: str
+    """Local time, ISO 8601."""
+    data: tuple[tuple[str, str], ...]
+    """File name inside ``data/`` and SHA-256 of each picture."""
+    tensorboard: bool = False
+    """Whether its numbers are also written for TensorBoard."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a run stands, as far as the disk knows."""
+
+    state: str
+    message: str = ""
+    problem: str | None = None
+    installed: str | None = None
+    """Path of the embedding file that it led to."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One folder below ``outputs/train/``."""
+
+    folder: Path
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        name: str,
+        initializer: str,
+        recipe: Recipe,
+        pictures: Sequence[Path],
+        model: tuple[str, str],
+        overwrite: bool = False,
+        tensorboard: bool = False,
+    ) -> Run:
+        """Make a folder for a new run and copy the pictures, with their text files, into it.
+
+        ``model`` is the name and short hash of the checkpoint.
+        """
+        now = datetime.now()
+        base = f"{now:%Y%m%d-%H%M%S}-{name}"
+        number = 1
+        while True:
+            folder = contained(root, base if number == 1 else f"{base}-{number}")
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                number += 1
+        (folder / "data").mkdir()
+        data = []
+        for index, path in enumerate(pictures, start=1):
+            stem = re.sub(r"[^\w .-]", "_", path.stem)[:80]
+            copy = folder / "data" / f"{index:02d}-{stem}{path.suffix.lower()}"
+            shutil.copyfile(path, copy)
+            if path.with_suffix(".txt").is_file():
+                shutil.copyfile(path.with_suffix(".txt"), copy.with_suffix(".txt"))
+            data.append((copy.name, sha256(copy)))
+        record = Record(
+            name,
+            initializer,
+            overwrite,
+            recipe,
+            *model,
+            now.isoformat(timespec="seconds"),
+            tuple(data),
+            tensorboard,
+        )
+        run = cls(folder)
+        write_whole(
+            folder / RECORD,
+            _json({**asdict(record), "recipe": recipe.to_dict()}),
+        )
+        run.set_status(Status("queued"))
+        return run
+
+    def record(self) -> Record:
+        """Read what the run was asked to do."""
+        values = _read_json(self.folder / RECORD)
+        try:
+            recipe = Recipe.from_dict(values.pop("recipe"))
+            data = tuple((str(file), str(digest)) for file, digest in values.pop("data"))
+            return Record(recipe=recipe, data=data, **values)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise UnreadableFile(f"{RECORD} of the run {self.run_id} is damaged.") from problem
+
+    def pictures(self) -> list[Picture]:
+        """Read the run's pictures; AppError if one was changed or taken away."""
+        paths = []
+        for file, digest in self.record().data:
+            path = contained(self.folder / "data", file)
+            if not path.is_file() or sha256(path) != digest:
+                raise AppError(
+                    f"The picture “{file}” of the run {self.run_id} was changed or deleted; "
+                    "put it back, or start a new run."
+                )
+            paths.append(path)
+        return read_pictures(paths)
+
+    def status(self) -> Status:
+        """Read how the run stands."""
+        try:
+            return Status(**_read_json(self.folder / STATUS))
+        except TypeError as problem:
+            raise UnreadableFile(f"{STATUS} of the run {self.run_id} is damaged.") from problem
+
+    def set_status(self, status: Status) -> None:
+        """Write how the run stands."""
+        write_whole(self.folder / STATUS, _json(asdict(status)))
+
+    def log_event(self, event: Mapping[str, Any]) -> None:
+        """Append one event to the log; nothing in the log is ever changed."""
+        line = json.dumps(event, ensure_ascii=False) + "\n"
+        with open(self.folder / EVENTS, "a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else "\n" + line  # after a crash
+            file.write(line.encode())
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events; a last line that was cut off by a crash is left out."""
+        path = self.folder / EVENTS
+        if not path.is_file():
+            return []
+        events = []
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                log.warning("%s of %s holds a line that was cut off", EVENTS, self.run_id)
+        return events
+
+    def save_progress(self, progress: Progress, seconds: float) -> None:
+        """Write all that is needed to resume exactly."""
+        import io
+
+        import torch
+
+        state = {
+            "format": STATE_FORMAT,
+            "seconds": seconds,
+            "now": progress.snapshot(),
+            "good": progress.good,
+            "rate_scale": progress.rate_scale,
+            "roll_backs": progress.roll_backs,
+            "loss_scale": progress.loss_scale,
+            "evaluations": [asdict(item) for item in progress.evaluations],
+            "best_step": progress.best_step,
+            "best_vectors": progress.best_vectors,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_whole(self.folder / STATE, buffer.getvalue())
+
+    def read_state(self) -> dict[str, Any] | None:
+        """Read what ``save_progress`` wrote, or None if the run had not got so far."""
+        import torch
+
+        path = self.folder / STATE
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as problem:  # torch raises many kinds for damaged files
+            raise UnreadableFile(
+                f"{STATE} of the run {self.run_id} is damaged; it cannot be resumed."
+            ) from problem
+
+    def restore(self, progress: Progress) -> float:
+        """Bring a fresh progress to where the run was saved; returns the seconds spent so far."""
+        from webui.training.runs.report import EvalResult
+        from webui.training.trainer import Evaluated
+
+        state = self.read_state()
+        if state is None:
+            return 0.0
+        if state["format"] != STATE_FORMAT:
+            raise AppError(
+                f"The run {self.run_id} was paused by another version of this program, which "
+                "cannot go on where it stopped. Install one of its kept steps, or train anew."
+            )
+        progress.take_up(state["now"])
+        progress.good = state["good"]
+        progress.rate_scale, progress.roll_backs = state["rate_scale"], state["roll_backs"]
+        progress.loss_scale = state.get("loss_scale", progress.loss_scale)
+        progress.best_step, progress.best_vectors = state["best_step"], state["best_vectors"]
+        progress.evaluations = [
+            Evaluated(**{**item, "score": EvalResult(**item["score"])})
+            for item in state["evaluations"]
+        ]
+        return state["seconds"]
+
+    def save_checkpoint(self, step: int, vectors: Mapping[str, Tensor]) -> None:
+        """Keep the vectors of a step for the scrubber and for installing."""
+        from safetensors.torch import save
+
+        kept = {key: rows.detach().cpu().contiguous() for key, rows in vectors.items()}
+        write_whole(self.folder / "checkpoints" / f"step-{step:06d}.safetensors", save(kept))
+
+    def checkpoints(self) -> tuple[int, ...]:
+        """Return the steps whose vectors are kept, in order."""
+        files = (self.folder / "checkpoints").glob("step-*.safetensors")
+        return tuple(sorted(int(path.stem[5:]) for path in files if path.stem[5:].isdigit()))
+
+    def read_checkpoint(self, step: int) -> dict[str, Tensor]:
+        """Read the vectors of a step; AppError if they were not kept."""
+        from safetensors.torch import load
+
+        path = self.folder / "checkpoints" / f"step-{step:06d}.safetensors"
+        if not path.is_file():
+            raise AppError(f"Step {step} of the run {self.run_id} was not kept.")
+        return load(path.read_bytes())
+
+    def preview_path(self, step: int, number: int) -> Path:
+        """Return where the preview of a step's prompt lies, counted from 0, if it was drawn."""
+        return self.folder / "previews" / f"step-{step:06d}-{number}.png"
+
+    def save_preview(self, step: int, number: int, image: Image.Image) -> Path:
+        """Keep a preview picture; returns its path."""
+        path = self.preview_path(step, number)
+        with replacing(path) as temporary:
+            image.save(temporary, "PNG")
+        return path
+
+    def save_report(self, report: Mapping[str, Any]) -> None:
+        """Write the final report."""
+        write_whole(self.folder / REPORT, _json(report))
+
+    def read_report(self) -> dict[str, Any] | None:
+        """Read the final report, or None if there is none yet."""
+        path = self.folder / REPORT
+        return _read_json(path) if path.is_file() else None
+
+
+def list_runs(root: Path) -> list[Run]:
+    """Return the runs below ``root``, the latest first."""
+    if not root.is_dir():
+        return []
+    folders = [path for path in root.iterdir() if (path / RECORD).is_file()]
+    return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, indent=1)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise UnreadableFile(f"{path.name} of {path.parent.name} cannot be read.") from problem
+    if not isinstance(values, dict):
+        raise UnreadableFile(f"{path.name} of {path.parent.name} is damaged.")
+    return values

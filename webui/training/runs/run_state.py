@@ -1,0 +1,188 @@
+"""What people see of a run: built from its events, whether they come live or from the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from webui.training.recipe import last_step
+from webui.training.runs.report import Report
+from webui.training.runs.run_folder import Run
+
+Order = Literal["pause", "keep", "discard"]
+"""What a person wants done with a run that is going on."""
+LONGEST_CURVE = 300
+"""Points of a curve that is shown; longer ones are thinned."""
+RUNNING = ("preparing", "training", "pausing", "finishing")
+"""States in which a thread works on the run."""
+RESUMABLE = ("paused", "failed", "stopped")
+"""States from which a run can go on."""
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """A run at one moment, for pages; never changed, replaced with a higher version."""
+
+    version: int
+    run_id: str
+    name: str
+    state: str
+    """queued, preparing, training, pausing, paused, finishing, finished, stopped or failed."""
+    step: int
+    steps: int
+    losses: tuple[tuple[int, float], ...]
+    """(step, mean error on fixed inputs), at most 300 points."""
+    gains: tuple[tuple[int, float], ...]
+    """(step, gain over the initializer on the same inputs), at most 300 points."""
+    best: int
+    """The step whose vectors are kept if the run ends now."""
+    raw_losses: tuple[tuple[int, float], ...]
+    """(step, error of the step's own draws), thinned to at most 300 means."""
+    previews: tuple[tuple[int, str, Path], ...]
+    """(step, prompt, picture); step 0 shows the initializer."""
+    rate: float | None
+    norm_ratio: float | None
+    eta_s: float | None
+    steps_per_s: float | None
+    message: str
+    problem: str | None
+    report: Report | None
+    installed: Path | None
+    checkpoints: tuple[int, ...]
+    """Steps that can be installed."""
+    resumable: bool
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line in the list of runs."""
+
+    run_id: str
+    name: str
+    state: str
+    step: int
+    steps: int
+    created: str
+    message: str
+    resumable: bool
+
+
+class Curves:
+    """The points of a run's curves, brought up to date event by event."""
+
+    def __init__(self, events: Iterable[Mapping[str, Any]] = ()) -> None:
+        self.step = 0
+        self.rate: float | None = None
+        self.norm_ratio: float | None = None
+        self.raw: list[tuple[int, float]] = []
+        self.losses: list[tuple[int, float]] = []
+        self.gains: list[tuple[int, float]] = []
+        self.best: list[int] = []
+        self.previews: list[tuple[int, str, str]] = []
+        for event in events:
+            self.apply(event)
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take in one event of the log; kinds that draw no curve are passed over."""
+        kind, step = event.get("kind"), int(event.get("step", 0))
+        if kind == "step":
+            self.step, self.rate = step, event["rate"]
+            self.norm_ratio = event["norm_ratio"]
+            self.raw.append((step, event["loss"]))
+        elif kind == "evaluation":
+            self.losses.append((step, event["loss"]))
+            self.gains.append((step, event["gain"]))
+            if event["best"]:
+                self.best.append(step)
+        elif kind == "preview":
+            self.previews.append((step, event["prompt"], event["file"]))
+        elif kind in ("resumed", "rolled_back"):
+            self._go_back(int(event["to_step"]))
+
+    def _go_back(self, step: int) -> None:
+        self.step = step
+        for curve in (self.raw, self.losses, self.gains):
+            curve[:] = [point for point in curve if point[0] <= step]
+        self.best[:] = [at for at in self.best if at <= step]
+        self.previews[:] = [item for item in self.previews if item[0] <= step]
+
+
+class RunState:
+    """A run as it is known in memory; whoever changes it holds a lock and calls ``touch``."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.record = run.record()
+        self.curves = Curves(run.events())
+        self.status = run.status()
+        self.version = 1
+        self.eta_s: float | None = None
+        self.steps_per_s: float | None = None
+        self.order: Order | None = None
+        self._view: RunSnapshot | None = None
+
+    def touch(self) -> None:
+        """Count a change."""
+        self.version += 1
+        self._view = None
+
+    def view(self) -> RunSnapshot:
+        """Return the run as it stands; the same object until something changes."""
+        if self._view is None:
+            self._view = self._make_view()
+        return self._view
+
+    def summary(self) -> RunSummary:
+        """Return the run's line in the list."""
+        status = self.status
+        return RunSummary(
+            run_id=self.run.run_id,
+            name=self.record.name,
+            state=status.state,
+            step=self.curves.step,
+            steps=last_step(self.record.recipe),
+            created=self.record.created,
+            message=status.problem or status.message,
+            resumable=status.state in RESUMABLE,
+        )
+
+    def _make_view(self) -> RunSnapshot:
+        run, curves, status = self.run, self.curves, self.status
+        report = run.read_report()
+        return RunSnapshot(
+            version=self.version,
+            run_id=run.run_id,
+            name=self.record.name,
+            state=status.state,
+            step=curves.step,
+            steps=last_step(self.record.recipe),
+            losses=thinned(curves.losses),
+            gains=thinned(curves.gains),
+            best=curves.best[-1] if curves.best else 0,
+            raw_losses=thinned(curves.raw),
+            previews=tuple(
+                (step, prompt, run.folder / "previews" / file)
+                for step, prompt, file in curves.previews
+            ),
+            rate=curves.rate,
+            norm_ratio=curves.norm_ratio,
+            eta_s=self.eta_s,
+            steps_per_s=self.steps_per_s,
+            message=status.message,
+            problem=status.problem,
+            report=Report.from_dict(report) if report else None,
+            installed=Path(status.installed) if status.installed else None,
+            checkpoints=run.checkpoints(),
+            resumable=status.state in RESUMABLE,
+        )
+
+
+def thinned(
+    points: Sequence[tuple[int, float]], longest: int = LONGEST_CURVE
+) -> tuple[tuple[int, float], ...]:
+    """Return at most ``longest`` points, each the mean of those it stands for."""
+    size = -(-len(points) // longest) or 1
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    return tuple((group[-1][0], sum(value for _, value in group) / len(group)) for group in groups)

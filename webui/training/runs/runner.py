@@ -1,0 +1,327 @@
+"""Carries out a run from its folder to its report; knows no threads, no gate and no UI."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from torch import Tensor
+
+from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.errors import AppError, Interrupted
+from webui.models.model import Model
+from webui.training.captions import preview_of
+from webui.training.denoising import encode_crop
+from webui.training.evaluation import (
+    editability,
+    nearest_words,
+    norm_ratio,
+    prepare_eval_set,
+    score,
+)
+from webui.training.recipe import last_step
+from webui.training.runs import tracking
+from webui.training.runs.report import Report, judge
+from webui.training.runs.run_folder import Record, Run
+from webui.training.runs.run_state import Curves, Order
+from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
+from webui.training.trainer import (
+    Ended,
+    Evaluated,
+    Progress,
+    RolledBack,
+    Stepped,
+    TrainEvent,
+    begin,
+    train,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY_STEPS, SAVE_EVERY_S = 25, 30.0
+"""A crash costs at most this much work."""
+
+
+class Host(Protocol):
+    """What a session needs of whoever runs it."""
+
+    def hold(self, who: str) -> AbstractContextManager[None]:
+        """Wait for the device; Interrupted if an order came meanwhile."""
+
+    def order(self) -> Order | None:
+        """What the person wants done now, if anything."""
+
+    def say(self, state: str, message: str) -> None:
+        """The run is in this state now."""
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Something happened that belongs into the log."""
+
+    def pace(self, steps_per_s: float, eta_s: float) -> None:
+        """How fast it goes."""
+
+    def draw(
+        self, prompts: list[tuple[str, str]], embedding: Embedding | None, seed: int
+    ) -> list[Image.Image]:
+        """Draw a picture for each prompt and its negative prompt; waits for the device itself."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended."""
+
+    state: Literal["paused", "stopped", "finished"]
+    step: int = 0
+    """The step whose vectors are to be installed."""
+    vectors: Mapping[str, Tensor] | None = None
+    """The vectors to be installed, if any."""
+    report: Report | None = None
+
+
+def carry_out(run: Run, model: Model, host: Host) -> Outcome:
+    """Train a run, from its beginning or from where it was saved, until it ends or is told to.
+
+    Raises AppError for what people can mend; the run can be resumed after any exception.
+    """
+    record = run.record()
+    if record.model_hash != model.short_hash:
+        raise AppError(
+            f"This run trains on {record.model_name}, but {model.name} is loaded. "
+            f"Load {record.model_name} and resume the run."
+        )
+    try:
+        host.say("preparing", "Reading the pictures.")
+        task = _prepare(run, record, model, host)
+        progress = begin(task)
+        seconds = run.restore(progress)
+        if progress.evaluations:
+            host.tell({"kind": "resumed", "to_step": progress.step})
+        host.say("training", "Measuring the initializer.")
+        with _scalars(run, record, progress.step) as scalars:
+            return _Session(run, task, progress, host, seconds, scalars).go()
+    except Interrupted:
+        return Outcome("paused" if host.order() == "pause" else "stopped")
+
+
+def _scalars(
+    run: Run, record: Record, step: int
+) -> AbstractContextManager[tracking.Scalars | None]:
+    if not record.tensorboard:
+        return nullcontext()
+    if not tracking.available():
+        log.warning("%s goes on. %s", run.run_id, tracking.MISSING)
+        return nullcontext()
+    return tracking.scalars(run.folder, step)
+
+
+def _prepare(run: Run, record: Record, model: Model, host: Host) -> TrainingSetup:
+    pictures = run.pictures()
+    cut = cut_crops(record.recipe, model, pictures)
+    moments = []
+    for number, square in enumerate(cut, start=1):
+        host.say("preparing", f"Encoding picture {number} of {len(cut)}.")
+        with host.hold("preparing pictures"):
+            moments.append(encode_crop(model, square))
+    with host.hold("preparing the training"):
+        return prepare_setup(
+            model, record.recipe, record.name, record.initializer, pictures, cut, moments
+        )
+
+
+class _Session:
+    """One stretch of training without a break."""
+
+    def __init__(
+        self,
+        run: Run,
+        task: TrainingSetup,
+        progress: Progress,
+        host: Host,
+        seconds: float,
+        scalars: tracking.Scalars | None,
+    ) -> None:
+        self.scalars = scalars
+        self.run, self.task, self.progress, self.host = run, task, progress, host
+        self.record = run.record()
+        self.seconds = seconds
+        self.began, self.began_at = time.monotonic(), progress.step
+        self.saved, self.saved_at = time.monotonic(), progress.step
+        self.drawn = {step for step, _, _ in Curves(run.events()).previews}
+
+    def go(self) -> Outcome:
+        """Train to the end or to an order; then save, and measure what is to be kept."""
+        reason = "the run was stopped"
+        try:
+            for event in self._events():
+                self._take(event)
+                if isinstance(event, Ended):
+                    reason = event.reason
+        except Interrupted:
+            pass  # waiting for the device was given up: the order says what to do
+        order = self.host.order()
+        self.run.save_progress(self.progress, self.seconds)
+        if order == "pause":
+            return Outcome("paused")
+        if order == "discard":
+            return Outcome("stopped")
+        if not self.progress.evaluations:
+            return Outcome("stopped")
+        self.host.say("finishing", "Measuring what was learned.")
+        with self.host.hold("final evaluation"):
+            report = self._report(reason)
+        if self.host.order() == "discard":
+            return Outcome("stopped")
+        self.run.save_report(report.to_dict())
+        progress = self.progress
+        return Outcome("finished", progress.best_step, progress.best_vectors, report)
+
+    def _events(self) -> Iterator[TrainEvent]:
+        """Yield the trainer's events, holding the device for one at a time."""
+        events = train(self.task, self.progress)
+        while True:
+            self._previews()
+            if self.host.order():
+                return
+            with self.host.hold("training step"):
+                started = time.monotonic()
+                event = next(events, None)
+                self.seconds += time.monotonic() - started
+            if event is None:
+                return
+            yield event
+
+    def _take(self, event: TrainEvent) -> None:
+        told = as_dict(event)
+        self.host.tell(told)
+        if self.scalars:
+            self.scalars.take(told)
+        progress, now = self.progress, time.monotonic()
+        if isinstance(event, Evaluated):
+            self.run.save_checkpoint(event.step, progress.vectors)
+            self.host.say("training", _sentence(event))
+        elif isinstance(event, RolledBack):
+            self.host.say(
+                "training",
+                f"At step {event.step} {event.reason}: back to step {event.to_step}, with "
+                f"{event.rate_scale:.3g} of the learning rate.",
+            )
+        elif isinstance(event, Stepped):
+            done = progress.step - self.began_at
+            per_s = done / max(1e-6, now - self.began)
+            self.host.pace(per_s, (last_step(self.task.recipe) - progress.step) / per_s)
+        many = progress.step - self.saved_at >= SAVE_EVERY_STEPS
+        if isinstance(event, Evaluated) or many or now - self.saved >= SAVE_EVERY_S:
+            self.run.save_progress(progress, self.seconds)
+            self.saved, self.saved_at = now, progress.step
+
+    def _previews(self) -> None:
+        """Draw the previews that are due; a run does not fail for want of them."""
+        recipe, step = self.task.recipe, self.progress.step
+        if not recipe.preview_every or step in self.drawn:
+            return
+        if step % recipe.preview_every and step != last_step(recipe):
+            return
+        self.drawn.add(step)
+        prompts = [self._preview(prompt) for prompt in recipe.preview_prompts]
+        embedding = embedding_of(self.record, self.progress.vectors, step) if step else None
+        try:
+            images = self.host.draw(prompts, embedding, recipe.seed)
+        except Interrupted:
+            return
+        except Exception as problem:
+            log.exception("the previews of step %d could not be drawn", step)
+            self.host.tell({"kind": "note", "step": step, "text": f"No previews: {problem}"})
+            return
+        for number, ((prompt, negative), image) in enumerate(zip(prompts, images, strict=True)):
+            path = self.run.save_preview(step, number, image)
+            told = f"{prompt} (negative prompt: {negative})" if negative else prompt
+            self.host.tell({"kind": "preview", "step": step, "prompt": told, "file": path.name})
+
+    def _preview(self, prompt: str) -> tuple[str, str]:
+        """Return prompt and negative prompt of a preview, at step 0 without the embedding."""
+        if self.progress.step:
+            return preview_of(self.task.recipe, prompt, self.record.name)
+        shown, _ = preview_of(self.task.recipe, prompt, self.record.initializer)
+        return shown, ""
+
+    def _report(self, reason: str) -> Report:
+        task, progress = self.task, self.progress
+        vectors = {key: rows.to(task.model.device) for key, rows in progress.best_vectors.items()}
+        final = prepare_eval_set(task, 2 * task.recipe.evaluation_tuples)
+        found = score(task, final, vectors)
+        editable, norm = editability(task, vectors), norm_ratio(task, vectors)
+        verdict, advice = judge(found, editable, norm, task.recipe.optimizer == "adamw")
+        return Report(
+            verdict=verdict,
+            advice=advice,
+            step=progress.best_step,
+            reason=f"{_why(progress)}; {reason}.",
+            score=found,
+            editability=editable,
+            norm_ratio=norm,
+            nearest=nearest_words(task.model, vectors),
+            seconds=self.seconds,
+        )
+
+
+def _why(progress: Progress) -> str:
+    """Say why the step that is kept is the best."""
+    count = len(progress.evaluations)
+    top = max(progress.evaluations, key=lambda item: item.score.gain)
+    if top.step == progress.best_step:
+        return f"It measured best of {count} evaluations"
+    return (
+        f"Of {count} evaluations it is the last whose gain is within its error of the highest, "
+        f"{top.score.gain:.0%} at step {top.step}"
+    )
+
+
+def _sentence(event: Evaluated) -> str:
+    found = event.score
+    if not event.step:
+        return "Training."
+    text = f"Step {event.step}: {found.gain:.0%} ± {found.error:.0%} better than the initializer"
+    return text + (" (the best so far)." if event.best else ".")
+
+
+def as_dict(event: TrainEvent) -> dict[str, Any]:
+    """Return a trainer's event as the log holds it."""
+    kinds = {Stepped: "step", Evaluated: "evaluation", RolledBack: "rolled_back", Ended: "ended"}
+    values = {"kind": kinds[type(event)], **asdict(event)}
+    return {**values, **values.pop("score", {})}
+
+
+def embedding_of(record: Record, vectors: Mapping[str, Tensor], step: int) -> Embedding:
+    """Return vectors as an embedding under the run's name, copied to the CPU."""
+    kept = {key: rows.detach().cpu().float().clone() for key, rows in vectors.items()}
+    return Embedding(
+        name=record.name,
+        vectors=kept,
+        step=step,
+        trained_on=record.model_name,
+        trained_on_hash=record.model_hash,
+        inner_name=record.name,
+        content_hash=hash_vectors(kept),
+    )
+
+
+def metadata_of(record: Record, embedding: Embedding) -> dict[str, str]:
+    """Return what the file says about itself; the same for the same vectors, so no times."""
+    return {
+        "name": record.name,
+        "vectors": str(len(embedding)),
+        "step": str(embedding.step),
+        "trained_on": record.model_name,
+        "trained_on_hash": record.model_hash,
+        "initializer": record.initializer,
+        "pictures": str(len(record.data)),
+        "recipe": json.dumps(record.recipe.to_dict(), sort_keys=True),
+    }

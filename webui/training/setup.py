@@ -1,0 +1,211 @@
+"""Everything a run computes with, prepared once: model, latents, captions, starting vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from webui.errors import BadField
+from webui.models.families import FAMILIES
+from webui.models.model import Model
+from webui.training.captions import (
+    Placed,
+    caption,
+    initializer_tokens,
+    pad_id_of,
+    place,
+    vector_count,
+)
+from webui.training.crops import Crop, Size, bucket_sizes, squares
+from webui.training.dataset import Picture
+from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
+from webui.training.low_precision import low_precision_copy
+from webui.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
+
+HOLD_OUT_FROM = 5
+"""Number of pictures from which one can be spared."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSetup:
+    """What is trained on what; nothing in it changes during the run."""
+
+    model: Model
+    """On a processor that computes in half precision its UNet is a copy."""
+    recipe: Recipe
+    name: str
+    initializer: str
+    initializer_ids: tuple[int, ...]
+    pictures: tuple[Picture, ...]
+    latents: Latents
+    schedule: DDPMScheduler
+    training_squares: tuple[int, ...]
+    """Indices of the latents that are trained on; the others are the held-out picture's."""
+    squares_per_picture: int
+    norms: Mapping[str, float]
+    """Mean norm of the vocabulary's vectors per text encoder."""
+    start: Mapping[str, Tensor]
+    """Vectors before the first step, ``[n, width]`` float32 per text encoder."""
+    half: torch.dtype | None
+    """Precision that a GPU computes a float32 UNet in (autocast); None = its own."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether gradients pass through float16, in which small ones would be lost."""
+        return torch.float16 in (self.half, self.model.dtype)
+
+    def buckets(self) -> tuple[tuple[int, ...], ...]:
+        """Return the training squares by the size of their latents; a batch is of one of them."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for square in self.training_squares:
+            found.setdefault(self.latents.size(square), []).append(square)
+        return tuple(map(tuple, found.values()))
+
+    def line(self, picture: int, draw: float) -> str:
+        """Return a caption for a picture, with ``[name]``; ``draw`` in [0, 1) chooses it."""
+        return caption(self.recipe, self.pictures[picture], self.name, self.initializer, draw)
+
+    def placed(self, lines: Sequence[str]) -> dict[str, list[Placed]]:
+        """Return the captions as ids for each text encoder."""
+        count = len(next(iter(self.start.values())))
+        tokenizer = self.model.tokenizer
+        return {
+            encoder.key: [place(tokenizer, line, count, pad_id_of(encoder.key)) for line in lines]
+            for encoder in self.model.text_encoders
+        }
+
+
+def side_of(recipe: Recipe, model: Model) -> int:
+    """Return the side in pixels that pictures are trained at; BadField if it does not fit."""
+    step = _step(model)
+    usual = int(model.defaults.get("width") or FAMILIES[model.family].size)
+    side = recipe.size or usual
+    if side % step:
+        raise BadField("size", f"The size {side} is not a multiple of {step} pixels.")
+    return side
+
+
+def _step(model: Model) -> int:
+    """Return the pixels that sides must be a multiple of, so that the UNet can halve them."""
+    return model.latent_scale * 2 ** (len(model.unet.config.block_out_channels) - 1)
+
+
+def buckets_of(recipe: Recipe, model: Model) -> tuple[Size, ...]:
+    """Return the sizes that pictures may be cut to; none if they are cut to squares."""
+    return bucket_sizes(side_of(recipe, model), _step(model)) if recipe.buckets else ()
+
+
+def cut_crops(recipe: Recipe, model: Model, pictures: Sequence[Picture]) -> list[Crop]:
+    """Cut the squares a recipe asks for, those of one picture after another."""
+    return squares(
+        pictures,
+        side_of(recipe, model),
+        recipe.crops,
+        recipe.flip,
+        recipe.seed,
+        recipe.places,
+        buckets_of(recipe, model),
+    )
+
+
+def prepare_setup(
+    model: Model,
+    recipe: Recipe,
+    name: str,
+    initializer: str,
+    pictures: Sequence[Picture],
+    cut: Sequence[Crop],
+    moments: Sequence[tuple[Tensor, Tensor]],
+) -> TrainingSetup:
+    """Put together a task from the squares and the moments that the VAE made of them."""
+    freeze(model)
+    ids = initializer_tokens(model.tokenizer, initializer)
+    held_out = len(pictures) - 1 if recipe.hold_out and len(pictures) >= HOLD_OUT_FROM else None
+    norms = {encoder.key: vocabulary_norm(model, encoder.key) for encoder in model.text_encoders}
+    count = vector_count(recipe, ids)
+    half = compute_dtype_of(recipe, model)
+    if half is not None and model.device.type == "cpu":
+        model, half = replace(model, unet=low_precision_copy(model.unet, half), dtype=half), None
+    task = TrainingSetup(
+        model=model,
+        recipe=recipe,
+        name=name,
+        initializer=initializer.strip(),
+        initializer_ids=tuple(ids),
+        pictures=tuple(pictures),
+        latents=gather_latents(cut, moments, recipe.use_mask),
+        schedule=schedule_of(model),
+        training_squares=tuple(i for i, item in enumerate(cut) if item.picture != held_out),
+        squares_per_picture=len(cut) // len(pictures),
+        norms=norms,
+        start=starting_vectors(model, ids, count, norms, recipe.optimizer == "directional"),
+        half=half,
+    )
+    for index in range(len(pictures)):
+        task.line(index, 0.0)  # a caption without the name is an error now, not at some step
+    return task
+
+
+@torch.no_grad()
+def starting_vectors(
+    model: Model,
+    ids: Sequence[int],
+    count: int,
+    norms: Mapping[str, float],
+    hold_norm: bool,
+) -> dict[str, Tensor]:
+    """Return ``count`` vectors per text encoder: the initializer's tokens, from the first again
+    when they are fewer; with ``hold_norm`` scaled to the vocabulary's mean norm."""
+    start = {}
+    for encoder in model.text_encoders:
+        table = encoder.model.get_input_embeddings().weight
+        chosen = torch.tensor([ids[row % len(ids)] for row in range(count)], device=table.device)
+        rows = table[chosen].detach().float().clone()  # [n, width]
+        if hold_norm:
+            rows *= norms[encoder.key] / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        start[encoder.key] = rows
+    return start
+
+
+@torch.no_grad()
+def vocabulary_norm(model: Model, key: str) -> float:
+    """Return the mean norm of the vocabulary's vectors, those of BOS and EOS left out."""
+    encoder = next(item for item in model.text_encoders if item.key == key)
+    norms = encoder.model.get_input_embeddings().weight.detach().float().norm(dim=-1)
+    kept = torch.ones_like(norms, dtype=torch.bool)
+    kept[[model.tokenizer.bos_token_id, model.tokenizer.eos_token_id]] = False
+    return float(norms[kept].mean())
+
+
+def compute_dtype_of(recipe: Recipe, model: Model) -> torch.dtype | None:
+    """Return in what a float32 UNet computes: as asked, or bf16 where the device is made for it."""
+    if model.dtype != torch.float32:
+        return None
+    if recipe.precision != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
+    return torch.bfloat16 if _made_for_bf16(model.device) else None
+
+
+def _made_for_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    able = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def precision_advice(recipe: Recipe, model: Model) -> str | None:
+    """Warn where a recipe asks for a precision that the loaded model does not have."""
+    loaded = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(model.dtype)
+    if loaded is None or recipe.precision in ("auto", loaded):
+        return None
+    return (
+        f"{model.name} is loaded in {loaded} and computes in it. For {recipe.precision} start with "
+        f"--precision {recipe.precision}."
+    )

@@ -1,0 +1,163 @@
+"""The kept steps of a run: a slider over them, how each draws, and which is to be the file."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from webui.errors import AppError
+from webui.studio.studio import Studio
+from webui.studio.training_runs import STRENGTHS, RunSnapshot
+from webui.ui.markup import facts
+from webui.ui.polling import Poll
+
+RUNNING = ("queued", "preparing", "training", "pausing", "finishing")
+
+
+def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
+    """Build the scrubber inside the open Blocks; ``run`` holds the id of the run that is shown."""
+    with gr.Column(visible=False, elem_id="train-scrubber") as whole:
+        step = gr.Slider(
+            0,
+            1,
+            0,
+            step=1,
+            label="Kept steps",
+            info="Every evaluation is kept; any of them can be the file.",
+            buttons=[],
+            elem_id="train-step",
+        )
+        said = gr.HTML(elem_id="train-step-facts", js_on_load=None)
+        beside = _gallery("With the initializer, and with this step", 2, "train-beside")
+        with gr.Row(elem_classes=["narrow"]):
+            install = gr.Button("Install this step", size="sm", elem_id="train-install")
+            look = gr.Button("Draw this step", size="sm", elem_id="train-look")
+        row = _gallery("This step at several strengths", 4, "train-strength-row")
+    runs = studio.training
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    # The timer must not set what people move, so it tells a hidden component that sets the slider.
+    known = gr.JSON([], visible="hidden")
+    held = gr.Textbox(visible="hidden")  # the run whose slider a person has set: it stays there
+    poll.watch(
+        version=lambda: _version(runs.view()),
+        render=lambda: [_version(runs.view())],
+        outputs=[known],
+    )
+    known.change(
+        lambda run_id, value: _show(runs.view(), run_id, value),
+        [held, step],
+        [whole, step, said, beside, row],
+        **quiet,
+    )
+
+    @said_by_the_page
+    def scrub(run_id: str, value: float) -> list[Any]:
+        view = runs.view(run_id or None)
+        if view is None or not view.checkpoints:
+            return [gr.skip()] * 4
+        return [*_at(view, nearest(view, value)), gr.update(visible=False), view.run_id]
+
+    @said_by_the_page
+    def install_step(run_id: str, value: float) -> None:
+        runs.install_step(run_id, nearest(runs.view(run_id), value))
+
+    @said_by_the_page
+    def draw(run_id: str, value: float) -> list[Any]:
+        at = nearest(runs.view(run_id), value)
+        runs.draw_previews(run_id, at)
+        drawn = runs.draw_strengths(run_id, at)
+        pictures = [
+            (str(path), f"× {strength:g}") for strength, path in zip(STRENGTHS, drawn, strict=True)
+        ]
+        return [*_at(runs.view(run_id), at), gr.update(value=pictures, visible=True), run_id]
+
+    step.input(scrub, [run, step], [said, beside, row, held], trigger_mode="always_last", **quiet)
+    install.click(install_step, [run, step], None, **quiet)
+    look.click(draw, [run, step], [said, beside, row, held], api_visibility="private")
+
+
+def said_by_the_page(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``act`` with its AppErrors as messages of the page."""
+
+    @functools.wraps(act)
+    def handler(*values: Any) -> Any:
+        try:
+            return act(*values)
+        except AppError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return handler
+
+
+def nearest(view: RunSnapshot, value: float) -> int:
+    """Return the kept step that is nearest to a place on the slider."""
+    return min(view.checkpoints, key=lambda step: abs(step - value))
+
+
+def _gallery(label: str, columns: int, elem_id: str) -> gr.Gallery:
+    return gr.Gallery(
+        label=label,
+        columns=columns,
+        height="auto",
+        elem_id=elem_id,
+        buttons=["download", "fullscreen"],
+        interactive=False,
+        object_fit="contain",
+        visible=False,
+    )
+
+
+def _version(view: RunSnapshot | None) -> list[Any]:
+    if view is None:
+        return []
+    return [view.run_id, len(view.checkpoints), len(view.previews), view.state in RUNNING]
+
+
+def _show(view: RunSnapshot | None, held: str, value: float) -> list[Any]:
+    """Return the outputs for a run as it stands, at the step that has measured best so far.
+
+    If ``held`` is the run's id, the slider stays at its ``value``.
+    """
+    if view is None or len(view.checkpoints) < 2:
+        return [gr.update(visible=False), *[gr.skip()] * 4]
+    steps = view.checkpoints
+    best = view.best if view.best in steps else steps[-1]
+    apart = math.gcd(*(step - steps[0] for step in steps)) or 1
+    span = {"minimum": steps[0], "maximum": steps[-1], "step": apart}
+    if held == view.run_id:
+        at = nearest(view, value)
+        return [gr.update(visible=True), gr.update(**span), *_at(view, at), gr.skip()]
+    slider = gr.update(**span, value=best)
+    return [gr.update(visible=True), slider, *_at(view, best), gr.update(visible=False)]
+
+
+def _at(view: RunSnapshot, step: int) -> list[Any]:
+    """Return what is known of a step, and its previews beside those of the initializer.
+
+    A step without previews shows those that were drawn last before it.
+    """
+    gain = dict(view.gains).get(step)
+    first = [(path, prompt) for at, prompt, path in view.previews if at == 0]
+    files = [path.with_name(path.name.replace("000000", f"{step:06d}")) for path, _ in first]
+    drawn: int | None = step
+    if not all(path.is_file() for path in files):
+        drawn = max((at for at, _, _ in view.previews if 0 < at <= step), default=None)
+        files = [path for at, _, path in view.previews if at == drawn]
+    pairs = [
+        (str(path), text)
+        for (before, prompt), after in zip(first, files, strict=False)
+        for path, text in ((before, f"initializer: {prompt}"), (after, f"step {drawn}"))
+    ]
+    older = None if drawn in (None, step) else f"step {drawn}, the last that was drawn before"
+    told = facts(
+        [
+            ("Step", f"{step} of {view.steps}"),
+            ("Better than the initializer", None if gain is None else f"{gain:.1%}"),
+            ("Pictures", older),
+        ]
+    )
+    return [told, gr.update(value=pairs, visible=bool(pairs))]

@@ -1,0 +1,165 @@
+"""The side of the Train tab that shows a run, the same in every tab and after a reload."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from webui.studio.studio import Studio
+from webui.studio.training_runs import RunSnapshot
+from webui.ui.markup import duration, facts, message, progress
+from webui.ui.polling import Poll
+from webui.ui.train import checkpoints as train_steps
+from webui.ui.train.checkpoints import RUNNING, said_by_the_page
+
+if TYPE_CHECKING:
+    import pandas
+
+IDLE = (
+    "No run yet. Add 3 to 15 pictures of one thing, give it a name and the word that comes "
+    "closest to it, and press Train."
+)
+
+
+FIXED, DRAWN = "fixed inputs", "each step's draws"
+COLOURS = {FIXED: "#7c3aed", DRAWN: "rgba(128, 128, 128, 0.35)"}
+"""The curve that tells of progress, and the faint one of the steps' own errors, which does not."""
+
+
+def build(studio: Studio, poll: Poll) -> None:
+    """Build the outputs and the buttons that steer the run inside the open Blocks."""
+    bar = gr.HTML(message(IDLE), elem_id="train-progress", js_on_load=None)
+    with gr.Row(elem_classes=["narrow", "only-possible"]):
+        pause = gr.Button("Pause", size="sm", interactive=False, elem_id="train-pause")
+        resume = gr.Button("Resume", size="sm", interactive=False, elem_id="train-resume")
+        keep = gr.Button("Stop and keep", size="sm", interactive=False, elem_id="train-keep")
+        cancel = gr.Button(
+            "Cancel", size="sm", variant="stop", interactive=False, elem_id="train-cancel"
+        )
+    plot = gr.LinePlot(
+        x="step",
+        y="gain",
+        color="measured_on",
+        color_map=COLOURS,
+        color_title="measured on",
+        height=270,
+        elem_id="train-plot",
+        visible=False,
+        title="Better than the initializer, in per cent",
+    )
+    report = gr.HTML(elem_id="train-report", js_on_load=None)
+    run = gr.Textbox(visible="hidden")
+    train_steps.build(studio, poll, run)
+    previews = gr.Gallery(
+        label="Previews, newest first",
+        columns=4,
+        height="auto",
+        elem_id="train-previews",
+        buttons=["download", "fullscreen"],
+        interactive=False,
+        object_fit="contain",
+        visible=False,
+    )
+    outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report]
+    poll.watch(
+        version=lambda: _version(studio.training.view()),
+        render=lambda: _show(studio.training.view()),
+        outputs=outputs,
+    )
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    runs = studio.training
+    for button, act in (
+        (pause, runs.pause),
+        (resume, runs.resume),
+        (keep, lambda run_id: runs.stop(run_id, keep=True)),
+        (cancel, lambda run_id: runs.stop(run_id, keep=False)),
+    ):
+        button.click(said_by_the_page(act), run, None, **quiet)
+
+
+def _version(view: RunSnapshot | None) -> list[Any]:
+    return [view.run_id, view.version] if view else []
+
+
+def _show(view: RunSnapshot | None) -> list[Any]:
+    """Return the outputs for a run as it stands."""
+    if view is None:
+        return ["", message(IDLE), *[gr.update(interactive=False)] * 4, *[gr.skip()] * 3]
+    active = view.state in RUNNING
+    curve = _curve(view)
+    pictures = [
+        (str(path), f"step {step}: {prompt}") for step, prompt, path in reversed(view.previews)
+    ]
+    return [
+        view.run_id,
+        _progress(view),
+        gr.update(interactive=view.state in ("queued", "preparing", "training")),
+        gr.update(interactive=view.resumable),
+        gr.update(interactive=(active and view.step > 0) or view.state == "paused"),
+        gr.update(interactive=active or view.state == "paused"),
+        gr.update(value=curve, visible=len(view.gains) > 1),
+        gr.update(value=pictures, visible=bool(pictures)),
+        _report(view),
+    ]
+
+
+def _progress(view: RunSnapshot) -> str:
+    speed = f" · {view.steps_per_s:.1f} steps/s" if view.steps_per_s else ""
+    left = f" · {duration(view.eta_s)} left" if view.eta_s is not None else ""
+    state = view.state.capitalize()
+    text = f"{view.name}: {state}, step {view.step} of {view.steps}"
+    if view.state == "training":
+        text += f"{speed}{left}"
+    said = message(view.message) if view.message else ""
+    if view.problem:
+        said += message(view.problem, "bad")
+    if view.installed:
+        said += message(
+            f"{view.installed.name} is in {view.installed.parent.name}/. Write {view.name} in a "
+            "prompt, or click its card.",
+            "good",
+        )
+    return progress(view.step, view.steps, text) + said
+
+
+def _curve(view: RunSnapshot) -> pandas.DataFrame:
+    import pandas
+
+    points = [(step, 100 * gain, FIXED) for step, gain in view.gains]
+    points += [(step, 100 * gain, DRAWN) for step, gain in _drawn(view)]
+    return pandas.DataFrame(points, columns=["step", "gain", "measured_on"])
+
+
+def _drawn(view: RunSnapshot) -> list[tuple[int, float]]:
+    """Return the mean error of the steps up to each evaluation, as a gain over the first one."""
+    points, before = [], 0
+    for step, _ in view.losses[1:]:
+        own = [loss for at, loss in view.raw_losses if before < at <= step]
+        if own:
+            points.append((step, 1 - sum(own) / len(own) / view.losses[0][1]))
+        before = step
+    return points
+
+
+def _report(view: RunSnapshot) -> str:
+    """Return the verdict on a run that has ended, with the numbers behind it."""
+    report = view.report
+    if report is None:
+        return ""
+    score = report.score
+    held_out = None if score.held_out is None else f"{score.held_out:.1%}"
+    words = " · ".join(", ".join(row[:3]) for row in report.nearest)
+    return facts(
+        [
+            ("Verdict", report.verdict),
+            ("What to do", report.advice),
+            ("Kept", f"step {report.step}: {report.reason}"),
+            ("Better than the initializer", f"{score.gain:.1%} ± {score.error:.1%}"),
+            ("… on the picture held out", held_out),
+            ("Leaves other words their meaning", f"{report.editability:.2f} of 1"),
+            ("Norm, of the vocabulary's", f"{report.norm_ratio:.2f}"),
+            ("Nearest words", words),
+            ("Time", duration(report.seconds)),
+        ]
+    )

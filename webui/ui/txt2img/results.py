@@ -1,0 +1,303 @@
+"""Where a generation shows itself: progress, preview, pictures, parameters, messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from webui.errors import AppError, BadField
+from webui.files import contained
+from webui.generation.outputs import bring_back, discard
+from webui.studio.generating import GenerationJob, JobView, SavedPicture
+from webui.studio.studio import Studio
+from webui.ui.fields import message_setter, told
+from webui.ui.markup import duration, message, progress
+from webui.ui.txt2img.controls import element_id
+
+PICTURE_FOLDERS = ("txt2img", "grids")
+"""Folders below outputs/ whose pictures are shown here and can be deleted."""
+SHOWN_EVERY_S = 0.15
+"""The page is not sent more often than this; the sampler needs the processor more."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The outputs of a generation."""
+
+    bar: gr.HTML
+    preview: gr.Image
+    gallery: gr.Gallery
+    infotext: gr.Textbox
+    messages: gr.HTML
+    interrupt: gr.Button
+    skip: gr.Button
+    job: gr.Textbox
+    """Id of the job that Interrupt stops."""
+    state: gr.Textbox
+    """The state of that job, "" for a plot; Generate forever goes on when it is done."""
+    last_seed: gr.Number
+    entries: gr.JSON
+    """What is known of each picture in the gallery, for whichever is looked at."""
+    chosen: gr.Number
+    """Which picture is looked at, counted from 0."""
+    delete: gr.Button
+    fields: gr.HTML
+    """Puts messages at controls."""
+
+    def components(self) -> list[gr.components.Component]:
+        """Return the outputs in the order in which ``show`` returns their values."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.Number) -> Results:
+    """Build the outputs inside the open Blocks."""
+    bar = gr.HTML(elem_id="progress", js_on_load=None)
+    messages = gr.HTML(elem_id="messages", js_on_load=None)
+    preview = gr.Image(
+        label="Coming",
+        visible=False,
+        interactive=False,
+        format="jpeg",
+        height=420,
+        elem_id="preview",
+        buttons=[],
+    )
+    gallery = gr.Gallery(
+        label="Pictures",
+        elem_id="gallery",
+        height=460,
+        columns=3,
+        object_fit="contain",
+        buttons=["download", "fullscreen"],
+        interactive=False,
+        preview=True,
+    )
+    infotext = gr.Textbox(
+        label="Parameters (saved in the picture)",
+        lines=4,
+        elem_id="infotext",
+        interactive=False,
+        buttons=["copy"],
+    )
+    with gr.Row(elem_classes=["narrow"]):
+        delete = gr.Button(
+            "Delete this picture", size="sm", interactive=False, elem_id="delete-picture"
+        )
+        undo = gr.Button("Bring it back", size="sm", visible=False, elem_id="undo-picture")
+    made = Results(
+        bar=bar,
+        preview=preview,
+        gallery=gallery,
+        infotext=infotext,
+        messages=messages,
+        interrupt=interrupt,
+        skip=skip,
+        job=gr.Textbox(visible="hidden", elem_id="job"),
+        state=gr.Textbox(visible="hidden"),
+        last_seed=last_seed,
+        entries=gr.JSON([], visible="hidden"),
+        chosen=gr.Number(0, visible="hidden", precision=0),
+        delete=delete,
+        fields=message_setter(),
+    )
+    _connect(studio, made, undo)
+    return made
+
+
+def _connect(studio: Studio, made: Results, undo: gr.Button) -> None:
+    """Connect choosing, deleting and bringing back pictures."""
+    thrown = gr.JSON(visible="hidden")
+    quiet: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    shown = [made.gallery, made.infotext, made.entries, made.chosen, made.delete, undo, thrown]
+    made.gallery.select(_chosen, made.entries, [made.infotext, made.chosen], **quiet)
+    made.delete.click(
+        lambda entries, chosen: _delete(studio, entries, int(chosen)),
+        [made.entries, made.chosen],
+        shown,
+        **quiet,
+    )
+    undo.click(
+        lambda entries, last: _bring_back(studio, entries, last),
+        [made.entries, thrown],
+        shown,
+        **quiet,
+    )
+
+
+def follow(job: GenerationJob, studio: Studio) -> Iterator[list[Any]]:
+    """Yield the outputs for a generation as it goes on, until it ends.
+
+    A page that goes away ends this and not the job; opened again, it follows the job.
+    """
+    shown = -1
+    for view in job.updates():
+        fresh = view.version != shown
+        yield show(view, job.id, studio) if fresh else unchanged()
+        shown = view.version
+        if not view.ended:
+            time.sleep(SHOWN_EVERY_S)
+
+
+def show(view: JobView, job_id: str, studio: Studio) -> list[Any]:
+    """Return the outputs for a generation as it stands, in the order of Results.
+
+    Of a plot that has ended the grid is looked at first.
+    """
+    entries = _entries(view, studio)
+    first = len(entries) - 1 if entries and view.is_plot and view.grid is not None else 0
+    previewed = view.preview is not None and not (view.ended and entries)
+    settled = bool(entries) or view.ended
+    warnings = "".join(message(text, "warn") for text in view.warnings)
+    going = gr.update(interactive=not view.ended)
+    return [
+        _bar(view, studio),
+        gr.update(value=view.preview, visible=previewed),
+        _gallery(entries, first, view, studio, visible=not previewed),
+        (entries[first]["infotext"] if entries else "") if settled else gr.skip(),
+        warnings + (message(view.problem, "bad") if view.problem else ""),
+        going,
+        going,
+        job_id,
+        "" if view.is_plot else view.state,
+        view.pictures[0].seed if view.pictures else gr.skip(),
+        entries if settled else gr.skip(),
+        first if settled else gr.skip(),
+        gr.update(interactive=view.ended and bool(entries)),
+        told({}) if view.version <= 1 else gr.skip(),
+    ]
+
+
+def refuse(error: BadField) -> list[Any]:
+    """Return the outputs that say at its field why a request is refused."""
+    untouched = [gr.skip()] * (len(fields(Results)) - 1)
+    return [*untouched, told({element_id(error.field): str(error)})]
+
+
+def unchanged() -> list[Any]:
+    """Return the outputs that leave everything as it is."""
+    return [gr.skip()] * len(fields(Results))
+
+
+def _entries(view: JobView, studio: Studio) -> list[dict[str, str]]:
+    """Return name, caption and parameters of the pictures that still lie on the disk.
+
+    The name is the path below the outputs folder.
+    """
+    outputs = studio.settings.outputs_dir
+    pictures = [(picture, f"seed {picture.seed}") for picture in view.pictures]
+    if view.grid is not None:
+        pictures.append((view.grid, "grid"))
+    return [
+        {
+            "name": picture.path.relative_to(outputs).as_posix(),
+            "caption": caption,
+            "infotext": picture.infotext,
+        }
+        for picture, caption in pictures
+        if picture.path.is_file()
+    ]
+
+
+def _files(entries: list[dict[str, str]], studio: Studio) -> list[tuple[str, str]]:
+    """Return paths and captions for the gallery; names come from the page, so they are checked."""
+    outputs = studio.settings.outputs_dir
+    return [(str(contained(outputs, entry["name"])), entry["caption"]) for entry in entries]
+
+
+def _gallery(
+    entries: list[dict[str, str]], first: int, view: JobView, studio: Studio, *, visible: bool
+) -> Any:
+    """Show the finished pictures; while one is being drawn, its preview takes their place."""
+    if not (entries or view.ended):
+        return gr.update(visible=visible)
+    chosen = first if view.ended and entries else None
+    return gr.update(value=_files(entries, studio), visible=visible, selected_index=chosen)
+
+
+def _chosen(entries: list[dict[str, str]], event: gr.SelectData) -> list[Any]:
+    """Return the parameters of the picture that is looked at, and its place."""
+    if event.index >= len(entries):
+        return [gr.skip(), gr.skip()]
+    return [entries[event.index]["infotext"], event.index]
+
+
+def _delete(studio: Studio, entries: list[dict[str, str]], place: int) -> list[Any]:
+    """Move the picture that is looked at to the trash and show the others."""
+    if not 0 <= place < len(entries):
+        raise gr.Error("There is no picture to delete.", print_exception=False)
+    gone = entries[place]
+    _told(discard, studio, gone["name"])
+    rest = entries[:place] + entries[place + 1 :]
+    return _shown(studio, rest, place, {"place": place, "entry": gone})
+
+
+def _bring_back(studio: Studio, entries: list[dict[str, str]], thrown: dict[str, Any]) -> list[Any]:
+    """Move the picture that was deleted last back to its place."""
+    place, entry = thrown["place"], thrown["entry"]
+    _told(bring_back, studio, entry["name"])
+    return _shown(studio, [*entries[:place], entry, *entries[place:]], place, None)
+
+
+def _told(move: Callable[[Path, str], None], studio: Studio, name: str) -> None:
+    """Move a picture of the outputs folder; what a person can mend becomes a message."""
+    folder, _, rest = name.partition("/")
+    try:
+        if folder not in PICTURE_FOLDERS:
+            raise AppError(f"{name} is no picture of this tab.")
+        move(studio.settings.outputs_dir / folder, rest)
+    except AppError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def _shown(
+    studio: Studio, entries: list[dict[str, str]], place: int, thrown: dict[str, Any] | None
+) -> list[Any]:
+    """Return what a deletion changes: the gallery, what is chosen, and the way back."""
+    place = max(0, min(place, len(entries) - 1))
+    return [
+        gr.update(value=_files(entries, studio), selected_index=place if entries else None),
+        entries[place]["infotext"] if entries else "",
+        entries,
+        place,
+        gr.update(interactive=bool(entries)),
+        gr.update(visible=thrown is not None),
+        thrown,
+    ]
+
+
+def _bar(view: JobView, studio: Studio) -> str:
+    """Say how far it is."""
+    if view.state == "waiting":
+        state = studio.models.state
+        if state.loading:
+            text = f"Waiting: the model {state.name} is being loaded …"
+        else:
+            text = f"Waiting for {view.waiting_for} …" if view.waiting_for else "Starting …"
+        return progress(0, 1, text)
+    if view.state == "drawing":
+        left = f" · {duration(view.eta_s)} left" if view.eta_s is not None else ""
+        return progress(view.step, view.steps, f"Step {view.step} of {view.steps}{left}")
+    if view.state == "interrupted":
+        kept = f"; {len(view.pictures)} finished kept" if view.pictures else ""
+        return progress(view.step, view.steps, f"Interrupted at step {view.step}{kept}.")
+    if view.state == "failed":
+        return ""
+    skipped = f" · {view.skipped} skipped" if view.skipped else ""
+    saved = f"Done: {len(view.pictures)} saved in outputs/txt2img"
+    if view.is_plot and view.grid is not None:
+        saved += ", the grid in outputs/grids"
+    return progress(1, 1, f"{saved}{skipped}{_used(view.pictures)}")
+
+
+def _used(pictures: tuple[SavedPicture, ...]) -> str:
+    names = dict.fromkeys(used.name for picture in pictures for used in picture.used)
+    return f" · used {', '.join(names)}" if names else ""

@@ -1,0 +1,111 @@
+"""The panel that saves the prompts as a style, writes styles out, and deletes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from webui.errors import AppError, BadField
+from webui.generation.request import GenerationRequest
+from webui.generation.styles import Style
+from webui.studio.studio import Studio
+from webui.ui.fields import message_setter, told
+from webui.ui.markup import message
+from webui.ui.polling import Poll
+from webui.ui.txt2img.controls import Controls, element_id
+
+ABOUT = (
+    "Styles are chosen beside the prompt and written into it when the drawing starts: {prompt} in "
+    "a style stands for your prompt, else the style is appended. They are kept in the file "
+)
+_ASK = """(names) =>
+    [names.length && confirm(`Delete ${names.join(", ")}?`) ? names : []]"""
+
+
+def build(studio: Studio, poll: Poll, inputs: Controls) -> None:
+    """Build the panel inside the open Blocks and keep the choice of styles current."""
+    with gr.Accordion("Save or delete styles", open=False, elem_id="styles-panel"):
+        gr.HTML(message(f"{ABOUT}{studio.settings.styles_file.name}."), js_on_load=None)
+        with gr.Row(elem_classes=["narrow"]):
+            name = gr.Textbox(
+                label="Name", max_lines=1, min_width=140, scale=2, elem_id="style-name"
+            )
+            save = gr.Button("Save prompts as a style", size="sm", elem_id="save-style")
+        with gr.Row(elem_classes=["narrow"]):
+            write_out = gr.Button("Write chosen into the prompts", size="sm", elem_id="use-styles")
+            delete = gr.Button("Delete chosen …", size="sm", elem_id="delete-styles")
+        answer = gr.HTML(elem_id="styles-answer", js_on_load=None)
+        setter = message_setter()
+    _connect(studio, inputs, name, (save, write_out, delete), answer, setter)
+    poll.watch(
+        studio.styles.version,
+        lambda: [gr.update(choices=names(studio)), _problem(studio)],
+        [inputs.styles, answer],
+    )
+
+
+def _connect(
+    studio: Studio,
+    inputs: Controls,
+    name: gr.Textbox,
+    buttons: tuple[gr.Button, gr.Button, gr.Button],
+    answer: gr.HTML,
+    setter: gr.HTML,
+) -> None:
+    prompts = [inputs.prompt, inputs.negative_prompt]
+    quiet: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+
+    def save(name: str, prompt: str, negative: str) -> list[Any]:
+        try:
+            studio.styles.save(Style(name, prompt, negative))
+        except BadField as error:
+            return ["", told({element_id(error.field): str(error)})]
+        except (AppError, OSError) as error:
+            return [message(str(error), "bad"), told({})]
+        return [message(f"{name.strip()} is saved.", "good"), told({})]
+
+    def write_out(styles: list[str], prompt: str, negative: str) -> list[Any]:
+        request = GenerationRequest(prompt, negative, styles=tuple(styles))
+        try:
+            written = studio.styles.applied(request)
+        except AppError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return [[], written.prompt, written.negative_prompt]
+
+    def delete(styles: list[str]) -> list[Any]:
+        if not styles:
+            return [gr.skip(), gr.skip()]
+        try:
+            for style in styles:
+                studio.styles.delete(style)
+        except (AppError, OSError) as error:
+            return [gr.skip(), message(str(error), "bad")]
+        return [[], message(f"Deleted: {', '.join(styles)}.", "good")]
+
+    save_button, write_button, delete_button = buttons
+    save_button.click(save, [name, *prompts], [answer, setter], **quiet)
+    chosen = [inputs.styles, *prompts]
+    write_button.click(write_out, chosen, chosen, **quiet)
+    delete_button.click(delete, inputs.styles, [inputs.styles, answer], js=_ASK, **quiet)
+
+
+def names(studio: Studio) -> list[str]:
+    """Return the names of the styles; none where the file cannot be read."""
+    try:
+        return [style.name for style in studio.styles.all()]
+    except AppError:
+        return []
+
+
+def _problem(studio: Studio) -> Any:
+    """Say why the file cannot be read, or leave the answer as it is."""
+    try:
+        studio.styles.all()
+    except AppError as error:
+        return message(str(error), "bad")
+    return gr.skip()

@@ -1,0 +1,137 @@
+"""The txt2img tab: prompts, settings, the picture as it comes, the pictures made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from webui.errors import BadField
+from webui.studio.studio import Studio
+from webui.ui.cards import card_grid
+from webui.ui.polling import Poll
+from webui.ui.theme import asset
+from webui.ui.txt2img import completion, controls, memory, results, styles_panel, xray, xyz_panel
+from webui.ui.txt2img.apply_parameters import Target, connect_paste
+from webui.ui.txt2img.controls import FIELDS, FROM_MODEL, Controls
+from webui.ui.txt2img.results import Results
+
+
+def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
+    """Build the tab inside the open Blocks and return where parameters are apply_infotext to."""
+    with gr.Row(elem_classes=["narrow"]):
+        with gr.Column(scale=5, min_width=300, elem_classes=["narrow"]):
+            prompt = _prompt_box(
+                "Prompt", "prompt", 3, "What the picture should show, e.g. a red heart on a hill"
+            )
+            xray.build(studio, poll, prompt, negative=False)
+            negative = _prompt_box(
+                "Negative prompt", "negative-prompt", 2, "What it should not show"
+            )
+            xray.build(studio, poll, negative, negative=True)
+            completion.build(studio)
+            examples = gr.HTML(
+                value=[],
+                html_template='<div class="examples"></div>',
+                js_on_load=asset("examples.js"),
+                apply_default_css=False,
+                elem_id="examples",
+            )
+        with gr.Column(scale=1, min_width=180):
+            go = gr.Button("Generate", variant="primary", elem_id="generate")
+            with gr.Row(elem_classes=["narrow"]):
+                interrupt = _steering("Interrupt", "interrupt")
+                skip = _steering("Skip", "skip")
+            forever = gr.Checkbox(label="Generate forever", elem_id="forever")
+            chosen_styles = controls.style_choice()
+            paste = gr.Button("↙ Read pasted parameters", size="sm", elem_id="paste-parameters")
+    with gr.Accordion("Embeddings", open=False, elem_id="cards-panel"):
+        card_grid("prompt-cards")
+    last_seed = gr.Number(-1, visible="hidden", precision=0)
+    with gr.Row(elem_id="drawing"):
+        with gr.Column(scale=5, min_width=300) as settings:
+            inputs = controls.build(prompt, negative, chosen_styles, last_seed, studio, poll)
+            styles_panel.build(studio, poll, inputs)
+        with gr.Column(scale=6, min_width=300):
+            outputs = results.build(studio, interrupt, skip, last_seed)
+    with settings:
+        xyz_panel.build(studio, inputs, outputs)
+    drawn = _connect(studio, inputs, outputs, go)
+    poll.watch(lambda: _examples(studio), lambda: [_examples(studio)], [examples])
+    held = poll.suggest(
+        lambda: controls.recommended(studio), [getattr(inputs, field) for field in FROM_MODEL]
+    )
+    memory.remember_controls(demo, studio, inputs, held)
+    followed = memory.remember_job(demo, studio, poll, outputs)
+    memory.remember_forever(demo, outputs, drawn, followed, forever)
+    target = Target(inputs, held, outputs.messages)
+    connect_paste(studio, paste, target)
+    return target
+
+
+def _prompt_box(label: str, elem_id: str, lines: int, placeholder: str) -> gr.Textbox:
+    return gr.Textbox(
+        "",  # with a value of its own, clients of the page's API may leave it out
+        label=label,
+        lines=lines,
+        max_lines=10,
+        placeholder=placeholder,
+        elem_id=elem_id,
+        elem_classes=["prompt-box"],
+        html_attributes=gr.InputHTMLAttributes(
+            spellcheck=False, autocapitalize="off", autocorrect="off"
+        ),
+    )
+
+
+def _examples(studio: Studio) -> list[str]:
+    """Return prompts that the loaded model draws well."""
+    model = studio.models.state.model
+    return list(model.defaults.get("example_prompts", [])) if model else []
+
+
+def _steering(label: str, elem_id: str) -> gr.Button:
+    return gr.Button(label, interactive=False, elem_id=elem_id, min_width=80)
+
+
+def _connect(
+    studio: Studio, inputs: Controls, outputs: Results, go: gr.Button
+) -> gr.events.Dependency:
+    """Connect Generate, Interrupt and Skip; return the event of Generate."""
+
+    def txt2img(*values: Any) -> Iterator[list[Any]]:
+        """Draw pictures of a prompt; yields the progress and at last the pictures."""
+        try:
+            job = studio.generating.start(controls.read(values))
+        except BadField as error:
+            yield results.refuse(error)
+            raise gr.Error(str(error), print_exception=False) from error
+        yield from results.follow(job, studio)
+
+    drawn = go.click(
+        _with_named_parameters(txt2img, FIELDS),
+        inputs.components(),
+        outputs.components(),
+        show_progress="hidden",
+        api_name="txt2img",
+        concurrency_limit=8,
+    )
+    quiet: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    outputs.interrupt.click(studio.generating.stop, outputs.job, None, **quiet)
+    outputs.skip.click(studio.generating.skip, outputs.job, None, **quiet)
+    return drawn
+
+
+def _with_named_parameters(
+    function: Callable[..., Any], names: tuple[str, ...]
+) -> Callable[..., Any]:
+    """Give a function of ``*values`` the parameter names that clients of the page's API see."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    return function

@@ -1,0 +1,137 @@
+"""The X/Y/Z plot: three axes, and the grid in the place of the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from webui.errors import BadField
+from webui.generation.plots.axis_values import write_list
+from webui.generation.plots.prompt_edit import MARKER
+from webui.generation.plots.xyz import AXES, FIELDS, MAX_CELLS, NOTHING
+from webui.studio.studio import Studio
+from webui.ui.markup import message
+from webui.ui.txt2img import controls, results
+from webui.ui.txt2img.controls import Controls, element_id
+from webui.ui.txt2img.results import Results
+
+TRAINING_STEP = "Training step"
+ABOUT = (
+    f"Draws a cell for each combination of values, at most {MAX_CELLS}, all from one seed. "
+    "Batch count and batch size hold for every cell: its pictures stand side by side in the grid "
+    "and are saved one by one. "
+    f"An embedding goes where {MARKER} stands in a prompt, else to the end of the prompt; its "
+    "strength is that of the embedding that an axis put there, else of the first one called."
+)
+
+
+def build(studio: Studio, inputs: Controls, outputs: Results) -> None:
+    """Build the panel inside the open Blocks, below the controls that its cells share."""
+    with gr.Accordion("X/Y/Z plot", open=False, elem_id="xyz"):
+        gr.HTML(message(ABOUT), js_on_load=None)
+        kinds, values, fills = [], [], []
+        for letter, field in zip("XYZ", FIELDS, strict=True):
+            with gr.Row(elem_classes=["narrow"]):
+                kinds.append(
+                    gr.Dropdown(
+                        list(AXES),
+                        value=NOTHING,
+                        label=f"{letter} type",
+                        min_width=165,
+                        elem_id=f"{letter.lower()}-type",
+                    )
+                )
+                values.append(
+                    gr.Textbox(
+                        label=f"{letter} values",
+                        max_lines=4,
+                        min_width=165,
+                        elem_id=element_id(field),
+                    )
+                )
+                fills.append(
+                    gr.Button(
+                        "All",
+                        visible=False,
+                        scale=0,
+                        elem_classes=["icon-button"],
+                        elem_id=f"{letter.lower()}-fill",
+                    )
+                )
+        run = gr.Dropdown(
+            [], label="Training run", visible=False, elem_id="xyz-run", interactive=True
+        )
+        draw = gr.Button("Draw the plot", variant="primary", elem_id="draw-plot")
+    _connect_axes(studio, kinds, values, fills, run)
+    _connect_drawing(studio, inputs, outputs, [*kinds, *values, run], draw)
+
+
+def _connect_axes(
+    studio: Studio,
+    kinds: list[gr.Dropdown],
+    values: list[gr.Textbox],
+    fills: list[gr.Button],
+    run: gr.Dropdown,
+) -> None:
+    """Say at each axis what its values look like, and fill them in where they can be counted."""
+    quiet: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+
+    def choose(kind: str) -> list[Any]:
+        axis = AXES[kind]
+        return [
+            gr.update(info=axis.hint),
+            gr.update(visible=axis.choices is not None),
+        ]
+
+    def offer_runs(chosen: str | None, *names: str) -> Any:
+        if TRAINING_STEP not in names:
+            return gr.update(visible=False)
+        found = [(f"{run.name} ({run.run_id})", run.run_id) for run in studio.plotting.runs()]
+        known = [run_id for _, run_id in found]
+        value = chosen if chosen in known else next(iter(known), None)
+        return gr.update(choices=found, value=value, visible=True)
+
+    def fill(kind: str, run_id: str | None) -> str:
+        listed = AXES[kind].choices
+        return write_list(listed(studio.plotting.here(run_id))) if listed else ""
+
+    for kind, text, button in zip(kinds, values, fills, strict=True):
+        kind.change(choose, kind, [text, button], **quiet)
+        kind.change(offer_runs, [run, *kinds], run, **quiet)
+        button.click(fill, [kind, run], text, **quiet)
+
+
+def _connect_drawing(
+    studio: Studio,
+    inputs: Controls,
+    outputs: Results,
+    axes: list[gr.components.Component],
+    draw: gr.Button,
+) -> None:
+    shared = inputs.components()
+
+    def plot(*given: Any) -> Iterator[list[Any]]:
+        of_axes = given[len(shared) :]
+        chosen = list(zip(of_axes[:3], of_axes[3:6], strict=True))
+        try:
+            request = controls.read(given[: len(shared)])
+            job = studio.plotting.start(request, chosen, of_axes[6])
+        except BadField as error:
+            yield results.refuse(error)
+            raise gr.Error(str(error), print_exception=False) from error
+        yield from results.follow(job, studio)
+
+    draw.click(
+        plot,
+        [*shared, *axes],
+        outputs.components(),
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=8,
+    )
