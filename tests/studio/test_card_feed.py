@@ -39,7 +39,10 @@ def test_a_card_says_what_the_file_is_or_why_it_cannot_be_used(studio_without_mo
     torch.save({"string_to_param": {"*": torch.randn(3, 768)}}, folder / "good.pt")
     (folder / "bad.pt").write_text("not an embedding")
     wait_until(lambda: len(studio_without_model.library.snapshot().cards) == 2)
-    bad, good = (card_data(studio_without_model, card) for card in studio_without_model.library.snapshot().cards)
+    bad, good = (
+        card_data(studio_without_model, card)
+        for card in studio_without_model.library.snapshot().cards
+    )
     assert good["badges"] == ["SD1", "3 vectors"] and good["reason"] is None
     assert bad["badges"] == [] and "text file" in bad["reason"]
 

@@ -100,7 +100,8 @@ def _load_folder(
 ) -> Model:
     """Read a diffusers folder (model_index.json and a sub-folder per part)."""
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     folder, name = checkpoint.path, checkpoint.name

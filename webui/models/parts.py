@@ -57,7 +57,7 @@ def build_unet(
     dtype: torch.dtype,
 ) -> Any:
     """Build the UNet in ``dtype``."""
-    from diffusers import UNet2DConditionModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     config = read_config(configs / "unet" / "config.json")
 
@@ -73,7 +73,7 @@ def build_unet(
 def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> Any:
     """Build the VAE in float32, from a whole checkpoint or from a file of its own."""
     import torch
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     config = read_config(configs / "vae" / "config.json")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from diffusers import UNet2DConditionModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
 def low_precision_copy(unet: UNet2DConditionModel, half: torch.dtype) -> UNet2DConditionModel:
