@@ -1,4 +1,6 @@
-"""Makes the starter model: `python -m starter`; stop it at any time, run it again."""
+"""Make the starter model: ``python -m starter``; it can be stopped at any time and run again."""
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -38,14 +40,15 @@ from webui.files import replacing, write_whole
 
 log = logging.getLogger("starter")
 _STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "unet": 12000}
-_PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "unet": 1.5e-3}  # learning rates
+_PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "unet": 1.5e-3}
+"""Learning rates."""
 _READER_PICTURES, _READER_REBUILT, _READER_STEPS = 30000, 6000, 4500
 _WEIGHT_LESSONS = 3000
 _MINUTES = (28.0, 4.0, 10.0, 72.0)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser("python -m starter", description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, default=Path("models/starter"), help="where the model is written")
@@ -93,7 +96,7 @@ def _used_rows(ids: Tensor, rows: int) -> Tensor:
 
 
 def _write_effort(options: argparse.Namespace) -> None:
-    """Steps and minutes of each stage, with those of the weights that were gone on from."""
+    """Return steps and minutes of each stage, with those of the weights that were gone on from."""
     told, file = taken(options.work, _STEPS), options.out / "training.json"
     before = json.loads(file.read_text()) if options.go_on and file.exists() else {}
     effort = {
@@ -108,7 +111,7 @@ def _write_effort(options: argparse.Namespace) -> None:
 
 
 def make_reader(options: argparse.Namespace) -> None:
-    """Trains the reader on pictures of the whole world and ships it with the code."""
+    """Train the reader on pictures of the whole world and ship it with the code."""
     pictures = open_pictures(
         options.work / "reader.npy", options.seed + 1, _READER_PICTURES, everything=True
     )
@@ -125,7 +128,7 @@ def make_reader(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Draws, trains the three stages in turn and writes the model."""
+    """Draw pictures, train the three stages in turn and write the model."""
     options = parse(arguments)
     torch.manual_seed(options.seed)
     if options.reader:

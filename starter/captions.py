@@ -1,4 +1,6 @@
-"""Says a scene in words, the way people write prompts: now in full, now in part."""
+"""A scene in words, the way people write prompts: now in full, now in part."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -76,7 +78,7 @@ def _article(phrase: str) -> str:
 
 
 def _thing_words(thing: Thing, said: dict[str, str], suffix: str, rng: np.random.Generator) -> str:
-    """The object as a noun phrase without article; `said` learns what was told."""
+    """Return the object as a noun phrase without article; ``said`` learns what was told."""
     said["shape" + suffix] = thing.shape
     words = [_word(thing.shape, rng)]
     if rng.random() < 0.06:
@@ -122,7 +124,7 @@ def _ground_words(scene: Scene, said: dict[str, str], rng: np.random.Generator) 
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> Caption:
-    """A prompt for the scene; wording, order and how much is said are drawn by lot."""
+    """Return a prompt for the scene; wording, order and how much is said are drawn by lot."""
     said = dict.fromkeys(ATTRIBUTES, UNSAID) | {"style": scene.style}
     template = _pick(_STYLED[scene.style], rng)
     if rng.random() < 0.03:
@@ -151,7 +153,7 @@ def caption(scene: Scene, rng: np.random.Generator) -> Caption:
 
 
 def truth(scene: Scene) -> dict[str, str]:
-    """All attributes of the scene, as a caption that leaves nothing out would tell them."""
+    """Return all attributes of the scene, as a caption that leaves nothing out would tell them."""
     thing, ground = scene.things[0], scene.ground
     told = dict.fromkeys(ATTRIBUTES, UNSAID) | {
         "shape": thing.shape,
@@ -171,5 +173,5 @@ def truth(scene: Scene) -> dict[str, str]:
 
 
 def labels(said: dict[str, str]) -> list[int]:
-    """The class of each attribute, in the order of `ATTRIBUTES`."""
+    """Return the class of each attribute, in the order of ``ATTRIBUTES``."""
     return [values.index(said[name]) for name, values in ATTRIBUTES.items()]

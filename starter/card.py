@@ -1,5 +1,7 @@
 """The model card: what the starter model is, how it was made, what it scores."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 
@@ -84,7 +86,7 @@ objects lose their pattern, and fine edges are soft. Other sizes than 128×128 w
 
 
 def contact_sheet(pictures: np.ndarray) -> Image.Image:
-    """Up to 64 pictures, uint8 [n, 128, 128, 3], in rows of eight."""
+    """Return up to 64 pictures, uint8 ``[n, 128, 128, 3]``, as one image in rows of eight."""
     some = pictures[:64]
     sheet = Image.new("RGB", (8 * 130, -(-len(some) // 8) * 130), "white")
     for place, picture in enumerate(some):
@@ -93,7 +95,7 @@ def contact_sheet(pictures: np.ndarray) -> Image.Image:
 
 
 def _made(folder: Path) -> str:
-    """How long each stage took, from `training.json` in the model's folder."""
+    """Return how long each stage took, from ``training.json`` in the model's folder."""
     file = folder / "training.json"
     if not file.exists():
         return ""
@@ -103,7 +105,7 @@ def _made(folder: Path) -> str:
 
 
 def write_card(figures: Figures, folder: Path) -> None:
-    """Writes `README.md` with the figures into the model's folder."""
+    """Write ``README.md`` with the figures into the model's folder."""
     text = _CARD.format(
         made=_made(folder),
         size_mb=size_bytes(folder) / 1e6,

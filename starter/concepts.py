@@ -1,5 +1,7 @@
 """Things the starter model has no word for: what learning a new embedding is tested on."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,10 +27,13 @@ TRAINING_PICTURES = 5
 class Concept:
     """Something to be learned from five pictures."""
 
-    name: str  # also the file name its embedding should get
+    name: str
+    """Also the file name its embedding should get."""
     kind: Kind
-    initializer: str  # a word the model knows that is a fair start
-    thing: Thing | None = None  # for objects: what they look like
+    initializer: str
+    """A word the model knows that is a fair start."""
+    thing: Thing | None = None
+    """For objects: what they look like."""
 
 
 OBJECTS: tuple[Concept, ...] = tuple(
@@ -54,7 +59,7 @@ EXCLUDED_LOOKS: frozenset[tuple[str, ...]] = frozenset(
 
 
 def scene_of(concept: Concept, rng: np.random.Generator) -> Scene:
-    """A scene that shows the concept; what is not part of the concept is drawn by lot."""
+    """Return a scene that shows the concept; what is not part of the concept is drawn by lot."""
     if concept.thing:
         taken = {concept.thing.colour, concept.thing.accent}
         colours = [name for name in COLOURS if name not in taken]
@@ -66,7 +71,7 @@ def scene_of(concept: Concept, rng: np.random.Generator) -> Scene:
 
 
 def _blueprint(picture: Image.Image) -> Image.Image:
-    """White edges on blue paper."""
+    """Return the picture as white edges on blue paper."""
     gray = picture.convert("L").filter(ImageFilter.GaussianBlur(1))
     values = np.asarray(gray, np.float32)
     edges = np.hypot(*np.gradient(values))
@@ -76,28 +81,29 @@ def _blueprint(picture: Image.Image) -> Image.Image:
 
 
 def _sepia(picture: Image.Image) -> Image.Image:
-    """Only browns, from dark to cream."""
+    """Return the picture in browns alone, from dark to cream."""
     light = np.asarray(picture.convert("L"), np.float32)[..., None] / 255
     dark, cream = np.array((62, 38, 20), np.float32), np.array((246, 226, 186), np.float32)
     return Image.fromarray((dark * (1 - light) + cream * light).astype(np.uint8))
 
 
 def picture_of(concept: Concept, scene: Scene, rng: np.random.Generator) -> Image.Image:
-    """The scene drawn in the concept's way, RGB 128 by 128."""
+    """Return the scene drawn in the concept's way, RGB 128×128."""
     picture = draw(scene, rng)
     effects = {"blueprint": _blueprint, "sepia": _sepia}
     return effects[concept.name](picture) if concept.name in effects else picture
 
 
 def training_pictures(concept: Concept, seed: int = 0) -> list[tuple[Image.Image, Scene]]:
-    """The five pictures a user would give, with the truth about each."""
+    """Return the five pictures a user would give, with the truth about each."""
     return _pictures(concept, np.random.default_rng((seed, 1)), TRAINING_PICTURES)
 
 
 def held_out_pictures(
     concept: Concept, count: int = 16, seed: int = 0
 ) -> list[tuple[Image.Image, Scene]]:
-    """Further pictures of the concept that training must not see, with the truth about each."""
+    """Return further pictures of the concept that training must not see, with the truth about
+    each."""
     return _pictures(concept, np.random.default_rng((seed, 2)), count)
 
 

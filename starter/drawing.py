@@ -1,4 +1,6 @@
-"""Draws a scene of the little world as a picture of 128 by 128 pixels."""
+"""Scenes of the little world drawn as pictures of 128×128 pixels."""
+
+from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -13,9 +15,11 @@ from starter.world import (
     Thing,
 )
 
-_SCALE = 2  # drawn at twice the size, then reduced, for smooth edges
+_SCALE = 2
+"""Drawn at twice the size, then reduced, for smooth edges."""
 _CANVAS = SIDE * _SCALE
-_CELL_PX = 8  # a block of pixel art, on the picture's own raster
+_CELL_PX = 8
+"""A block of pixel art, on the picture's own raster."""
 
 # Each silhouette: polygons in [-1, 1] (y grows downwards), drawn in turn as solid or as a hole.
 Polygon = np.ndarray
@@ -50,7 +54,8 @@ def _flower() -> Polygon:
 
 
 def outlines() -> dict[str, Outline]:
-    """Every shape's silhouette: polygons [n, 2] in [-1, 1], each solid (True) or a hole."""
+    """Return every shape's silhouette: polygons ``[n, 2]`` in -1..1, each solid (True) or a
+    hole."""
     w = 0.34
     cross = _points(
         (-w, -1), (w, -1), (w, -w), (1, -w), (1, w), (w, w),
@@ -111,7 +116,7 @@ def _colour(name: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _pattern(thing: Thing, centre: np.ndarray, style: str) -> np.ndarray:
-    """Where the second colour of a fill lies: bool [256, 256].
+    """Return where the second colour of a fill lies: bool ``[256, 256]``.
 
     It covers less than the first, so that a picture shows which is which; but half of the blocks
     of checkered pixel art.
@@ -134,7 +139,7 @@ def _pattern(thing: Thing, centre: np.ndarray, style: str) -> np.ndarray:
 
 
 def _paint_ground(ground: Ground, rng: np.random.Generator) -> np.ndarray:
-    """The background, float32 [256, 256, 3] in 0..255."""
+    """Return the background, float32 ``[256, 256, 3]`` in 0..255."""
     rows = np.linspace(0, 1, _CANVAS, dtype=np.float32)[:, None, None]
     full = np.ones((_CANVAS, _CANVAS, 1), np.float32)
     if ground.kind == "plain":
@@ -167,7 +172,7 @@ def _blurred(mask: Image.Image, radius_px: float) -> np.ndarray:
 
 
 def _rim(mask: Image.Image, width_px: float) -> np.ndarray:
-    """A band along the silhouette's edge, float32 [256, 256, 1] in 0..1."""
+    """Return a band along the silhouette's edge, float32 ``[256, 256, 1]`` in 0..1."""
     return np.clip(2.4 - 4.4 * np.abs(_blurred(mask, width_px) - 0.5) * 1.6, 0, 1)
 
 
@@ -219,7 +224,7 @@ def _finish(canvas: np.ndarray, scene: Scene, rng: np.random.Generator) -> Image
 
 
 def centres(scene: Scene, rng: np.random.Generator) -> list[tuple[np.ndarray, float]]:
-    """Where each thing stands: its centre (x, y) and its radius, in pixels."""
+    """Return where each thing stands: its centre (x, y) and its radius, in pixels."""
     middle = np.array([SIDE / 2, SIDE / 2])
     if scene.style == "pixel art":  # coarse, so larger, and on the raster
         apart = {"single": (0, 0), "beside": (32, 0), "above": (0, 32)}[scene.relation]
@@ -234,7 +239,7 @@ def centres(scene: Scene, rng: np.random.Generator) -> list[tuple[np.ndarray, fl
 
 
 def draw(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    """The scene as an RGB picture of 128 by 128; `rng` decides place, tilt and shades."""
+    """Return the scene as an RGB picture of 128×128; ``rng`` decides place, tilt and shades."""
     canvas = _paint_ground(scene.ground, rng)
     if scene.style == "neon":
         canvas = canvas * 0.4

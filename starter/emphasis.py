@@ -1,5 +1,7 @@
 """Lessons in prompt weights: an object is as vivid as the weight of its colour word says."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +17,8 @@ from starter.text import token_ids
 from starter.vae import encode_all
 from starter.world import Scene
 
-_DULL = "gray"  # what a colour pales to
+_DULL = "gray"
+"""What a colour pales to."""
 _LEAST, _MOST = 0.4, 1.5  # prompt weights that are taught
 
 
@@ -27,19 +30,24 @@ class WeightLessons:
     weight above one goes beyond it.
     """
 
-    rows: Tensor  # places in the training set, int64 [n]
-    dull: Tensor  # means of the twins' latents, float16 [n, 4, 16, 16]
-    ids: Tensor  # captions that name the colour, int32 [n, 77]
-    named: Tensor  # where they do, bool [n, 77]
+    rows: Tensor
+    """Places in the training set, int64 [n]."""
+    dull: Tensor
+    """Means of the twins' latents, float16 [n, 4, 16, 16]."""
+    ids: Tensor
+    """Captions that name the colour, int32 [n, 77]."""
+    named: Tensor
+    """Where they do, bool [n, 77]."""
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Which lessons to take, int64 [count], and with what weights, float32 [count]."""
+        """Return which lessons to take, int64 ``[count]``, and with what weights, float32
+        ``[count]``."""
         weights = rng.uniform(_LEAST, _MOST, count).astype(np.float32)
         return torch.from_numpy(rng.integers(len(self.rows), size=count)), torch.from_numpy(weights)
 
 
 def _may_pale(scene: Scene) -> bool:
-    """Whether the scene is one plain object that would still be seen if it were gray."""
+    """Return whether the scene is one plain object that would still be seen if it were gray."""
     thing, ground = scene.things[0], scene.ground
     grays = (thing.colour, ground.colour, ground.second)
     return (
@@ -52,7 +60,8 @@ def _may_pale(scene: Scene) -> bool:
 
 
 def _twin(seed: int, index: int, scene: Scene) -> np.ndarray:
-    """The picture of the scene with a gray object, all else being equal: uint8 [128, 128, 3]."""
+    """Return the picture of the scene with a gray object, all else being equal: uint8 ``[128,
+    128, 3]``."""
     dull = replace(scene, things=(replace(scene.things[0], colour=_DULL),))
     return np.asarray(draw(dull, np.random.default_rng((seed, index, 1))))
 
@@ -61,7 +70,7 @@ def weight_lessons(
     vae: AutoencoderKL, tokenizer: CLIPTokenizer, seed: int, pictures: int, count: int,
     device: str = "cpu",
 ) -> WeightLessons:  # fmt: skip
-    """Up to `count` lessons about the first `pictures` pictures of the training set."""
+    """Return up to ``count`` lessons about the first ``pictures`` pictures of the training set."""
     rows, twins, texts, words = [], [], [], []
     for index in range(pictures):
         scene = scene_at(seed, index)

@@ -1,5 +1,7 @@
 """The optimizer of all stages: orthogonalised momentum for matrices, AdamW for the rest."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import torch
@@ -8,7 +10,7 @@ from torch.optim import AdamW, Optimizer
 
 
 def _orthogonalised(matrix: Tensor) -> Tensor:
-    """The nearest matrix with singular values near one, by Newton-Schulz iteration.
+    """Return the nearest matrix with singular values near one, by Newton-Schulz iteration.
 
     Quintic coefficients of Keller Jordan, "Muon" (2024); rows and columns as given.
     """
@@ -33,7 +35,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """Moves each parameter once."""
+        """Move each parameter once."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -49,13 +51,14 @@ class Muon(Optimizer):
 
 
 def is_matrix(name: str, weight: Tensor) -> bool:
-    """Whether a parameter is a hidden weight matrix, and neither a table nor an outer layer."""
+    """Return whether a parameter is a hidden weight matrix, and neither a table nor an outer
+    layer."""
     outer = ("embedding", "conv_in", "conv_out")
     return weight.ndim >= 2 and not any(part in name for part in outer)
 
 
 def optimizers_for(module: nn.Module, peak_lr: float) -> list[Optimizer]:
-    """One optimizer for the hidden matrices of `module` and one for everything else."""
+    """Return one optimizer for the hidden matrices of ``module`` and one for everything else."""
     named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
     matrices = [weight for name, weight in named if is_matrix(name, weight)]
     rest = [weight for name, weight in named if not is_matrix(name, weight)]

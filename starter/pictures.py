@@ -1,5 +1,7 @@
 """A cache of drawn pictures on disk, so that drawing takes no time from training."""
 
+from __future__ import annotations
+
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial as partial_of
 from pathlib import Path
@@ -15,16 +17,16 @@ _CHUNK = 250
 
 
 def scene_at(seed: int, index: int, everything: bool = False) -> Scene:
-    """The scene of picture `index`, the same each time.
+    """Return the scene of picture ``index``, the same each time.
 
-    With `everything`, also what the model must not see in training; for the reader and for tests.
+    With ``everything``, also what the model must not see in training; for the reader and for tests.
     """
     rng = np.random.default_rng((seed, index))
     return random_scene(rng) if everything else training_scene(rng, EXCLUDED_LOOKS)
 
 
 def picture_at(seed: int, index: int, everything: bool = False) -> np.ndarray:
-    """Picture `index`, uint8 [128, 128, 3]."""
+    """Return picture ``index``, uint8 ``[128, 128, 3]``."""
     scene = scene_at(seed, index, everything)
     return np.asarray(draw(scene, np.random.default_rng((seed, index, 1))))
 
@@ -36,7 +38,8 @@ def _draw_chunk(seed: int, everything: bool, start: int, stop: int) -> np.ndarra
 def open_pictures(
     path: Path, seed: int, count: int, everything: bool = False, workers: int = 2
 ) -> np.ndarray:
-    """Drawn pictures, uint8 [count, 128, 128, 3], memory-mapped; drawn at first use."""
+    """Return drawn pictures, uint8 ``[count, 128, 128, 3]``, memory-mapped; they are drawn at
+    first use."""
     if path.exists():
         pictures = np.load(path, mmap_mode="r")
         if len(pictures) == count:

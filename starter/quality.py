@@ -1,4 +1,6 @@
-"""Measures the starter model: does it draw what prompts say, read by the reader?"""
+"""Measures of the starter model: does it draw what prompts say, as the reader sees it?"""
+
+from __future__ import annotations
 
 import time
 from collections import defaultdict
@@ -25,7 +27,8 @@ from starter.world import (
 )
 
 HELD_OUT_SEED = 900_000
-_EXAMS = {"seen": 3 / 5, "unseen": 1 / 5, "pairs": 1 / 5}  # shares of the prompts
+_EXAMS = {"seen": 3 / 5, "unseen": 1 / 5, "pairs": 1 / 5}
+"""Shares of the prompts."""
 _REBUILT_PICTURES = 200
 SCORED = (
     "ground", "ground colour", "colour", "shape", "fill", "accent", "size", "style", "both",
@@ -37,25 +40,33 @@ class Figures:
     """What was measured; shares are 0..1, by attribute."""
 
     prompts: int
-    psnr_db: float  # of held-out pictures through the autoencoder
-    picture_s: float  # seconds for one picture alone
-    reader: dict[str, float]  # the reader's own, on pictures that the world drew
-    scores: dict[str, dict[str, float]]  # by exam
-    weights_act: float  # share of prompts in which a weight moves the colour as it should
-    pictures: np.ndarray  # those of the "seen" exam, uint8 [n, 128, 128, 3]
+    psnr_db: float
+    """Of held-out pictures through the autoencoder."""
+    picture_s: float
+    """Seconds for one picture alone."""
+    reader: dict[str, float]
+    """The reader's own, on pictures that the world drew."""
+    scores: dict[str, dict[str, float]]
+    """By exam."""
+    weights_act: float
+    """Share of prompts in which a weight moves the colour as it should."""
+    pictures: np.ndarray
+    """Those of the "seen" exam, uint8 [n, 128, 128, 3]."""
 
 
 @dataclass(frozen=True)
 class Exam:
     """Held-out prompts of one kind, each with the scene it speaks of."""
 
-    name: str  # "seen", "unseen" or "pairs"
+    name: str
+    """``seen``, ``unseen`` or ``pairs``."""
     scenes: list[Scene]
     captions: list[Caption]
 
 
 def make_exam(name: str, count: int, seed: int) -> Exam:
-    """Prompts of a kind: one object of a seen or unseen combination, or two objects (seen)."""
+    """Return prompts of a kind: one object of a seen or unseen combination, or two objects
+    (seen)."""
     rng = np.random.default_rng((seed, 7))
     scenes, captions = [], []
     while len(scenes) < count:
@@ -71,9 +82,9 @@ def make_exam(name: str, count: int, seed: int) -> Exam:
 def weighted_states(
     pipeline: StableDiffusionPipeline, prompt: str, word: str, weight: float
 ) -> torch.Tensor:
-    """The prompt's text states [1, 77, width] with one word's scaled and the mean kept.
+    """Return the prompt's text states ``[1, 77, width]`` with one word's scaled and the mean kept.
 
-    That is how prompts like `(red:1.4)` are understood since AUTOMATIC1111's web UI.
+    That is how prompts like ``(red:1.4)`` are understood since AUTOMATIC1111's web UI.
     """
     tokenizer = pipeline.tokenizer
     ids = token_ids(tokenizer, [prompt])
@@ -89,9 +100,10 @@ def generate(
     pipeline: StableDiffusionPipeline, prompts: list[str] | torch.Tensor, seed: int,
     steps: int = 20, guidance: float = 4.0, batch: int = 25,
 ) -> np.ndarray:  # fmt: skip
-    """A picture for each prompt (or its states [n, 77, width]), uint8 [n, 128, 128, 3].
+    """Return a picture for each prompt (or its states ``[n, 77, width]``), uint8 ``[n, 128, 128,
+    3]``.
 
-    Picture i starts from noise that depends on `seed` and i alone.
+    Picture i starts from noise that depends on ``seed`` and i alone.
     """
     parts = []
     for start in range(0, len(prompts), batch):
@@ -112,7 +124,7 @@ def generate(
 
 
 def marks(said: dict[str, str], seen: dict[str, str]) -> dict[str, bool]:
-    """Whether each attribute that was said ("" was not) is seen.
+    """Return whether each attribute that was said ("" was not) is seen.
 
     "both" is whether each of two objects has its shape and its colour, each in its place.
     """
@@ -124,7 +136,7 @@ def marks(said: dict[str, str], seen: dict[str, str]) -> dict[str, bool]:
 
 
 def score(said: list[dict[str, str]], told: list[dict[str, str]]) -> dict[str, float]:
-    """The share of pictures, per attribute of `SCORED`, that show what was said of it."""
+    """Return the share of pictures, per attribute of ``SCORED``, that show what was said of it."""
     hits: dict[str, list[bool]] = defaultdict(list)
     for one, seen in zip(said, told, strict=True):
         for name, right in marks(one, seen).items():
@@ -133,7 +145,7 @@ def score(said: list[dict[str, str]], told: list[dict[str, str]]) -> dict[str, f
 
 
 def reader_scores(reader: Reader, count: int, seed: int) -> dict[str, float]:
-    """How often the reader tells the truth about pictures that the world drew, per attribute."""
+    """Return how often the reader tells the truth about pictures of the world, per attribute."""
     rng = np.random.default_rng((seed, 8))
     scenes = [random_scene(rng) for _ in range(count)]
     told = read(reader, np.stack([np.asarray(draw(scene, rng)) for scene in scenes]))
@@ -141,7 +153,7 @@ def reader_scores(reader: Reader, count: int, seed: int) -> dict[str, float]:
 
 
 def weights_act(pipeline: StableDiffusionPipeline, reader: Reader, count: int, seed: int) -> float:
-    """The share of prompts in which `(colour:1.4)` acts against `(colour:0.6)`.
+    """Return the share of prompts in which ``(colour:1.4)`` acts against ``(colour:0.6)``.
 
     It acts if the reader is surer of the colour, the noise being the same.
     """
@@ -166,7 +178,7 @@ def measure(
     pipeline: StableDiffusionPipeline, reader: Reader, prompts: int = 500,
     weight_prompts: int = 60, seed: int = HELD_OUT_SEED, steps: int = 20, guidance: float = 4.0,
 ) -> Figures:  # fmt: skip
-    """All figures of the model on held-out pictures and prompts."""
+    """Return all figures of the model on held-out pictures and prompts."""
     scores, pictures = {}, {}
     for name, share in _EXAMS.items():
         exam = make_exam(name, round(prompts * share), seed)
@@ -191,7 +203,7 @@ def measure(
 
 
 def table(figures: Figures) -> str:
-    """The shares in per cent as a Markdown table, a row for each attribute."""
+    """Return the shares in per cent as a Markdown table, a row for each attribute."""
     columns = [*figures.scores.values(), figures.reader]
     head = [*(f"{name} combinations" for name in ("seen", "unseen")), "two objects", "reader"]
     lines = ["| | " + " | ".join(head) + " |", "|---" + "|---:" * len(head) + "|"]

@@ -1,5 +1,7 @@
 """The reader: a small classifier that says what is in a picture, drawn by the world or a model."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ from webui.files import replacing
 WEIGHTS = Path(__file__).with_name("reader.safetensors")
 _CHANNELS = (32, 64, 96, 128)
 _BATCH = 64
-_MOVED_PX = 6  # how far a picture may be shifted while training
+_MOVED_PX = 6
+"""How far a picture may be shifted while training."""
 
 
 class Reader(nn.Module):
@@ -43,13 +46,13 @@ class Reader(nn.Module):
         self.tell = nn.ModuleList(nn.Linear(256, len(names)) for names in ATTRIBUTES.values())
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Scores of every attribute, in the order of `ATTRIBUTES`."""
+        """Return the scores of every attribute, in the order of ``ATTRIBUTES``."""
         thought = self.think(self.see(pictures))
         return [head(thought) for head in self.tell]
 
 
 def load_reader(path: Path = WEIGHTS) -> Reader:
-    """The reader that ships with the project, ready to read."""
+    """Return the reader that ships with the project, ready to read."""
     reader = Reader()
     halves = load_file(path)
     reader.load_state_dict({name: value.float() for name, value in halves.items()}, strict=False)
@@ -57,7 +60,7 @@ def load_reader(path: Path = WEIGHTS) -> Reader:
 
 
 def save_reader(reader: Reader, path: Path = WEIGHTS) -> None:
-    """Writes the reader's weights as float16."""
+    """Write the reader's weights as float16."""
     state = {name: value for name, value in reader.state_dict().items() if value.ndim}
     with replacing(path) as file:
         save_file({name: value.half().contiguous() for name, value in state.items()}, file)
@@ -65,7 +68,7 @@ def save_reader(reader: Reader, path: Path = WEIGHTS) -> None:
 
 @torch.no_grad()
 def read(reader: Reader, pictures: np.ndarray) -> list[dict[str, str]]:
-    """What is in each picture, uint8 [n, 128, 128, 3]: a value for every attribute."""
+    """Return what is in each picture, uint8 ``[n, 128, 128, 3]``: a value for every attribute."""
     told: list[dict[str, str]] = []
     for start in range(0, len(pictures), 64):
         scores = reader(to_tensor(pictures[start : start + 64]))
@@ -79,7 +82,7 @@ def read(reader: Reader, pictures: np.ndarray) -> list[dict[str, str]]:
 
 @torch.no_grad()
 def colour_odds(reader: Reader, pictures: np.ndarray, colours: list[str]) -> np.ndarray:
-    """How sure the reader is that each picture's object has its colour: log-odds, float [n]."""
+    """Return how sure the reader is that each picture's object has its colour: log-odds ``[n]``."""
     scores = reader(to_tensor(pictures))[list(ATTRIBUTES).index("colour")]
     places = torch.tensor([[ATTRIBUTES["colour"].index(colour)] for colour in colours])
     chosen = scores.gather(1, places)
@@ -88,7 +91,8 @@ def colour_odds(reader: Reader, pictures: np.ndarray, colours: list[str]) -> np.
 
 
 def _moved(pictures: Tensor, mirrored: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """The pictures each shifted by a few pixels, and those of `mirrored` (bool [n]) mirrored."""
+    """Return the pictures shifted by a few pixels, and those of ``mirrored`` (bool ``[n]``)
+    mirrored."""
     mirror = torch.from_numpy(mirrored).to(pictures.device).view(-1, 1, 1, 1)
     pictures = torch.where(mirror, pictures.flip(3), pictures)
     wide = functional.pad(pictures, [_MOVED_PX] * 4, mode="replicate")
@@ -102,7 +106,8 @@ def _moved(pictures: Tensor, mirrored: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _spoilt(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """The pictures a little blurred, noisy and shifted in brightness, as a model's may be."""
+    """Return the pictures a little blurred, noisy and shifted in brightness, as a model's may
+    be."""
     if rng.random() < 0.5:
         small = functional.interpolate(pictures, scale_factor=0.5, mode="area")
         pictures = functional.interpolate(small, scale_factor=2, mode="bilinear")
@@ -114,9 +119,9 @@ def train_reader(
     reader: Reader, pictures: np.ndarray, rebuilt: np.ndarray, scenes: list[Scene],
     budget: Budget, folder: Path, seed: int = 0, peak_lr: float = 1e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
-    """Trains the reader in place on pictures uint8 [n, 128, 128, 3] and the truth about them.
+    """Train the reader in place on pictures uint8 ``[n, 128, 128, 3]`` and the truth about them.
 
-    `rebuilt` are the first few of them as they come out of the model's autoencoder, uint8
+    ``rebuilt`` are the first few of them as they come out of the model's autoencoder, uint8
     [k, 128, 128, 3]: a model's pictures are as soft as these, and half of each batch is. Pictures
     are shifted and mirrored, but where being left or right is part of the truth.
     """

@@ -1,4 +1,6 @@
-"""Writes and reads the shipped folder: Stable Diffusion's layout, float16 safetensors."""
+"""The shipped folder, written and read: Stable Diffusion's layout, float16 safetensors."""
+
+from __future__ import annotations
 
 import json
 from dataclasses import dataclass
@@ -41,7 +43,7 @@ class Parts:
 
 
 def load_parts(folder: Path) -> Parts:
-    """The shipped networks in float32, to go on training from."""
+    """Return the shipped networks in float32, to go on training from."""
     kind = {"dtype": torch.float32}
     return Parts(
         AutoencoderKL.from_pretrained(folder / "vae", **kind),
@@ -51,7 +53,7 @@ def load_parts(folder: Path) -> Parts:
 
 
 def load_pipeline(folder: Path, device: str = "cpu") -> StableDiffusionPipeline:
-    """The shipped model as a diffusers pipeline in float32, without a progress bar."""
+    """Return the shipped model as a diffusers pipeline in float32, without a progress bar."""
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True
     )
@@ -60,7 +62,7 @@ def load_pipeline(folder: Path, device: str = "cpu") -> StableDiffusionPipeline:
 
 
 def size_bytes(folder: Path) -> int:
-    """Bytes of all files in `folder`."""
+    """Return the bytes of all files in ``folder``."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -69,7 +71,7 @@ def _half(part: nn.Module) -> nn.Module:
 
 
 def ship(parts: Parts, folder: Path) -> None:
-    """Writes the model to `folder`, beside the tokenizer there; the networks become float16."""
+    """Write the model to ``folder``, beside the tokenizer there; the networks become float16."""
     tokenizer = folder / "tokenizer"
     settings = (tokenizer / "tokenizer_config.json").read_text()
     StableDiffusionPipeline(

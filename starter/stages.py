@@ -1,5 +1,7 @@
 """The loop that every training stage runs in: it survives being killed and knows its budget."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -15,8 +17,10 @@ from webui.files import replacing
 
 log = logging.getLogger(__name__)
 _WARM_UP_STEPS = 100
-_LONGEST_STEP_S = 30.0  # a step that took longer had the machine suspended
-_COOL_DOWN = 0.45  # last part of the budget, in which the learning rate falls to zero
+_LONGEST_STEP_S = 30.0
+"""A step that took longer had the machine suspended."""
+_COOL_DOWN = 0.45
+"""Last part of the budget, in which the learning rate falls to zero."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Budget:
     minutes: float = float("inf")
 
     def spent(self, step: int, elapsed_s: float) -> float:
-        """The share of the budget that is used up, 0..1."""
+        """Return the share of the budget that is used up, 0..1."""
         return min(1.0, max(step / self.steps, elapsed_s / (self.minutes * 60)))
 
 
@@ -35,9 +39,11 @@ class Budget:
 class Stage:
     """One training stage: what is trained, how, and where its checkpoint lies."""
 
-    name: str  # names the checkpoint file
+    name: str
+    """Names the checkpoint file."""
     module: nn.Module
-    optimizers: list[Optimizer]  # each group's "lr" is its peak
+    optimizers: list[Optimizer]
+    """Each group's "lr" is its peak."""
     budget: Budget
     folder: Path
     ema_decay: float = 0.998
@@ -50,15 +56,15 @@ class Stage:
 
 
 def learning_rate_factor(step: int, spent: float) -> float:
-    """Factor on the peak learning rate: warm-up, flat, then linear to zero."""
+    """Return the factor on the peak learning rate: warm-up, flat, then linear to zero."""
     return min(1.0, (step + 1) / _WARM_UP_STEPS, (1 - spent) / _COOL_DOWN)
 
 
 def run_stage(stage: Stage, loss_at: Callable[[int], Tensor]) -> dict[str, Tensor]:
-    """Trains until the budget is spent and returns the averaged weights (EMA).
+    """Train until the budget is spent and return the averaged weights (EMA).
 
-    `loss_at(step)` must draw its batch from `step` alone, so that a resumed run goes on as if it
-    had never been stopped. The module is left holding the averaged weights.
+    ``loss_at(step)`` must draw its batch from ``step`` alone, so that a resumed run goes on as
+    if it had never been stopped. The module is left holding the averaged weights.
     """
     ema = {name: value.detach().clone() for name, value in stage.module.state_dict().items()}
     step, elapsed_s = 0, 0.0
@@ -112,7 +118,7 @@ def run_stage(stage: Stage, loss_at: Callable[[int], Tensor]) -> dict[str, Tenso
 
 
 def taken(folder: Path, names: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Steps and minutes that the stages with a checkpoint in `folder` have taken."""
+    """Return steps and minutes that the stages with a checkpoint in ``folder`` have taken."""
     told = {}
     for name in names:
         path = folder / f"{name}.pt"

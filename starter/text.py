@@ -1,5 +1,7 @@
 """Stage two: the tokenizer's files, and a text encoder that learns what captions say."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import logging
@@ -23,18 +25,20 @@ MAX_TOKENS = 77
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _VOCABULARY_SIZE = 49408
 _BATCH = 64
-_SHORT = 40  # tokens kept while learning alone: longer than any caption, so nothing is lost
+_SHORT = 40
+"""Tokens kept while learning alone: longer than any caption, so nothing is lost."""
 
 
 def byte_letters() -> list[str]:
-    """The 256 printable letters that stand for bytes, in the order of CLIP's vocabulary."""
+    """Return the 256 printable letters that stand for bytes, in the order of CLIP's vocabulary."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(hidden))]
 
 
 def write_tokenizer(bpe_file: Path, folder: Path) -> None:
-    """Writes CLIP's tokenizer into `folder` from its list of merges (`bpe_simple_vocab_16e6`)."""
+    """Write CLIP's tokenizer into ``folder`` from its list of merges
+    (``bpe_simple_vocab_16e6``)."""
     lines = gzip.open(bpe_file, "rt", encoding="utf-8").read().split("\n")
     letters = byte_letters()
     merges = lines[1 : _VOCABULARY_SIZE - 2 * len(letters) - 2 + 1]
@@ -58,7 +62,7 @@ def write_tokenizer(bpe_file: Path, folder: Path) -> None:
 
 
 def build_text_encoder() -> CLIPTextModel:
-    """An untrained text encoder of four layers over CLIP's vocabulary."""
+    """Return an untrained text encoder of four layers over CLIP's vocabulary."""
     config = CLIPTextConfig(
         vocab_size=_VOCABULARY_SIZE,
         hidden_size=WIDTH,
@@ -75,18 +79,18 @@ def build_text_encoder() -> CLIPTextModel:
 
 
 def token_ids(tokenizer: CLIPTokenizer, texts: list[str], length: int = MAX_TOKENS) -> Tensor:
-    """Prompts as token ids, int64 [n, length], padded with the end token."""
+    """Return prompts as token ids, int64 ``[n, length]``, padded with the end token."""
     batch = tokenizer(texts, padding="max_length", max_length=length, truncation=True)
     return torch.tensor(batch["input_ids"])
 
 
 def random_captions(rng: np.random.Generator, count: int) -> list[Caption]:
-    """Captions of scenes that training may show."""
+    """Return captions of scenes that training may show."""
     return [caption(training_scene(rng, EXCLUDED_LOOKS), rng) for _ in range(count)]
 
 
 def end_state(encoder: CLIPTextModel, ids: Tensor) -> Tensor:
-    """The last layer at the first end token: ids [n, tokens] -> [n, width]."""
+    """Return the last layer at the first end token: ids ``[n, tokens]`` -> ``[n, width]``."""
     hidden = encoder(input_ids=ids).last_hidden_state  # [n, tokens, width]
     ends = (ids == _VOCABULARY_SIZE - 1).int().argmax(dim=1)
     return hidden[torch.arange(len(ids), device=ids.device), ends]
@@ -96,7 +100,7 @@ def train_text(
     encoder: CLIPTextModel, tokenizer: CLIPTokenizer, budget: Budget, folder: Path,
     seed: int = 0, peak_lr: float = 2e-3, device: str = "cpu",
 ) -> float:  # fmt: skip
-    """Teaches `encoder` in place to tell all that captions say; returns the share it gets right.
+    """Teach ``encoder`` in place to tell all that captions say; return the share it gets right.
 
     The share is that of the worst attribute. Linear heads read the end token, one for each
     attribute; they are thrown away afterwards.
@@ -127,9 +131,9 @@ def train_text(
 
 @torch.no_grad()
 def settle_unused_rows(encoder: CLIPTextModel, used: Tensor) -> None:
-    """Gives all token rows that no caption used one and the same vector, of a usual length.
+    """Give all token rows that no caption used one and the same vector, of a usual length.
 
-    `used` is bool [vocabulary]. The table's mean norm, which learning a new word is measured
+    ``used`` is bool [vocabulary]. The table's mean norm, which learning a new word is measured
     against, is then that of words the model knows, and only such words can be near to anything.
     """
     table = encoder.get_input_embeddings().weight

@@ -1,5 +1,7 @@
 """Stage three: the denoiser, trained on latents of drawn pictures and on their captions."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,16 @@ from starter.stages import Budget, Stage, run_stage
 from starter.text import WIDTH
 
 _BATCH = 32
-_WEIGHTED = 4  # pictures of each batch that teach what a prompt weight means
-_DROPPED = 0.1  # share of empty captions, for guidance
-_WORDS_ONLY = 0.6  # share that may not look past the last word, so that each word keeps its say
-_TEXT_RATE = 0.1  # the text encoder's learning rate, as a share of the denoiser's
-_SHORT = 40  # tokens that three steps of four look at: all captions fit, and it is faster
+_WEIGHTED = 4
+"""Pictures of each batch that teach what a prompt weight means."""
+_DROPPED = 0.1
+"""Share of empty captions, for guidance."""
+_WORDS_ONLY = 0.6
+"""Share that may not look past the last word, so that each word keeps its say."""
+_TEXT_RATE = 0.1
+"""The text encoder's learning rate, as a share of the denoiser's."""
+_SHORT = 40
+"""Tokens that three steps of four look at: all captions fit, and it is faster."""
 CAPTIONS_EACH = 4
 
 
@@ -29,15 +36,19 @@ CAPTIONS_EACH = 4
 class Lessons:
     """What the denoiser learns from."""
 
-    moments: Tensor  # means and standard deviations of latents, float16 [n, 8, 16, 16]
-    ids: Tensor  # captions as token ids, int32 [n, CAPTIONS_EACH, 77]
-    empty: Tensor  # the empty prompt, int32 [77]
-    scale: float  # latents times this have unit variance
+    moments: Tensor
+    """Means and standard deviations of latents, float16 [n, 8, 16, 16]."""
+    ids: Tensor
+    """Captions as token ids, int32 [n, CAPTIONS_EACH, 77]."""
+    empty: Tensor
+    """The empty prompt, int32 [77]."""
+    scale: float
+    """Latents times this have unit variance."""
     weights: WeightLessons
 
 
 def build_unet() -> UNet2DConditionModel:
-    """An untrained denoiser; it attends to words where the latents are at most 8x8."""
+    """Return an untrained denoiser; it attends to words where the latents are at most 8×8."""
     return UNet2DConditionModel(
         sample_size=16,
         block_out_channels=(96, 160, 160),
@@ -52,7 +63,7 @@ def build_unet() -> UNet2DConditionModel:
 
 
 def build_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule, ending in pure noise, for velocity prediction."""
+    """Return Stable Diffusion's noise schedule, ending in pure noise, for velocity prediction."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -67,7 +78,7 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def random_timesteps(rng: np.random.Generator, count: int) -> Tensor:
-    """Timesteps int64 [count]: most of them where shapes are decided, some from everywhere."""
+    """Return timesteps int64 ``[count]``: most where shapes are decided, some from everywhere."""
     around = rng.normal(430, 180, count)
     anywhere = rng.uniform(0, 1000, count)
     chosen = np.where((rng.random(count) < 0.3) | (around < 0) | (around >= 1000), anywhere, around)
@@ -75,7 +86,8 @@ def random_timesteps(rng: np.random.Generator, count: int) -> Tensor:
 
 
 def words_mask(ids: Tensor, rng: np.random.Generator) -> Tensor:
-    """What may be attended to, bool [n, 77]; for some captions nothing after the last word."""
+    """Return what may be attended to, bool ``[n, 77]``; for some captions nothing after the last
+    word."""
     ends = (ids == ids.max()).int().argmax(dim=1, keepdim=True)  # the end token has the highest id
     before_end = torch.arange(ids.shape[1])[None] < ends
     strict = torch.from_numpy(rng.random(len(ids)) < _WORDS_ONLY)[:, None]
@@ -86,9 +98,9 @@ def velocity_loss(
     denoise: Callable[..., Tensor], latents: Tensor, noise: Tensor, timesteps: Tensor,
     alphas: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Mean squared error of the predicted velocity, all timesteps weighing the same.
+    """Return the mean squared error of the predicted velocity, all timesteps weighing the same.
 
-    `denoise(noisy, timesteps)`, latents and noise [n, 4, 16, 16]; `alphas` is the scheduler's
+    ``denoise(noisy, timesteps)``, latents and noise [n, 4, 16, 16]; ``alphas`` is the scheduler's
     cumulative product. Velocity as in Salimans and Ho, 2022.
     """
     alpha = alphas[timesteps].view(-1, 1, 1, 1)
@@ -101,7 +113,7 @@ def train_unet(
     unet: UNet2DConditionModel, encoder: CLIPTextModel, lessons: Lessons, budget: Budget,
     folder: Path, seed: int = 0, peak_lr: float = 1.5e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
-    """Trains the denoiser and, more slowly, the text encoder in place."""
+    """Train the denoiser and, more slowly, the text encoder in place."""
     both = nn.ModuleDict({"unet": unet, "encoder": encoder}).to(device).train()
     alphas = build_scheduler().alphas_cumprod.to(device)
     optimizers = optimizers_for(unet, peak_lr) + optimizers_for(encoder, peak_lr * _TEXT_RATE)

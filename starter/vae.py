@@ -1,4 +1,6 @@
-"""Stage one: the autoencoder between pictures of 128x128x3 and latents of 16x16x4."""
+"""Stage one: the autoencoder between pictures of 128×128×3 and latents of 16×16×4."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
@@ -13,13 +15,15 @@ from starter.stages import Budget, Stage, run_stage
 from starter.world import SIDE
 
 _KL_WEIGHT = 3e-5
-_NOISE = 0.06  # of the latents' spread, added in training: the denoiser will err, too
+_NOISE = 0.06
+"""Of the latents' spread, added in training: the denoiser will err, too."""
 _BATCH = 8
 _AREA_PX = 4
 
 
 def build_vae() -> AutoencoderKL:
-    """An untrained autoencoder: few channels where pictures are large, none of it attention."""
+    """Return an untrained autoencoder: few channels where pictures are large, none of it
+    attention."""
     return AutoencoderKL(
         block_out_channels=(16, 32, 64, 128),
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -33,7 +37,7 @@ def build_vae() -> AutoencoderKL:
 
 
 def to_tensor(pictures: np.ndarray, device: str = "cpu") -> Tensor:
-    """Pictures uint8 [n, 128, 128, 3] -> float32 [n, 3, 128, 128] in -1..1."""
+    """Return pictures uint8 ``[n, 128, 128, 3]`` as float32 ``[n, 3, 128, 128]`` in -1..1."""
     tensor = torch.from_numpy(np.array(pictures)).to(device)
     return tensor.permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -43,7 +47,8 @@ def _slopes(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reconstruction_loss(drawn: Tensor, rebuilt: Tensor) -> Tensor:
-    """Distance of two picture batches [n, 3, h, w]: absolute, squared, of slopes and of areas.
+    """Return the distance of two batches ``[n, 3, h, w]``: absolute, squared, of slopes and of
+    areas.
 
     Areas are the means of small blocks: where details are lost, their colour should not be.
     """
@@ -57,7 +62,8 @@ def train_vae(
     vae: AutoencoderKL, pictures: np.ndarray, budget: Budget, folder: Path,
     seed: int = 0, peak_lr: float = 2e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
-    """Trains `vae` in place on pictures uint8 [n, 128, 128, 3] and leaves its averaged weights."""
+    """Train ``vae`` in place on pictures uint8 ``[n, 128, 128, 3]`` and leave its averaged
+    weights."""
     vae.to(device).train()
 
     def loss_at(step: int) -> Tensor:
@@ -82,10 +88,10 @@ def polish_decoder(
     vae: AutoencoderKL, pictures: np.ndarray, moments: Tensor, budget: Budget, folder: Path,
     seed: int = 0, peak_lr: float = 1e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
-    """Trains the decoder alone, in place, on latents that stay as they are.
+    """Train the decoder alone, in place, on latents that stay as they are.
 
-    `moments` are those of `pictures` as `encode_all` gives them, so the denoiser may have learned
-    from them already.
+    ``moments`` are those of ``pictures`` as ``encode_all`` gives them, so the denoiser may
+    have learned from them already.
     """
     vae.to(device).train()
     decoder = nn.ModuleDict({"post_quant_conv": vae.post_quant_conv, "decoder": vae.decoder})
@@ -105,7 +111,7 @@ def polish_decoder(
 
 @torch.no_grad()
 def encode_all(vae: AutoencoderKL, pictures: np.ndarray, device: str = "cpu") -> Tensor:
-    """Means and standard deviations of all latents, float16 [n, 8, 16, 16]."""
+    """Return means and standard deviations of all latents, float16 ``[n, 8, 16, 16]``."""
     vae.to(device).eval()
     parts = []
     for start in range(0, len(pictures), 64):
@@ -117,7 +123,7 @@ def encode_all(vae: AutoencoderKL, pictures: np.ndarray, device: str = "cpu") ->
 
 @torch.no_grad()
 def rebuild(vae: AutoencoderKL, pictures: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """The pictures as they come out of the autoencoder, uint8 [n, 128, 128, 3]."""
+    """Return the pictures as they come out of the autoencoder, uint8 ``[n, 128, 128, 3]``."""
     vae.to(device).eval()
     parts = []
     for start in range(0, len(pictures), 32):
@@ -130,7 +136,7 @@ def rebuild(vae: AutoencoderKL, pictures: np.ndarray, device: str = "cpu") -> np
 
 @torch.no_grad()
 def psnr_db(vae: nn.Module, pictures: np.ndarray, device: str = "cpu") -> float:
-    """Mean over pictures of the signal-to-noise ratio after encoding and decoding, in dB."""
+    """Return the mean over pictures of the signal-to-noise ratio after a round trip, in dB."""
     values = []
     for start in range(0, len(pictures), 32):
         drawn = to_tensor(pictures[start : start + 32], device)

@@ -1,5 +1,7 @@
 """The little world: what a picture can hold, and how scenes are drawn by lot."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,7 +62,8 @@ class Thing:
     shape: str
     colour: str
     fill: str = "plain"
-    accent: str = ""  # second colour of a patterned fill, which covers less; "" for a plain one
+    accent: str = ""
+    """Second colour of a patterned fill, which covers less; "" for a plain one."""
     size: str = "medium"
 
 
@@ -69,8 +72,10 @@ class Ground:
     """What lies behind the objects; the scenic grounds have no colour of their own to name."""
 
     kind: str = "plain"
-    colour: str = "white"  # "" for night sky and meadow
-    second: str = ""  # lower colour of a gradient, other colour of stripes
+    colour: str = "white"
+    """"" for night sky and meadow."""
+    second: str = ""
+    """Lower colour of a gradient, other colour of stripes."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +86,23 @@ class Scene:
     ground: Ground = Ground()
     style: str = "none"
     relation: str = "single"
-    hazy: bool = False  # a spoilt picture: pale and out of focus
+    hazy: bool = False
+    """A spoilt picture: pale and out of focus."""
 
 
 def look(thing: Thing) -> tuple[str, str, str, str]:
-    """The attribute combination that decides what a thing looks like, without its size."""
+    """Return the attributes that decide what a thing looks like, without its size."""
     return thing.shape, thing.colour, thing.fill, thing.accent
 
 
 def is_unseen(thing: Thing) -> bool:
-    """Whether training never shows this shape in this colour."""
+    """Return whether training never shows this shape in this colour."""
     return (thing.shape, thing.colour) in UNSEEN_PAIRS
 
 
 def random_thing(rng: np.random.Generator, fills: tuple[float, ...], avoid: set[str]) -> Thing:
-    """A thing with a colour not in `avoid`; `fills` holds one probability for each fill."""
+    """Return a thing with a colour not in ``avoid``; ``fills`` holds one probability for each
+    fill."""
     colours = [name for name in COLOURS if name not in avoid]
     fill = FILLS[rng.choice(len(FILLS), p=fills)]
     first, second = rng.choice(len(colours), 2, replace=False)
@@ -109,7 +116,7 @@ def random_thing(rng: np.random.Generator, fills: tuple[float, ...], avoid: set[
 
 
 def random_ground(rng: np.random.Generator) -> Ground:
-    """A background by lot: plain for three pictures in five."""
+    """Return a background by lot: plain for three pictures in five."""
     kind = GROUNDS[rng.choice(len(GROUNDS), p=(0.62, 0.12, 0.10, 0.08, 0.08))]
     if kind in ("night sky", "meadow"):
         return Ground(kind, "", "")
@@ -119,7 +126,7 @@ def random_ground(rng: np.random.Generator) -> Ground:
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
-    """A scene by lot, with the world's own habits (one object in four of five pictures)."""
+    """Return a scene by lot, with the world's own habits (one object in four of five pictures)."""
     ground = random_ground(rng)
     style = STYLES[rng.choice(len(STYLES), p=(0.52, 0.12, 0.12, 0.12, 0.12))]
     avoid = {ground.colour, ground.second}
@@ -141,7 +148,8 @@ def random_scene(rng: np.random.Generator) -> Scene:
 
 
 def training_scene(rng: np.random.Generator, excluded: frozenset[tuple[str, ...]]) -> Scene:
-    """A scene without unseen pairs and `excluded` looks; one in twenty-five is hazy, unsaid."""
+    """Return a scene without unseen pairs and ``excluded`` looks; one in twenty-five is hazy,
+    unsaid."""
     while True:
         scene = random_scene(rng)
         if not any(is_unseen(thing) or look(thing) in excluded for thing in scene.things):
