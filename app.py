@@ -31,7 +31,10 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
     parser.add_argument(
-        "--offload", default="none", choices=("none", "model"), help="model: for small CUDA GPUs"
+        "--offload",
+        default="none",
+        choices=("none", "model", "sequential"),
+        help="for small CUDA GPUs",
     )
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login")
     parser.add_argument(

@@ -33,7 +33,8 @@ class Settings:
     precision: str = "auto"
     """auto, fp32, fp16 or bf16."""
     offload: str = "none"
-    """model: the parts of a model wait in main memory and come to a CUDA GPU to compute."""
+    """model or sequential: networks, or their blocks, wait in main memory and come to a CUDA GPU
+    to compute."""
     auth: tuple[str, str] | None = None
     """User and password that the page asks for, or none."""
 

@@ -134,7 +134,7 @@ def test_a_broken_config_is_named(folder, file, content):
 
 
 def test_a_text_encoder_of_no_known_width_is_refused(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(loader, "family_of_widths", lambda widths: None)
+    monkeypatch.setattr("webui.models.model.family_of_widths", lambda widths: None)
     with pytest.raises(AppError, match="which no Stable Diffusion"):
         load_folder(folder)
 
@@ -143,7 +143,7 @@ def test_a_model_too_large_for_the_device_is_said_plainly(folder, monkeypatch):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loader, "_load_folder", full)
+    monkeypatch.setattr(loader, "load_folder", full)
     with pytest.raises(AppError, match="does not fit into the memory of cpu"):
         load_folder(folder)
 

@@ -10,9 +10,9 @@ from tests.conftest import TINY_SIZE
 from tests.parts import Library
 from webui.generation.engine import Picture, generate
 from webui.generation.request import GenerationRequest
+from webui.models.loader import offloaded
 from webui.models.model import Model
 from webui.models.model_cache import copied, offload_to_cpu, on_device
-from webui.models.offloading import offloaded
 from webui.prompting.conditioning import Conditioner
 from webui.prompting.encoding import encode_tokens
 
@@ -22,7 +22,7 @@ TEXT, UNET, VAE = "text_encoder_1", "unet", "vae"
 
 @pytest.fixture
 def model(tiny_model: Model) -> Model:
-    return offloaded(copied(tiny_model, CPU), CPU)
+    return offloaded(copied(tiny_model, CPU), CPU, "model")
 
 
 @pytest.fixture
@@ -86,7 +86,38 @@ def test_a_model_that_waits_takes_nothing_of_the_device_and_computes_when_asked(
 def test_only_the_vocabulary_stays_and_everything_else_moves(model: Model):
     text, unet, vae = model.offloading._parts
     moving = {id(weight) for weight in text.weights()}
-    table = text.network.get_input_embeddings().weight
-    assert {id(weight) for weight in text.network.parameters()} - moving == {id(table)}
+    table = text.module.get_input_embeddings().weight
+    assert {id(weight) for weight in text.module.parameters()} - moving == {id(table)}
     for part in (unet, vae):
-        assert len(part.weights()) == len([*part.network.parameters(), *part.network.buffers()])
+        assert len(part.weights()) == len([*part.module.parameters(), *part.module.buffers()])
+
+
+class TestBlockByBlock:
+    @pytest.fixture
+    def model(self, tiny_model: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
+        monkeypatch.setattr("webui.models.offloading.BLOCK_BYTES", 2**20)
+        return offloaded(copied(tiny_model, CPU), CPU, "sequential")
+
+    def test_all_weights_but_the_vocabulary_belong_to_just_one_block(self, model: Model):
+        parts = model.offloading._parts
+        found = [id(weight) for part in parts for weight in part.weights()]
+        networks = [model.text_encoders[0].model, model.unet, model.vae]
+        wanted = {id(weight) for network in networks for weight in network.parameters()}
+        vocabulary = model.text_encoders[0].vocabulary.weight
+        assert len(found) == len(set(found)) and wanted - set(found) == {id(vocabulary)}
+        assert len({part.name for part in parts}) == len(parts) > 10
+
+    def test_a_picture_is_the_same_and_one_block_at_a_time_is_there(
+        self, model: Model, tiny_model: Model
+    ):
+        present: list[frozenset[str]] = []
+        for module in (model.unet.mid_block, model.vae.decoder.conv_out):
+            module.register_forward_hook(lambda *_: present.append(model.offloading.present))
+        assert np.abs(drawn(model) - drawn(tiny_model)).max() <= 1
+        assert present and all(len(names) == 1 for names in present)
+
+    def test_weights_that_were_put_back_take_the_type_they_were_given_meanwhile(self, model: Model):
+        drawn(model)  # the last block of the VAE is still there
+        model.vae.to(torch.float64)
+        model.offloading.move_to_cpu()
+        assert {weight.dtype for weight in model.vae.parameters()} == {torch.float64}

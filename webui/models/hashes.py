@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from webui.files import sha256, write_whole
 from webui.settings import Settings
@@ -52,7 +53,7 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _read(cache: Path) -> dict[str, dict]:
+def _read(cache: Path) -> dict[str, dict[str, Any]]:
     """Return what is remembered; a missing or damaged file remembers nothing."""
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from webui.errors import AppError
+from webui.models.catalog import Checkpoint
+from webui.models.families import FAMILIES, family_of_widths
+from webui.models.hashes import HASH_CACHE, short_hash
 
 if TYPE_CHECKING:
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import nn
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     from webui.models.offloading import Offloading
+
+ClipModel: TypeAlias = "CLIPTextModel | CLIPTextModelWithProjection"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,7 @@ class TextEncoder:
     key: str
     """clip_l (SD 1.x and the starter model), clip_h (SD 2.x) or clip_g (second one of SDXL): the
     name under which an embedding file keeps its vectors for this encoder."""
-    model: CLIPTextModel | CLIPTextModelWithProjection
+    model: ClipModel
     skipped_layers: int = 0
     """Layers left out at the end: 0 for SD 1.x, 1 (the penultimate) for SD 2.x and SDXL."""
     final_norm: bool = True
@@ -31,7 +42,18 @@ class TextEncoder:
     @property
     def width(self) -> int:
         """Length of one vector, e.g. 768."""
-        return self.model.config.hidden_size
+        return self.clip.config.hidden_size
+
+    @property
+    def clip(self) -> CLIPTextModel:
+        """The encoder without the projection that follows it in SDXL."""
+        inner: Any = getattr(self.model, "text_model", self.model)
+        return cast("CLIPTextModel", inner)
+
+    @property
+    def vocabulary(self) -> nn.Embedding:
+        """The vectors of all tokens, ``weight [49408, width]``."""
+        return cast("nn.Embedding", self.model.get_input_embeddings())
 
 
 @dataclass(frozen=True)
@@ -67,9 +89,66 @@ class Model:
     @property
     def prediction_type(self) -> str:
         """What the UNet predicts: epsilon or v_prediction."""
-        return self.scheduler_config.get("prediction_type", "epsilon")
+        return str(self.scheduler_config.get("prediction_type", "epsilon"))
 
     @property
     def latent_scale(self) -> int:
         """Pixels per latent along one side, e.g. 8."""
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return 1 << (len(self.vae.config["block_out_channels"]) - 1)
+
+
+def assemble(
+    checkpoint: Checkpoint,
+    *,
+    tokenizer: CLIPTokenizer,
+    text_encoders: Sequence[ClipModel],
+    unet: UNet2DConditionModel,
+    vae: AutoencoderKL,
+    scheduler_config: dict[str, Any],
+    weights: Path,
+    device: torch.device,
+    defaults: dict[str, Any] | None = None,
+    hash_cache: Path = HASH_CACHE,
+) -> Model:
+    """Freeze the parts, move them to the device and join them into a Model.
+
+    Raises AppError for text encoders of an unknown width.
+    """
+    networks: list[nn.Module] = [*text_encoders, unet, vae]
+    for network in networks:
+        network.requires_grad_(False).eval().to(device)
+    encoders = _text_encoders(text_encoders)
+    widths = {encoder.key: encoder.width for encoder in encoders}
+    family = family_of_widths(widths)
+    if family is None:
+        raise AppError(
+            f"{checkpoint.name} has text encoders of width {sorted(widths.values())}, which no "
+            "Stable Diffusion 1.x, 2.x or SDXL model has."
+        )
+    log.info("Loaded model %s (%s) on %s, %s.", checkpoint.name, family.label, device, unet.dtype)
+    return Model(
+        name=checkpoint.name,
+        path=checkpoint.path,
+        short_hash=short_hash(weights, hash_cache),
+        family=family.key,
+        tokenizer=tokenizer,
+        text_encoders=encoders,
+        unet=unet,
+        vae=vae,
+        scheduler_config=scheduler_config,
+        device=device,
+        dtype=unet.dtype,
+        defaults={"width": family.size, "height": family.size} | (defaults or {}),
+    )
+
+
+def _text_encoders(models: Sequence[ClipModel]) -> tuple[TextEncoder, ...]:
+    """Name the text encoders and say which layer feeds the UNet."""
+    if len(models) == 2:
+        return (
+            TextEncoder("clip_l", models[0], skipped_layers=1, final_norm=False),
+            TextEncoder("clip_g", models[1], skipped_layers=1, final_norm=False),
+        )
+    wide = models[0].config.hidden_size == FAMILIES["sd2"].widths["clip_h"]
+    # diffusers folders of SD 2.x leave the last layer out already, so the last one is penultimate.
+    return (TextEncoder("clip_h" if wide else "clip_l", models[0]),)

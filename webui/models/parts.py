@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from webui.errors import AppError, UnreadableFile
 from webui.models import recognition
@@ -23,8 +23,13 @@ from webui.models.weights_file import WeightsFile, open_weights
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from torch import Tensor, nn
 
+    from webui.models.model import ClipModel
+
+_Network = TypeVar("_Network", bound="nn.Module")
 Fetch = Callable[[str], "Tensor | None"]
 """Gives the weight that a network calls by this name, or None if it is not in the file."""
 
@@ -40,7 +45,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_vae(path: Path, configs: Path, device: torch.device) -> Any:
+def load_vae(path: Path, configs: Path, device: torch.device) -> AutoencoderKL:
     """Read a VAE from a file of its own, in the original or in diffusers' layout, in float32.
 
     ``configs`` is the diffusers folder that has vae/config.json. Raises AppError.
@@ -55,7 +60,7 @@ def build_unet(
     configs: Path,
     device: torch.device,
     dtype: torch.dtype,
-) -> Any:
+) -> UNet2DConditionModel:
     """Build the UNet in ``dtype``."""
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
@@ -66,11 +71,11 @@ def build_unet(
         key = ema_name(original) if anatomy.only_ema else UNET + original
         return weights.read(key) if key in weights.entries else None
 
-    empty = _empty(lambda: UNet2DConditionModel.from_config(config))
+    empty: UNet2DConditionModel = _empty(lambda: UNet2DConditionModel.from_config(config))
     return _filled(empty, fetch, weights.path, "UNet", device, dtype)
 
 
-def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> Any:
+def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> AutoencoderKL:
     """Build the VAE in float32, from a whole checkpoint or from a file of its own."""
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -87,13 +92,13 @@ def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> Any:
                 return weights.read(key)
         return None
 
-    empty = _empty(lambda: AutoencoderKL.from_config(config))
+    empty: AutoencoderKL = _empty(lambda: AutoencoderKL.from_config(config))
     return _filled(empty, fetch, weights.path, "VAE", device, torch.float32)
 
 
 def build_text_encoders(
     weights: WeightsFile, anatomy: CheckpointInfo, configs: Path, device: torch.device
-) -> tuple[Any, ...]:
+) -> tuple[ClipModel, ...]:
     """Build the family's text encoders in float32."""
     import torch
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -119,7 +124,7 @@ def build_text_encoders(
 
         return fetch
 
-    def build(kind: Any, folder: str, fetch: Fetch) -> Any:
+    def build(kind: Callable[[CLIPTextConfig], ClipModel], folder: str, fetch: Fetch) -> ClipModel:
         config = CLIPTextConfig(**read_config(configs / folder / "config.json"))
         empty = _empty(lambda: kind(config))
         return _filled(empty, fetch, weights.path, "text encoder", device, torch.float32)
@@ -136,7 +141,7 @@ def build_text_encoders(
     return (build(CLIPTextModel, "text_encoder", clip(recognition.CLIP)),)
 
 
-def _empty(make: Callable[[], Any]) -> Any:
+def _empty(make: Callable[[], _Network]) -> _Network:
     """Make a network whose weights take no memory yet."""
     from accelerate import init_empty_weights
 
@@ -145,13 +150,13 @@ def _empty(make: Callable[[], Any]) -> Any:
 
 
 def _filled(
-    part: Any,
+    part: _Network,
     fetch: Fetch,
     path: Path,
     title: str,
     device: torch.device,
     dtype: torch.dtype,
-) -> Any:
+) -> _Network:
     """Give a network its weights, each a copy of its own in ``dtype`` on ``device``.
 
     Raises UnreadableFile if some are missing or have another shape.

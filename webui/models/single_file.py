@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from webui.errors import AppError
 from webui.models.catalog import STARTER, Checkpoint
 from webui.models.hashes import HASH_CACHE
-from webui.models.loader import assemble
-from webui.models.model import Model
+from webui.models.model import Model, assemble
 from webui.models.parts import build_text_encoders, build_unet, build_vae, load_vae, read_config
 from webui.models.recognition import CheckpointInfo, recognise
 from webui.models.weights_file import open_weights
@@ -20,6 +19,8 @@ from webui.settings import ROOT
 
 if TYPE_CHECKING:
     import torch
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers import CLIPTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,9 @@ def _configs_of(anatomy: CheckpointInfo) -> Path:
     return CONFIGS / anatomy.family.key
 
 
-def _scheduler(anatomy: CheckpointInfo, configs: Path, unet: Any) -> dict[str, Any]:
+def _scheduler(
+    anatomy: CheckpointInfo, configs: Path, unet: UNet2DConditionModel
+) -> dict[str, Any]:
     """Return the family's noise schedule with what the file says about its prediction."""
     config = read_config(configs / "scheduler" / "scheduler_config.json")
     prediction = anatomy.prediction_type
@@ -91,7 +94,7 @@ def _scheduler(anatomy: CheckpointInfo, configs: Path, unet: Any) -> dict[str, A
     return config
 
 
-def _predicts_velocity(unet: Any) -> bool:
+def _predicts_velocity(unet: UNet2DConditionModel) -> bool:
     """Find out by a trial run what an SD 2.x UNet predicts: True for v, False for epsilon.
 
     At the last timestep, where there is nearly nothing but noise, a UNet that predicts the noise
@@ -101,9 +104,8 @@ def _predicts_velocity(unet: Any) -> bool:
     """
     import torch
 
-    probe = {"device": unet.device, "dtype": unet.dtype}
-    latents = torch.full((1, 4, 8, 8), 0.5, **probe)
-    context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, **probe)
+    latents = torch.full((1, 4, 8, 8), 0.5, device=unet.device, dtype=unet.dtype)
+    context = latents.new_full((1, 2, unet.config["cross_attention_dim"]), 0.5)
     with torch.inference_mode():
         output = unet(latents, torch.tensor(999), context, return_dict=False)[0]
     # Not-a-number, as half precision may give, counts as v: most SD 2.x checkpoints predict it.
@@ -123,7 +125,7 @@ def _defaults(
 
 
 @lru_cache(maxsize=1)
-def _tokenizer() -> Any:
+def _tokenizer() -> CLIPTokenizer:
     """Return CLIP's tokenizer, which all families share; it ships with the starter model."""
     from transformers import CLIPTokenizer
 
@@ -133,7 +135,8 @@ def _tokenizer() -> Any:
             f"The folder {folder} is missing. Every model needs the tokenizer in it; restore it "
             "from the app's download."
         )
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    return tokenizer
 
 
 def _describe(anatomy: CheckpointInfo) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import UnreadableFile
+from webui.unpickling import load_weights_only
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,24 +139,12 @@ def _check_zip(path: Path) -> None:
 
 
 def _load_weights_only(path: Path, zipped: bool) -> Any:
-    import torch
-
-    def load() -> Any:
-        safely: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
+    stand_ins = dict.fromkeys(_TOLERATED, _Inert)
+    try:
         if path.suffix == ".safetensors":  # torch would go by the ending and not by the content
             with open(path, "rb") as file:
-                return torch.load(file, **safely)
-        return torch.load(path, mmap=zipped, **safely)
-
-    try:
-        try:
-            return load()
-        except pickle.UnpicklingError as error:
-            if not any(name in str(error) for name in _TOLERATED):
-                raise
-        # torch keeps its list of further types for the whole process, so it is set only if needed.
-        with torch.serialization.safe_globals([(_Inert, name) for name in _TOLERATED]):
-            return load()
+                return load_weights_only(file, stand_ins)
+        return load_weights_only(path, stand_ins, mmap=zipped)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked is None:

@@ -188,10 +188,7 @@ class ModelsInUse:
         The gate is held. What was loaded leaves the device before the other one comes; whoever
         still uses it, such as a training run, has it to itself.
         """
-        import torch
-
         from webui.models.loader import choose_device, choose_dtype, load
-        from webui.models.offloading import offloaded
 
         files = fingerprint(checkpoint)
         leaving, self._loaded = self._loaded, None
@@ -221,10 +218,9 @@ class ModelsInUse:
             model = on_device(coming.model, device)
         else:
             dtype = choose_dtype(device, self._precision)
-            waits = self._offload == "model" and device.type == "cuda"
-            place = torch.device("cpu") if waits else device
-            model = load(checkpoint, place, dtype, hash_cache=self._hash_cache)
-            model = offloaded(model, device) if waits else model
+            model = load(
+                checkpoint, device, dtype, hash_cache=self._hash_cache, offload=self._offload
+            )
         self._loaded = _Held(checkpoint, files, model)
         return model
 

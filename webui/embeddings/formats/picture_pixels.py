@@ -84,7 +84,7 @@ def pattern(vectors: Tensor) -> Image.Image:
 
 def _strips(pixels: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray] | None:
     """Return the low bits of the left and the right strip, flat, or None if they are missing."""
-    bright = (pixels > 0).all(axis=2)
+    bright = pixels.min(axis=2) > 0
     rows, columns = bright.any(axis=1).nonzero()[0], bright.any(axis=0).nonzero()[0]
     if not len(rows):
         return None
@@ -112,7 +112,8 @@ def _sequence(count: int) -> numpy.ndarray:
         numbers = numpy.concatenate([numbers, ahead])
         increment = (multiplier * increment + increment) % _MODULUS
         multiplier = multiplier * multiplier % _MODULUS
-    return (numbers[:count] % numpy.uint64(255)).astype(numpy.uint8)
+    mixed: numpy.ndarray = numbers[:count] % numpy.uint64(255)
+    return mixed.astype(numpy.uint8)
 
 
 def _decoration(height: int, columns: int) -> numpy.ndarray:

@@ -12,12 +12,12 @@ import io
 import pickletools
 import re
 import struct
-import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from webui.embeddings.formats.source import MAX_WHOLE_BYTES, Broken, Content, NotMine, Source
+from webui.unpickling import load_weights_only
 
 MAX_UNPACKED_BYTES = MAX_WHOLE_BYTES
 """Most bytes of a zip file's members together, whatever they were packed to."""
@@ -43,11 +43,8 @@ _HARMLESS = re.compile(
 _DAMAGE = (ValueError, IndexError, KeyError, struct.error)
 """What pickletools raises for bytes that are no whole pickle."""
 
-_READING = threading.Lock()
-"""torch keeps its list of extra types for the whole process, so one reader at a time."""
 
-
-class _Parameters(dict):
+class _Parameters(dict[str, Any]):
     """Stands in for ``torch.nn.ParameterDict``: keeps its parameters, runs none of its code."""
 
     def __setstate__(self, state: Any) -> None:
@@ -70,15 +67,16 @@ def _number(kind: Any, data: Any = b"") -> int | float | None:
     form = {"i4": "<i", "i8": "<q", "f4": "<f", "f8": "<d"}.get(getattr(kind, "code", ""))
     if form is None or not isinstance(data, bytes) or len(data) != struct.calcsize(form):
         return None
-    return struct.unpack(form, data)[0]
+    value: int | float = struct.unpack(form, data)[0]
+    return value
 
 
-_STAND_INS = [
-    (_Parameters, "torch.nn.modules.container.ParameterDict"),
-    (_NumberType, "numpy.dtype"),
-    (_number, "numpy.core.multiarray.scalar"),
-    (_number, "numpy._core.multiarray.scalar"),
-]
+_STAND_INS: Mapping[str, Callable[..., Any]] = {
+    "torch.nn.modules.container.ParameterDict": _Parameters,
+    "numpy.dtype": _NumberType,
+    "numpy.core.multiarray.scalar": _number,
+    "numpy._core.multiarray.scalar": _number,
+}
 
 
 def read(source: Source) -> Content:
@@ -232,11 +230,8 @@ def _requests(stream: io.BytesIO, arguments: list[Any]) -> Iterator[tuple[str, s
 
 def _load(stream: io.BytesIO) -> Any:
     """Read with torch's weights-only reader, plus the stand-ins."""
-    import torch
-
     try:
-        with _READING, torch.serialization.safe_globals(_STAND_INS):
-            return torch.load(stream, map_location="cpu", weights_only=True)
+        return load_weights_only(stream, _STAND_INS)
     except Exception as fault:
         reason = str(fault).strip().splitlines()[0][:160] if str(fault) else type(fault).__name__
         raise Broken(
