@@ -33,13 +33,15 @@ from starter.concepts import CONCEPTS, Concept, training_pictures  # noqa: E402
 from starter.reader import load_reader, read  # noqa: E402
 from starter.shipping import load_pipeline  # noqa: E402
 from starter.world import Thing  # noqa: E402
+from webui.declared import fields_of, read_loosely  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402
 from webui.training.captions import place, place_words, tokens_of  # noqa: E402
 from webui.training.denoising import conditioning  # noqa: E402
 from webui.training.evaluation import editability, prepare_eval_set, score  # noqa: E402
-from webui.training.recipe import Recipe, preset  # noqa: E402
+from webui.training.presets import preset  # noqa: E402
+from webui.training.recipe import Recipe  # noqa: E402
 from webui.training.trainer import begin, train  # noqa: E402
 
 GROUNDS = ("red", "yellow", "green", "blue", "purple", "black", "white", "gray")
@@ -55,7 +57,7 @@ def parse() -> argparse.Namespace:
     add("--presets", nargs="*", default=["object", "classic"])
     add("--seeds", type=int, default=2)
     add("--pictures", type=int, default=16, help="drawn for each prompt kind")
-    add("--change", nargs="*", default=[], help="settings of the recipe, as rate=0.08")
+    add("--change", nargs="*", default=[], help="settings of the recipe, as learning_rate=0.08")
     add("--threads", type=int, default=2)
     add("--sheets", type=Path, help="write contact sheets into this folder")
     add("--json", type=Path, help="write the figures here")
@@ -69,9 +71,10 @@ def recipe_of(key: str, concept: Concept, seed: int, changes: Sequence[str]) -> 
         key = kind
     recipe = replace(preset(key, "starter"), kind=kind, seed=seed)
     given = dict(change.split("=", 1) for change in changes)
-    types = {name: type(getattr(recipe, name)) for name in given}
-    read_as = {bool: lambda text: text == "true", int: int, float: float, str: str}
-    return replace(recipe, **{name: read_as[types[name]](text) for name, text in given.items()})
+    known = fields_of(Recipe)
+    return replace(
+        recipe, **{name: read_loosely(known[name], name, text) for name, text in given.items()}
+    )
 
 
 @torch.no_grad()

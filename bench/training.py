@@ -34,7 +34,8 @@ from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.training.denoising import generator_for  # noqa: E402
 from webui.training.evaluation import prepare_eval_set, score  # noqa: E402
-from webui.training.recipe import Recipe, preset  # noqa: E402
+from webui.training.presets import preset  # noqa: E402
+from webui.training.recipe import Recipe  # noqa: E402
 from webui.training.setup import TrainingSetup, cut_crops  # noqa: E402
 from webui.training.trainer import Evaluated, Stepped, begin, train  # noqa: E402
 
@@ -75,7 +76,7 @@ def ours(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, An
         steps=options.steps,
         evaluate_every=20000,
         hold_out=False,
-        precision=options.precision,
+        mixed_precision=options.precision,
     )
     task = prepare(options, recipe)
     yield 0.0, 0, {"task": task, "vectors": task.start}
@@ -94,7 +95,7 @@ def ours(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, An
 def plain(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, Any] | None]]:
     """Yield (seconds, step, vectors to be measured or None) of the plain recipe."""
     recipe = replace(
-        preset("classic", "starter"), vectors=PLACEHOLDERS, hold_out=False, precision="fp32"
+        preset("classic", "starter"), vectors=PLACEHOLDERS, hold_out=False, mixed_precision="fp32"
     )
     task = prepare(options, recipe)
     yield 0.0, 0, {"task": task, "vectors": task.start}
@@ -118,17 +119,17 @@ def plain(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, A
     for step in range(1, 2 * options.steps + 1):
         began = time.perf_counter()
         draw = generator_for("plain", step)
-        chosen = torch.randint(len(pixels), (recipe.batch,), generator=draw)
+        chosen = torch.randint(len(pixels), (recipe.batch_size,), generator=draw)
         with torch.no_grad():
             latent = model.vae.encode(pixels[chosen]).latent_dist.sample()
             latent = latent * model.vae.config.scaling_factor
         noise = torch.randn(latent.shape, generator=draw).to(device)
-        t = torch.randint(schedule.config.num_train_timesteps, (recipe.batch,), generator=draw)
+        t = torch.randint(schedule.config.num_train_timesteps, (recipe.batch_size,), generator=draw)
         t = t.to(device)
         lines = [task.line(0, float(torch.rand((), generator=draw))) for _ in chosen]
         ids = torch.tensor([item.ids for item in task.placed(lines)[encoder.key]])
         free = (ids == filler) & (torch.arange(77) > 0)
-        ids[free] = torch.tensor(tokens).repeat(recipe.batch)
+        ids[free] = torch.tensor(tokens).repeat(recipe.batch_size)
         hidden = text(ids.to(device)).last_hidden_state
         noisy = schedule.add_noise(latent, noise, t)
         found = model.unet(noisy.to(model.dtype), t, hidden.to(model.dtype)).sample.float()

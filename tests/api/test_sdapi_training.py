@@ -79,7 +79,7 @@ def test_pictures_of_several_shapes_keep_them_and_tags_are_drawn_by_lot(
     folder = served.outputs / "train" / answer.json()["run"]["run_id"]
     recipe = Run(folder).record().recipe
     assert (recipe.buckets, recipe.shuffle_tags, recipe.tag_dropout) == (True, True, 0.25)
-    assert recipe.captions == "filewords"
+    assert recipe.caption_mode == "filewords"
 
 
 def test_interrupt_ends_the_run_that_a_client_waits_for(client: httpx.Client, served: Served):

@@ -26,8 +26,8 @@ from webui.training.request import TrainingRequest
 
 QUICK = Recipe(
     steps=8,
-    warmup=2,
-    batch=1,
+    warmup_steps=2,
+    batch_size=1,
     evaluate_every=4,
     evaluation_tuples=2,
     preview_every=4,
@@ -256,8 +256,10 @@ def test_the_gate_is_free_between_steps(house: House, request_of: Callable):
 def test_all_problems_of_a_request_are_told_at_once(house: House, tmp_path: Path):
     bad = tmp_path / "paper.jpg"
     bad.write_bytes(b"%PDF-1.7")
-    problems = house.runs.check(TrainingRequest("cat", (bad, bad), "  ", replace(QUICK, size=33)))
-    assert [field for field, _ in problems] == ["name", "pictures", "initializer", "size"]
+    problems = house.runs.check(
+        TrainingRequest("cat", (bad, bad), "  ", replace(QUICK, resolution=33))
+    )
+    assert [field for field, _ in problems] == ["name", "pictures", "initializer", "resolution"]
     told = dict(problems)
     assert "ordinary word" in told["name"]
     assert "paper.jpg is not a picture" in told["pictures"]

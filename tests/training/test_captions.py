@@ -24,7 +24,8 @@ from webui.training.captions import (
     vector_count,
 )
 from webui.training.dataset import Picture
-from webui.training.recipe import PRESETS, Recipe
+from webui.training.presets import PRESETS
+from webui.training.recipe import Recipe
 
 CAT = Picture(Path("cat.png"), Image.new("RGB", (8, 8)), None, "", "sitting on a mat", True)
 
@@ -82,7 +83,7 @@ def test_only_the_style_preset_speaks_of_a_style():
         recipe = chosen.recipe
         said = " ".join(examples(recipe, [CAT], "my-cat", "cat", 50))
         assert ("style" in said) == (key == "style"), key
-        assert recipe.captions == "templates" and CAT.text not in said, key
+        assert recipe.caption_mode == "templates" and CAT.text not in said, key
 
 
 def test_the_draw_chooses_the_sentence():
@@ -91,17 +92,17 @@ def test_the_draw_chooses_the_sentence():
 
 
 def test_text_files_follow_the_sentences_or_replace_them():
-    words = caption(replace(Recipe(), captions="filewords"), CAT, "my-cat", "cat", 0.0)
+    words = caption(replace(Recipe(), caption_mode="filewords"), CAT, "my-cat", "cat", 0.0)
     assert words == "a photo of a [name], sitting on a mat"
     named = replace(CAT, text="my-cat on a mat")
-    assert caption(replace(Recipe(), captions="files"), named, "my-cat", "cat", 0.0) == (
+    assert caption(replace(Recipe(), caption_mode="files"), named, "my-cat", "cat", 0.0) == (
         "[name] on a mat"
     )
 
 
 def test_tags_are_dropped_and_shuffled_by_lot_and_the_one_with_the_name_is_kept():
     tagged = replace(CAT, text="my-cat on a mat, red, indoors, from above")
-    recipe = Recipe(captions="files", tag_dropout=0.5, shuffle_tags=True)
+    recipe = Recipe(caption_mode="files", tag_dropout=0.5, shuffle_tags=True)
     drawn = [caption(recipe, tagged, "my-cat", "cat", draw / 200) for draw in range(200)]
     parts = [line.split(", ") for line in drawn]
     assert all("[name] on a mat" in tags for tags in parts)
@@ -109,14 +110,14 @@ def test_tags_are_dropped_and_shuffled_by_lot_and_the_one_with_the_name_is_kept(
     assert {len(tags) for tags in parts} == {1, 2, 3, 4}
     assert {tags[0] for tags in parts} == {"[name] on a mat", "red", "indoors", "from above"}
     assert drawn == [caption(recipe, tagged, "my-cat", "cat", draw / 200) for draw in range(200)]
-    sentences = replace(recipe, captions="filewords", tag_dropout=1.0)
+    sentences = replace(recipe, caption_mode="filewords", tag_dropout=1.0)
     assert caption(sentences, tagged, "x", "cat", 0.0) == "a photo of a [name]"
 
 
 @pytest.mark.parametrize("captions", ["templates", "filewords", "files"])
 def test_a_share_of_the_samples_has_the_name_alone(captions: str):
     """An empty caption, as other programs have it, would teach the vectors nothing."""
-    recipe = Recipe(captions=captions, caption_dropout=0.3)
+    recipe = Recipe(caption_mode=captions, caption_dropout=0.3)
     named = replace(CAT, text="my-cat on a mat")
     drawn = [caption(recipe, named, "my-cat", "cat", draw / 200) for draw in range(200)]
     assert 0.2 < drawn.count("[name]") / 200 < 0.4
@@ -126,7 +127,7 @@ def test_a_share_of_the_samples_has_the_name_alone(captions: str):
 
 def test_a_caption_without_the_name_is_refused_even_if_it_may_be_dropped():
     with pytest.raises(AppError, match="does not hold the name"):
-        caption(Recipe(captions="files", caption_dropout=1.0), CAT, "my-cat", "cat", 0.0)
+        caption(Recipe(caption_mode="files", caption_dropout=1.0), CAT, "my-cat", "cat", 0.0)
 
 
 def test_previews_of_a_fault_may_have_it_in_the_negative_prompt():
@@ -145,7 +146,7 @@ def test_own_sentences_take_name_and_filewords():
 
 def test_a_caption_without_the_name_is_refused_by_file():
     with pytest.raises(AppError, match="cat.png.*does not hold the name"):
-        caption(Recipe(captions="files"), CAT, "my-cat", "cat", 0.0)
+        caption(Recipe(caption_mode="files"), CAT, "my-cat", "cat", 0.0)
 
 
 def test_the_initializer_can_follow_the_name():

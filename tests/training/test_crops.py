@@ -68,7 +68,13 @@ def test_further_cuttings_differ_and_are_the_same_each_time():
 
 
 RECIPE = Recipe(
-    steps=6, warmup=1, batch=2, evaluate_every=3, evaluation_tuples=4, vectors=2, buckets=True
+    steps=6,
+    warmup_steps=1,
+    batch_size=2,
+    evaluate_every=3,
+    evaluation_tuples=4,
+    vectors=2,
+    buckets=True,
 )
 
 
@@ -205,7 +211,7 @@ def test_a_run_on_buckets_learns_and_ends_with_the_same_bits_wherever_it_was_cut
 def test_fixed_inputs_of_several_sizes_are_measured_each_as_alone(task_of: Callable):
     task = task_of()
     both = prepare_eval_set(task, 6)
-    alone = prepare_eval_set(replace(task, recipe=replace(task.recipe, batch=1)), 6)
+    alone = prepare_eval_set(replace(task, recipe=replace(task.recipe, batch_size=1)), 6)
     torch.testing.assert_close(both.initializer, alone.initializer)
     assert (both.initializer > 0).all() and len(both.initializer) == 9
 

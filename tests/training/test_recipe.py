@@ -1,4 +1,4 @@
-"""Recipes: values that are checked, learning rates, presets."""
+"""Recipes: values that are checked, names of earlier versions, learning rates."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import pytest
 
 from webui.errors import BadField
 from webui.training.recipe import (
-    PRESETS,
     Recipe,
     last_step,
-    parse_rate,
-    preset,
-    rate_advice,
-    rate_at,
+    learning_rate_advice,
+    learning_rate_at,
+    parse_learning_rate,
 )
 
 
 def test_a_recipe_survives_json():
-    recipe = Recipe(kind="style", templates=("by [name]",), rate="0.01:10, 1e-3")
+    recipe = Recipe(kind="style", templates=("by [name]",), learning_rate="0.01:10, 1e-3")
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
@@ -30,24 +28,51 @@ def test_an_unknown_setting_is_named():
     assert caught.value.field == "step"
 
 
+def test_a_recipe_of_an_earlier_version_is_read():
+    old = {
+        "kind": "style", "vectors": 4, "optimizer": "adamw", "rate": "2e-3", "warmup": 0,
+        "cosine": False, "pull": 5e-05, "steps": 400, "batch": 1, "accumulation": 4, "clip": 0.5,
+        "min_snr": 5, "captions": "filewords", "templates": [], "append_initializer": False,
+        "caption_dropout": 0.0, "tag_dropout": 0.0, "shuffle_tags": False, "size": 256,
+        "buckets": False, "crops": 4, "places": [-1, 0.5], "flip": False, "use_mask": False,
+        "precision": "bf16", "gradient_checkpointing": True, "seed": 7, "evaluate_every": 25,
+        "evaluation_tuples": 16, "hold_out": True, "stop_early": True, "preview_every": 100,
+        "preview_prompts": ["a house in the style of [name]"],
+    }  # fmt: skip
+    recipe = Recipe.from_dict(old)
+    assert recipe == Recipe(
+        kind="style", vectors=4, optimizer="adamw", learning_rate="2e-3", warmup_steps=0,
+        lr_scheduler="constant", prior_weight=5e-5, steps=400, batch_size=1,
+        gradient_accumulation_steps=4, max_grad_norm=0.5, min_snr_gamma=5,
+        caption_mode="filewords", resolution=256, crops=4, crop_positions=(-1, 0.5),
+        use_mask=False, mixed_precision="bf16", gradient_checkpointing=True, seed=7,
+        stop_early=True, preview_prompts=("a house in the style of [name]",),
+    )  # fmt: skip
+
+
+def test_logging_decides_nothing_that_is_learned():
+    assert Recipe(tensorboard=True) == Recipe()
+    assert "tensorboard" in Recipe().to_dict() and "tensorboard" not in Recipe().decisive()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("steps", 0),
         ("steps", "many"),
-        ("batch", 65),
+        ("batch_size", 65),
         ("vectors", 17),
         ("kind", "song"),
         ("optimizer", "adamw8bit"),
-        ("captions", "none"),
-        ("precision", "fp8"),
+        ("caption_mode", "none"),
+        ("mixed_precision", "fp8"),
         ("caption_dropout", 1.1),
         ("tag_dropout", -0.1),
-        ("rate", "fast"),
-        ("rate", "0"),
-        ("rate", "nan"),
-        ("rate", "0.1:5, 0.2:5"),
-        ("rate", "0.1, 0.2:5"),
+        ("learning_rate", "fast"),
+        ("learning_rate", "0"),
+        ("learning_rate", "nan"),
+        ("learning_rate", "0.1:5, 0.2:5"),
+        ("learning_rate", "0.1, 0.2:5"),
     ],
 )
 def test_values_out_of_range_are_refused_by_field(field: str, value: object):
@@ -57,55 +82,33 @@ def test_values_out_of_range_are_refused_by_field(field: str, value: object):
 
 
 def test_the_rate_takes_schedules_as_automatic1111_writes_them():
-    assert parse_rate("0.005:100, 1e-3:1000, 1e-5") == ((0.005, 100), (0.001, 1000), (1e-5, -1))
-    recipe = Recipe(rate="0.1:2, 0.01:4", cosine=False, warmup=0)
-    assert [rate_at(recipe, step) for step in (1, 2, 3, 4)] == [0.1, 0.1, 0.01, 0.01]
+    assert parse_learning_rate("0.005:100, 1e-3:1000, 1e-5") == (
+        (0.005, 100),
+        (0.001, 1000),
+        (1e-5, -1),
+    )
+    recipe = Recipe(learning_rate="0.1:2, 0.01:4", lr_scheduler="constant", warmup_steps=0)
+    assert [learning_rate_at(recipe, step) for step in (1, 2, 3, 4)] == [0.1, 0.1, 0.01, 0.01]
     assert last_step(recipe) == 4  # the schedule ends the run
 
 
 def test_the_rate_rises_at_first_and_falls_to_nearly_nothing():
-    recipe = Recipe(rate="0.04", warmup=10, steps=100)
-    rates = [rate_at(recipe, step) for step in range(1, 101)]
+    recipe = Recipe(learning_rate="0.04", warmup_steps=10, steps=100)
+    rates = [learning_rate_at(recipe, step) for step in range(1, 101)]
     assert rates[0] < 0.005 and 0.03 < max(rates) <= 0.04 and rates[-1] < 1e-4
 
 
 def test_the_rate_does_not_depend_on_batch_or_accumulation():
-    small, large = Recipe(batch=1), Recipe(batch=8, accumulation=4)
-    assert rate_at(small, 50) == rate_at(large, 50)
-
-
-@pytest.mark.parametrize("family", ["starter", "sd1", "sd2", "sdxl"])
-def test_every_preset_is_a_recipe_for_every_family(family: str):
-    assert list(PRESETS) == [
-        "draft",
-        "object",
-        "person",
-        "style",
-        "negative",
-        "classic",
-        "low_vram",
-    ]
-    for key in PRESETS:
-        recipe = preset(key, family)
-        assert last_step(recipe) > 0 and not recipe.flip, key
-        assert rate_advice(recipe) is None, key
+    small, large = Recipe(batch_size=1), Recipe(batch_size=8, gradient_accumulation_steps=4)
+    assert learning_rate_at(small, 50) == learning_rate_at(large, 50)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "directional"])
 def test_a_rate_at_which_nothing_can_be_learned_is_told(optimizer: str):
-    recipe = Recipe(optimizer=optimizer, rate="1e-6", steps=1600)
-    assert "Hardly anything will be learned" in rate_advice(recipe)
-    assert rate_advice(replace(recipe, rate="5e-4")) is None
-    assert rate_advice(replace(recipe, rate="5e-4", steps=10))
-    assert rate_advice(replace(recipe, rate="5e-4:10, 1e-7")), "most of it at the lower rate"
-
-
-def test_the_usual_recipe_holds_the_norm_and_flips_nothing():
-    recipe = preset("object", "sd1")
-    assert recipe.optimizer == "directional" and not recipe.flip
-    assert (recipe.steps, recipe.batch, recipe.rate, recipe.pull) == (500, 4, "0.04", 1e-4)
-
-
-def test_an_unknown_preset_is_refused_with_those_there_are():
-    with pytest.raises(BadField, match="draft, object"):
-        preset("best", "sd1")
+    recipe = Recipe(optimizer=optimizer, learning_rate="1e-6", steps=1600)
+    assert "Hardly anything will be learned" in learning_rate_advice(recipe)
+    assert learning_rate_advice(replace(recipe, learning_rate="5e-4")) is None
+    assert learning_rate_advice(replace(recipe, learning_rate="5e-4", steps=10))
+    assert learning_rate_advice(replace(recipe, learning_rate="5e-4:10, 1e-7")), (
+        "most of it at the lower rate"
+    )

@@ -18,7 +18,7 @@ from webui.training.request import (
     preflight_request,
 )
 
-RECIPE = Recipe(vectors=1, rate="1e-7", precision="fp32")
+RECIPE = Recipe(vectors=1, learning_rate="1e-7", mixed_precision="fp32")
 
 
 def test_all_that_a_run_could_suffer_from_is_told_before_it(picture_files: Callable, model: Model):

@@ -18,7 +18,7 @@ from webui.training.setup import compute_dtype_of, precision_advice
     [("fp32", None), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
 )
 def test_a_float32_unet_computes_as_it_is_asked_to(model: Model, precision: str, half: object):
-    recipe = Recipe(precision=precision)
+    recipe = Recipe(mixed_precision=precision)
     assert compute_dtype_of(recipe, model) == half
     assert compute_dtype_of(recipe, replace(model, dtype=torch.bfloat16)) is None, "as it is loaded"
 
@@ -57,7 +57,7 @@ def test_a_half_copy_predicts_as_the_original_and_leaves_it_alone(model: Model):
 
 def test_a_precision_that_the_loaded_model_does_not_have_is_told(model: Model):
     half = replace(model, dtype=torch.bfloat16)
-    assert "--precision fp32" in precision_advice(Recipe(precision="fp32"), half)
-    assert precision_advice(Recipe(precision="bf16"), half) is None
+    assert "--precision fp32" in precision_advice(Recipe(mixed_precision="fp32"), half)
+    assert precision_advice(Recipe(mixed_precision="bf16"), half) is None
     assert precision_advice(Recipe(), half) is None
-    assert precision_advice(Recipe(precision="fp16"), model) is None
+    assert precision_advice(Recipe(mixed_precision="fp16"), model) is None

@@ -30,7 +30,9 @@ from webui.training.trainer import (
     train,
 )
 
-QUICK = Recipe(steps=6, warmup=1, batch=2, evaluate_every=3, evaluation_tuples=4, vectors=3)
+QUICK = Recipe(
+    steps=6, warmup_steps=1, batch_size=2, evaluate_every=3, evaluation_tuples=4, vectors=3
+)
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_no_weight_of_the_model_changes_by_a_bit(task_of: Callable, optimizer: s
     parts = (model.unet, model.vae, model.text_encoders[0].model)
     before = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
     words = len(model.tokenizer)
-    run_through(task_of(model, replace(QUICK, optimizer=optimizer, rate="0.01")))
+    run_through(task_of(model, replace(QUICK, optimizer=optimizer, learning_rate="0.01")))
     for part, kept in zip(parts, before, strict=True):
         assert all(torch.equal(value, kept[key]) for key, value in part.state_dict().items())
         assert not any(
@@ -108,7 +110,9 @@ def test_the_model_draws_the_same_before_each_step_and_after(task_of: Callable, 
 def test_the_loss_of_the_steps_is_chance_and_that_on_fixed_inputs_is_not(
     task_of: Callable, model: Model
 ):
-    task = task_of(model, replace(QUICK, rate="1e-12", precision="fp32"))  # nothing is learned
+    task = task_of(
+        model, replace(QUICK, learning_rate="1e-12", mixed_precision="fp32")
+    )  # nothing is learned
     events, _ = run_through(task)
     losses = [event.loss for event in events if isinstance(event, Stepped)]
     fixed = [event.score.loss for event in events if isinstance(event, Evaluated)]
@@ -146,8 +150,10 @@ def test_the_name_is_never_tokenized_while_learning(task_of: Callable, model: Mo
 def test_a_step_is_as_long_as_the_rate_whatever_batch_and_accumulation(
     task_of: Callable, model: Model, batch: int, accumulation: int
 ):
-    recipe = replace(QUICK, rate="0.003", warmup=0, cosine=False)
-    recipe = replace(recipe, batch=batch, accumulation=accumulation, evaluate_every=6)
+    recipe = replace(QUICK, learning_rate="0.003", warmup_steps=0, lr_scheduler="constant")
+    recipe = replace(
+        recipe, batch_size=batch, gradient_accumulation_steps=accumulation, evaluate_every=6
+    )
     adamw = task_of(model, replace(recipe, optimizer="adamw"))
     moved = first_step(adamw).vectors["clip_l"] - adamw.start["clip_l"]
     assert float(moved.abs().max()) == pytest.approx(0.003, rel=1e-3)
@@ -161,7 +167,7 @@ def test_a_step_is_as_long_as_the_rate_whatever_batch_and_accumulation(
 def test_what_is_told_of_a_step_is_a_mean_over_its_accumulation(task_of: Callable, model: Model):
     told = []
     for accumulation in (1, 8):
-        task = task_of(model, replace(QUICK, steps=1, accumulation=accumulation))
+        task = task_of(model, replace(QUICK, steps=1, gradient_accumulation_steps=accumulation))
         told += [event for event in run_through(task)[0] if isinstance(event, Stepped)]
     one, eight = told
     assert eight.loss == pytest.approx(one.loss, rel=0.5)
@@ -184,13 +190,18 @@ def test_a_rate_too_small_for_bfloat16_still_moves_vectors(task_of: Callable, ra
     """Numbers of a vector are about 0.014, where bfloat16's next number is 6e-5 away."""
     half = replace(tiny_model(), dtype=torch.bfloat16)
     half.unet.to(torch.bfloat16)
-    task = task_of(half, replace(QUICK, optimizer="adamw", rate=rate, warmup=0, cosine=False))
+    task = task_of(
+        half,
+        replace(
+            QUICK, optimizer="adamw", learning_rate=rate, warmup_steps=0, lr_scheduler="constant"
+        ),
+    )
     moved = first_step(task).vectors["clip_l"] - task.start["clip_l"]
     assert float((moved != 0).float().mean()) > 0.9
 
 
 def test_vectors_start_at_the_initializers_tokens_over_and_over(task_of: Callable, model: Model):
-    task = task_of(model, replace(QUICK, optimizer="adamw", rate="0.001"))
+    task = task_of(model, replace(QUICK, optimizer="adamw", learning_rate="0.001"))
     table = model.text_encoders[0].model.get_input_embeddings().weight
     grey, cat = task.initializer_ids
     assert torch.equal(task.start["clip_l"], table[[grey, cat, grey]])
@@ -229,7 +240,7 @@ def quiet_model(share: float) -> Model:
 def stored_or_computed(how: str, model: Model, recipe: Recipe = QUICK) -> tuple[Model, Recipe]:
     """Return the model and recipe of a run in float16: of a UNet stored so, or computed so."""
     if how == "computed":
-        return model, replace(recipe, precision="fp16")
+        return model, replace(recipe, mixed_precision="fp16")
     model = replace(model, dtype=torch.float16)
     model.unet.to(torch.float16)
     return model, recipe
@@ -270,7 +281,7 @@ def test_a_loss_scale_that_overflows_is_halved_and_costs_no_step(
 def test_a_run_cut_at_any_event_ends_with_the_same_bits(
     task_of: Callable, model: Model, optimizer: str
 ):
-    task = task_of(model, replace(QUICK, optimizer=optimizer, rate="0.01"))
+    task = task_of(model, replace(QUICK, optimizer=optimizer, learning_rate="0.01"))
     whole, expected = run_through(task)
     for cut in (1, 2, 5, 8):  # after an evaluation, a step, the next evaluation, the last step
         first = begin(task)
@@ -316,8 +327,8 @@ def test_gradient_checkpointing_really_keeps_less(task_of: Callable, model: Mode
 def test_accumulation_is_the_same_as_a_larger_batch_of_the_same_draws(
     task_of: Callable, model: Model
 ):
-    once = task_of(model, replace(QUICK, batch=4))
-    twice = task_of(model, replace(QUICK, batch=2, accumulation=2))
+    once = task_of(model, replace(QUICK, batch_size=4))
+    twice = task_of(model, replace(QUICK, batch_size=2, gradient_accumulation_steps=2))
     together = draw_batch(once, 1, 0, 0)[0]
     parts = [draw_batch(twice, 1, turn, 0)[0] for turn in range(2)]
     assert torch.equal(together.squares, torch.cat([part.squares for part in parts]))
@@ -326,7 +337,7 @@ def test_accumulation_is_the_same_as_a_larger_batch_of_the_same_draws(
 
 
 def test_captions_latents_and_noise_are_drawn_anew_for_each_sample(task_of: Callable, model: Model):
-    task = task_of(model, replace(QUICK, batch=8))
+    task = task_of(model, replace(QUICK, batch_size=8))
     first, lines = draw_batch(task, 1, 0, 0)
     second, _ = draw_batch(task, 2, 0, 0)
     assert len(set(lines)) > 2
@@ -337,7 +348,7 @@ def test_captions_latents_and_noise_are_drawn_anew_for_each_sample(task_of: Call
 
 
 def test_every_picture_but_the_held_out_one_is_seen_in_each_round(task_of: Callable, model: Model):
-    task = task_of(model, replace(QUICK, batch=4))
+    task = task_of(model, replace(QUICK, batch_size=4))
     assert task.training_squares == (0, 1, 2, 3)
     assert sorted(draw_batch(task, 3, 0, 0)[0].squares.tolist()) == [0, 1, 2, 3]
     assert task_of(model, count=4).training_squares == (0, 1, 2, 3)
@@ -404,7 +415,9 @@ def test_vectors_learn_what_the_pictures_share(task_of: Callable):
         for name, weight in model.unet.named_parameters():
             if "attn2.to_out" in name:
                 weight *= 30
-    recipe = replace(QUICK, steps=40, batch=4, rate="0.1", evaluate_every=20, evaluation_tuples=8)
+    recipe = replace(
+        QUICK, steps=40, batch_size=4, learning_rate="0.1", evaluate_every=20, evaluation_tuples=8
+    )
     events, _ = run_through(task_of(model, recipe))
     losses = [event.score.loss for event in events if isinstance(event, Evaluated)]
     assert losses[-1] < losses[0]

@@ -9,7 +9,7 @@ from webui.cli.training import attempt
 from webui.errors import AppError
 from webui.settings import ROOT, Settings
 from webui.studio.studio import Studio
-from webui.training.jobs.config import Job
+from webui.training.jobs.job import Job
 from webui.training.jobs.many import Result
 
 

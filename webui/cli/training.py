@@ -5,23 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from webui.declared import choices_of, fields_of, setting_of
 from webui.errors import AppError, BadField
 from webui.settings import Settings
 from webui.training.dataset import find_pictures
-from webui.training.jobs.config import Job, read_job, read_jobs
+from webui.training.jobs.config import read_job, read_jobs
+from webui.training.jobs.job import FOLDERS, KEYS, Job
 from webui.training.jobs.many import Result, earlier_run, result_of, share_of, table
-from webui.training.recipe import PRESETS
+from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
 
 if TYPE_CHECKING:
     from webui.studio.studio import Studio
 
+PLACE = ("model", "models_dir", "embeddings_dir", "outputs_dir", "device")
+"""Fields of a job that say where things are."""
 ENDED = ("finished", "failed", "stopped", "paused")
 
 
@@ -33,30 +37,37 @@ def add(commands: Any) -> None:
         "--config", type=Path, help="TOML or JSON with these settings and the recipe's, or Kohya's"
     )
     train.add_argument("--jobs", type=Path, help="TOML or JSON with many such settings")
-    train.add_argument("--data", type=Path, help="folder of pictures")
-    train.add_argument("--name", help="what will be written in prompts")
-    train.add_argument("--init", help="the words that come closest")
-    train.add_argument("--preset", choices=PRESETS, help="default: object")
-    train.add_argument("--steps", type=int, help="instead of the preset's")
-    train.add_argument("--seed", type=int)
-    train.add_argument(
-        "--overwrite", action="store_true", default=None, help="replace one of the same name"
-    )
-    train.add_argument(
-        "--tensorboard", action="store_true", default=None, help="write the numbers for it too"
-    )
     train.add_argument("--ray", action="store_true", help="spread the jobs over a Ray cluster")
     train.add_argument("--workers", type=int, help="with --ray: how many at a time")
+    add_flags(train, Job, (name for name in KEYS if name not in PLACE))
     add_place(train)
+    recipe = train.add_argument_group("recipe", "in place of the preset's")
+    add_flags(recipe, Recipe, fields_of(Recipe))
+
+
+def add_flags(command: Any, kind: Any, names: Iterable[str]) -> None:
+    """Add a flag for each of these fields of a declared dataclass; those not given are None."""
+    for name in names:
+        info = fields_of(kind)[name]
+        said = (info.description or "").partition(". ")[0].replace("``", "").replace("%", "%%")
+        form: dict[str, Any] = {"dest": name, "default": None, "help": said}
+        if info.annotation is bool:
+            form["action"] = argparse.BooleanOptionalAction
+        elif get_origin(info.annotation) is tuple:
+            form |= {"nargs": "*", "type": float if float in get_args(info.annotation) else str}
+        elif choices := choices_of(info):
+            form["choices"] = [value for _, value in choices]
+        elif name in FOLDERS:
+            form["type"] = Path
+        elif info.annotation in (int, float):
+            form |= {"type": info.annotation, "metavar": "NUMBER"}
+        also = setting_of(info).old if kind is Job else ()
+        command.add_argument(*(f"--{each.replace('_', '-')}" for each in (name, *also)), **form)
 
 
 def add_place(command: argparse.ArgumentParser) -> None:
     """Add the flags that say which model, which folders and which device."""
-    command.add_argument("--model", help="name below the models folder; else as the app chooses")
-    command.add_argument("--models-dir", type=Path)
-    command.add_argument("--embeddings-dir", type=Path)
-    command.add_argument("--outputs-dir", type=Path)
-    command.add_argument("--device", help="auto, cpu, cuda, cuda:1 or mps")
+    add_flags(command, Job, PLACE)
     command.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
 
 
@@ -72,9 +83,9 @@ def _train(flags: argparse.Namespace) -> None:
     for job in jobs:
         for note in job.notes:
             print(f"note: {note}")
-        for field, flag in (("name", "--name"), ("data", "--data"), ("initializer", "--init")):
+        for field in ("name", "data", "initializer"):
             if not getattr(job, field):
-                raise BadField(field, f"{job.name or 'A run'} needs “{field}” ({flag}).")
+                raise BadField(field, f"{job.name or 'A run'} needs “{field}” (--{field}).")
     settings = settings_of(jobs, flags)
     if not flags.jobs:
         _train_one(jobs[0], settings)
@@ -92,30 +103,20 @@ def _train(flags: argparse.Namespace) -> None:
 
 def with_flags(job: Job, flags: argparse.Namespace) -> Job:
     """Return the job with what the flags say in place of what its file says."""
-    given = {
-        "name": flags.name,
-        "data": flags.data,
-        "initializer": flags.init,
-        "preset": flags.preset,
-        "overwrite": flags.overwrite,
-        "tensorboard": flags.tensorboard,
-        "model": flags.model,
-        "models_dir": flags.models_dir,
-        "embeddings_dir": flags.embeddings_dir,
-        "outputs_dir": flags.outputs_dir,
-        "device": flags.device,
-    }
-    recipe = {key: getattr(flags, key) for key in ("steps", "seed")}
-    job = replace(job, **{key: value for key, value in given.items() if value is not None})
-    known = {key: value for key, value in recipe.items() if value is not None}
-    return replace(job, recipe={**job.recipe, **known})
+    given = _given(flags, KEYS)
+    recipe = {**job.recipe, **_given(flags, fields_of(Recipe))}
+    return replace(job, recipe=recipe, **given)
+
+
+def _given(flags: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(flags, name)) is not None}
 
 
 def settings_of(jobs: Sequence[Job], flags: argparse.Namespace) -> Settings:
     """Return the settings that all jobs share; BadField if they differ in a folder or device."""
     usual = Settings()
     shared: dict[str, Any] = {}
-    for key in ("models_dir", "embeddings_dir", "outputs_dir", "device"):
+    for key in PLACE[1:]:
         values = {getattr(job, key) for job in jobs}
         if len(values) > 1:
             raise BadField(key, f"All jobs must have the same “{key}”; put it into “defaults”.")
@@ -190,9 +191,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     pictures, skipped = find_pictures(job.data)
     if skipped:
         print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")
-    request = TrainingRequest(
-        job.name, tuple(pictures), job.initializer, recipe, job.overwrite, job.tensorboard
-    )
+    request = TrainingRequest(job.name, tuple(pictures), job.initializer, recipe, job.overwrite)
     runs = studio.training
     earlier = earlier_run(studio.settings.outputs_dir / "train", request, model.short_hash)
     view = runs.view(earlier.run_id) if earlier else None

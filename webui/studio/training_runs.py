@@ -96,7 +96,6 @@ class TrainingRuns:
             request.pictures,
             (model.name, model.short_hash),
             request.overwrite,
-            request.tensorboard,
         )
         self._enqueue(run)
         return run.run_id

@@ -66,7 +66,7 @@ class Placed:
 def templates_of(recipe: Recipe) -> tuple[str, ...]:
     """Return the sentences that a recipe draws from, each with ``[name]``."""
     lines = recipe.templates or TEMPLATES[recipe.kind]
-    if recipe.captions == "filewords" and not recipe.templates:
+    if recipe.caption_mode == "filewords" and not recipe.templates:
         return tuple(f"{line}, {TEXT}" for line in lines)
     return lines
 
@@ -78,7 +78,7 @@ def caption(recipe: Recipe, picture: Picture, name: str, initializer: str, draw:
     the picture's own text is to be used and does not hold the name.
     """
     chance = random.Random(draw)
-    if recipe.captions == "files":
+    if recipe.caption_mode == "files":
         text = picture.text if NAME in picture.text else picture.text.replace(name, NAME)
         line = _by_lot(recipe, text, chance)
         if NAME not in line:

@@ -151,7 +151,7 @@ def _errors(
 def _parts(task: TrainingSetup, batch: Batch) -> Iterator[tuple[list[int], tuple[int, int]]]:
     """Yield inputs that can be computed together, with height and width of their latents."""
     sizes = [task.latents.size(square) for square in batch.squares.tolist()]
-    many = 2 * task.recipe.batch
+    many = 2 * task.recipe.batch_size
     for size in dict.fromkeys(sizes):
         alike = [index for index, other in enumerate(sizes) if other == size]
         for start in range(0, len(alike), many):

@@ -12,7 +12,7 @@ from webui.errors import AppError, BadField
 from webui.training.captions import examples, initializer_advice, initializer_tokens, tokens_of
 from webui.training.dataset import read_picture, read_pictures
 from webui.training.preflight import Finding, preflight
-from webui.training.recipe import Recipe, rate_advice
+from webui.training.recipe import Recipe, learning_rate_advice
 from webui.training.runs import tracking
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ class TrainingRequest:
     recipe: Recipe
     overwrite: bool = False
     """Whether an embedding of this name may be replaced."""
-    tensorboard: bool = False
-    """Whether the run's numbers are also written for TensorBoard."""
 
 
 def check_request(
@@ -61,7 +59,7 @@ def check_request(
         examples(request.recipe, pictures, request.name, request.initializer, len(pictures))
     except AppError as problem:
         problems.append(("pictures", str(problem)))
-    if request.tensorboard and not tracking.available():
+    if request.recipe.tensorboard and not tracking.available():
         problems.append(("tensorboard", tracking.MISSING))
     return problems + (_check_against(request, model) if model else [])
 
@@ -102,7 +100,7 @@ def preflight_request(
     advice = (
         name_advice(request.name, model.tokenizer, taken),
         initializer_advice(recipe, model.tokenizer, request.initializer),
-        rate_advice(recipe),
+        learning_rate_advice(recipe),
         precision_advice(recipe, model),
     )
     return findings + [Finding(False, None, text) for text in advice if text]

@@ -86,9 +86,9 @@ def side_of(recipe: Recipe, model: Model) -> int:
     """Return the side in pixels that pictures are trained at; BadField if it does not fit."""
     step = _step(model)
     usual = int(model.defaults.get("width") or FAMILIES[model.family].size)
-    side = recipe.size or usual
+    side = recipe.resolution or usual
     if side % step:
-        raise BadField("size", f"The size {side} is not a multiple of {step} pixels.")
+        raise BadField("resolution", f"The resolution {side} is not a multiple of {step} pixels.")
     return side
 
 
@@ -110,7 +110,7 @@ def cut_crops(recipe: Recipe, model: Model, pictures: Sequence[Picture]) -> list
         recipe.crops,
         recipe.flip,
         recipe.seed,
-        recipe.places,
+        recipe.crop_positions,
         buckets_of(recipe, model),
     )
 
@@ -188,8 +188,8 @@ def compute_dtype_of(recipe: Recipe, model: Model) -> torch.dtype | None:
     """Return in what a float32 UNet computes: as asked, or bf16 where the device is made for it."""
     if model.dtype != torch.float32:
         return None
-    if recipe.precision != "auto":
-        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
+    if recipe.mixed_precision != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.mixed_precision)
     return torch.bfloat16 if _made_for_bf16(model.device) else None
 
 
@@ -203,9 +203,9 @@ def _made_for_bf16(device: torch.device) -> bool:
 def precision_advice(recipe: Recipe, model: Model) -> str | None:
     """Warn where a recipe asks for a precision that the loaded model does not have."""
     loaded = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(model.dtype)
-    if loaded is None or recipe.precision in ("auto", loaded):
+    if loaded is None or recipe.mixed_precision in ("auto", loaded):
         return None
     return (
-        f"{model.name} is loaded in {loaded} and computes in it. For {recipe.precision} start with "
-        f"--precision {recipe.precision}."
+        f"{model.name} is loaded in {loaded} and computes in it. For {recipe.mixed_precision} "
+        f"start with --precision {recipe.mixed_precision}."
     )

@@ -22,7 +22,7 @@ from webui.training.evaluation import (
     score,
 )
 from webui.training.optimizer import Optimizer, optimizer_for
-from webui.training.recipe import last_step, rate_at
+from webui.training.recipe import last_step, learning_rate_at
 from webui.training.runs.report import EvalResult, chosen_of
 from webui.training.setup import TrainingSetup
 
@@ -130,7 +130,7 @@ def begin(task: TrainingSetup) -> Progress:
     """Return the progress of a run that has not begun."""
     vectors = {key: rows.clone() for key, rows in task.start.items()}
     recipe = task.recipe
-    optimizer = optimizer_for(recipe.optimizer, vectors, recipe.pull, recipe.clip)
+    optimizer = optimizer_for(recipe.optimizer, vectors, recipe.prior_weight, recipe.max_grad_norm)
     scale = LOSS_SCALE if task.scaled else 1.0
     progress = Progress(0, vectors, optimizer, loss_scale=scale)
     progress.good = progress.snapshot()
@@ -162,7 +162,7 @@ def train(task: TrainingSetup, progress: Progress) -> Iterator[TrainEvent]:
 def _update(task: TrainingSetup, progress: Progress) -> Stepped | RolledBack:
     """Do one step, or go back if the loss or its gradient is no number."""
     step = progress.step + 1
-    rate = rate_at(task.recipe, step) * progress.rate_scale
+    rate = learning_rate_at(task.recipe, step) * progress.rate_scale
     while True:
         loss, gradients = _loss_and_gradients(task, progress, step)
         length = float(torch.stack([g.norm() for g in gradients.values()]).norm())
@@ -185,7 +185,7 @@ def _loss_and_gradients(
     vectors = {key: rows.detach().requires_grad_() for key, rows in point.items()}
     gradients = {key: torch.zeros_like(rows) for key, rows in vectors.items()}
     loss = 0.0
-    for turn in range(recipe.accumulation):
+    for turn in range(recipe.gradient_accumulation_steps):
         batch, lines = draw_batch(task, step, turn, progress.roll_backs)
         with torch.enable_grad(), _checkpointing(task):
             condition = conditioning(task.model, task.placed(lines), vectors)
@@ -196,9 +196,9 @@ def _loss_and_gradients(
                 batch,
                 condition,
                 task.half,
-                recipe.min_snr,
+                recipe.min_snr_gamma,
             )  # [b]
-            share = errors.mean() / recipe.accumulation
+            share = errors.mean() / recipe.gradient_accumulation_steps
             found = torch.autograd.grad(share * scale, list(vectors.values()))
         loss += float(share.detach())
         for key, gradient in zip(vectors, found, strict=True):
@@ -230,21 +230,21 @@ def draw_batch(task: TrainingSetup, step: int, turn: int, attempt: int) -> tuple
     schedule as it has samples.
     """
     recipe, seed = task.recipe, task.recipe.seed
-    chosen = draw_squares(task, (step - 1) * recipe.accumulation + turn)
-    together = recipe.batch * recipe.accumulation
+    chosen = draw_squares(task, (step - 1) * recipe.gradient_accumulation_steps + turn)
+    together = recipe.batch_size * recipe.gradient_accumulation_steps
     strata = torch.randperm(together, generator=generator_for(seed, "strata", step, attempt))
-    strata = strata[turn * recipe.batch : (turn + 1) * recipe.batch]
+    strata = strata[turn * recipe.batch_size : (turn + 1) * recipe.batch_size]
     draw = generator_for(seed, "batch", step, turn, attempt)
     total = task.schedule.config.num_train_timesteps
-    within = torch.rand(recipe.batch, generator=draw)
-    shape = (recipe.batch, *task.latents.mean[chosen[0]].shape)
+    within = torch.rand(recipe.batch_size, generator=draw)
+    shape = (recipe.batch_size, *task.latents.mean[chosen[0]].shape)
     batch = Batch(
         torch.tensor(chosen),
         torch.randn(shape, generator=draw),
         torch.randn(shape, generator=draw),
         ((strata + within) / together * total).long().clamp(max=total - 1),
     )
-    captions = torch.rand(recipe.batch, generator=draw).tolist()
+    captions = torch.rand(recipe.batch_size, generator=draw).tolist()
     lines = [
         task.line(task.latents.pictures[square], value)
         for square, value in zip(chosen, captions, strict=True)
@@ -258,7 +258,7 @@ def draw_squares(task: TrainingSetup, number: int) -> list[int]:
     A bucket's turns are as many as its squares, in shuffled rounds over all of them, and at its
     turns its own squares come in shuffled rounds; so each square is seen equally often.
     """
-    buckets, size = task.buckets(), task.recipe.batch
+    buckets, size = task.buckets(), task.recipe.batch_size
     owners = [index for index, bucket in enumerate(buckets) for _ in bucket]
     lap, place = divmod(number, len(owners))
     turns = [owners[at] for at in _shuffled(task, "buckets", lap, len(owners))]

@@ -11,7 +11,8 @@ import pytest
 from webui.errors import AppError, BadField
 from webui.training.jobs.config import job_of, read_job, read_jobs
 from webui.training.jobs.kohya import translated
-from webui.training.recipe import Recipe, preset
+from webui.training.presets import preset
+from webui.training.recipe import Recipe
 
 KOHYA = {"token_string": "mug-1", "init_word": "mug", "max_train_steps": 3000}
 
@@ -23,21 +24,34 @@ def job(**values: Any):
 def test_a_toml_file_says_what_the_recipe_can_say(tmp_path: Path):
     file = tmp_path / "mug.toml"
     file.write_text(
-        'name = "mug-1"\ndata = "pictures"\ninit = "mug"\nrate = 0.05\nsteps = 200\n'
-        'flip = true\ntemplates = ["a [name]"]\nplaces = [0.0, -1]\n'
+        'name = "mug-1"\ndata = "pictures"\ninit = "mug"\nlearning_rate = 0.05\nsteps = 200\n'
+        'flip = true\ntemplates = ["a [name]"]\ncrop_positions = [0.0, -1]\n'
     )
     found = read_job(file)
     assert (found.name, found.initializer, found.data) == ("mug-1", "mug", tmp_path / "pictures")
     recipe = found.recipe_for("sd1")
     assert recipe == Recipe(
-        rate="0.05", steps=200, flip=True, templates=("a [name]",), places=(0.0, -1)
+        learning_rate="0.05",
+        steps=200,
+        flip=True,
+        templates=("a [name]",),
+        crop_positions=(0.0, -1),
     )
 
 
 def test_the_preset_holds_where_the_file_says_nothing():
-    found = job(preset="object", batch=2)
+    found = job(preset="object", batch_size=2)
     assert found.recipe_for("starter").steps == preset("object", "starter").steps
-    assert found.recipe_for("starter").batch == 2
+    assert found.recipe_for("starter").batch_size == 2
+
+
+def test_a_file_for_an_earlier_version_says_the_same():
+    old = job(init="mug", rate=0.05, batch=2, cosine=False, places=[0.5], precision="fp32")
+    now = job(
+        initializer="mug", learning_rate=0.05, batch_size=2, lr_scheduler="constant",
+        crop_positions=[0.5], mixed_precision="fp32",
+    )  # fmt: skip
+    assert old.recipe_for("sd1") == now.recipe_for("sd1") and old.initializer == "mug"
 
 
 def test_paths_start_at_the_file(tmp_path: Path):
@@ -56,10 +70,10 @@ def test_paths_start_at_the_file(tmp_path: Path):
         ({"flip": "yes"}, "flip", "true or false"),
         ({"name": 3}, "name", "text"),
         ({"preset": "best"}, "preset", "there are draft"),
-        ({"rate": "fast"}, "rate", "neither a number"),
+        ({"learning_rate": "fast"}, "learning_rate", "neither a number"),
         ({"templates": "a [name]"}, "templates", "list"),
-        ({"places": [2]}, "places", "from 0 to 1"),
-        ({"pull": float("nan")}, "pull", "from 0 to 1"),
+        ({"crop_positions": [2]}, "crop_positions", "from 0 to 1"),
+        ({"prior_weight": float("nan")}, "prior_weight", "from 0 to 1"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_told_by_its_key(values: dict, field: str, told: str):
@@ -133,10 +147,14 @@ def test_kohyas_numbers_may_be_text_and_mean_the_same():
     )
     recipe = found.recipe_for("sd1")
     assert found.notes == ()
-    assert (recipe.optimizer, recipe.rate, recipe.steps) == ("adamw", "0.0005", 3000)
-    assert (recipe.vectors, recipe.batch, recipe.accumulation) == (4, 2, 3)
-    assert (recipe.cosine, recipe.warmup, recipe.size) == (True, 300, 512)
-    assert (recipe.precision, recipe.evaluate_every, recipe.stop_early) == ("bf16", 200, False)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.steps) == ("adamw", "5e-4", 3000)
+    assert (recipe.vectors, recipe.batch_size, recipe.gradient_accumulation_steps) == (4, 2, 3)
+    assert (recipe.lr_scheduler, recipe.warmup_steps, recipe.resolution) == ("cosine", 300, 512)
+    assert (recipe.mixed_precision, recipe.evaluate_every, recipe.stop_early) == (
+        "bf16",
+        200,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +187,7 @@ def test_kohyas_caption_settings_and_float16_are_taken_over():
     )
     recipe = found.recipe_for("sd1")
     assert (recipe.caption_dropout, recipe.tag_dropout) == (0.1, 0.2)
-    assert recipe.shuffle_tags and recipe.precision == "fp16"
+    assert recipe.shuffle_tags and recipe.mixed_precision == "fp16"
     assert [note.partition(":")[0] for note in found.notes] == ["caption_dropout_rate"]
 
 

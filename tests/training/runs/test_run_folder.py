@@ -37,6 +37,23 @@ def test_a_run_keeps_what_it_was_asked_and_copies_of_the_pictures(run: Run):
     assert [picture.text for picture in pictures] == ["my-thing on a mat", "thing", "thing"]
 
 
+def test_a_run_of_an_earlier_version_is_read(run: Run):
+    values = json.loads((run.folder / "run.json").read_text())
+    recipe = {"steps": 7, "rate": "0.1", "batch": 2, "places": [-1, 0.5], "cosine": False}
+    (run.folder / "run.json").write_text(
+        json.dumps({**values, "recipe": recipe, "tensorboard": True})
+    )
+    found = run.record().recipe
+    assert found == Recipe(
+        steps=7,
+        learning_rate="0.1",
+        batch_size=2,
+        crop_positions=(-1, 0.5),
+        lr_scheduler="constant",
+    )
+    assert found.tensorboard
+
+
 def test_two_runs_of_one_second_have_folders_of_their_own(run: Run, picture_files: Callable):
     root = run.folder.parent
     others = [

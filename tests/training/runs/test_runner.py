@@ -35,8 +35,8 @@ from webui.training.trainer import begin
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUICK = Recipe(
     steps=24,
-    batch=1,
-    warmup=2,
+    batch_size=1,
+    warmup_steps=2,
     evaluate_every=8,
     evaluation_tuples=2,
     preview_every=12,
@@ -105,11 +105,9 @@ def test_numbers_for_tensorboard_are_written_where_it_is(
     if installed:
         pytest.importorskip("tensorboard")
     monkeypatch.setattr(tracking, "available", lambda: installed)
-    recipe = replace(QUICK, steps=2, preview_every=0)
+    recipe = replace(QUICK, steps=2, preview_every=0, tensorboard=True)
     model_of = (model.name, model.short_hash)
-    run = Run.create(
-        tmp_path / "train", "my-thing", "cat", recipe, picture_files(3), model_of, tensorboard=True
-    )
+    run = Run.create(tmp_path / "train", "my-thing", "cat", recipe, picture_files(3), model_of)
     assert carry_out(run, model, Witness(run)).state == "finished"
     assert bool(list((run.folder / "tensorboard").glob("events.*"))) == installed
 
@@ -174,7 +172,7 @@ def test_a_paused_run_goes_on_with_the_same_bits_and_the_same_curves(
     new_run: Callable, model: Model, optimizer: str
 ):
     """AdamW's moments come back from the disk too: without them it would go another way."""
-    recipe = replace(QUICK, optimizer=optimizer, rate="0.01")
+    recipe = replace(QUICK, optimizer=optimizer, learning_rate="0.01")
     whole, cut = new_run(recipe), new_run(recipe)
     expected = carry_out(whole, model, Witness(whole))
     assert carry_out(cut, model, Witness(cut, "pause", at_step=13)).state == "paused"
@@ -328,7 +326,7 @@ def test_with_transparent_pictures_and_text_files_it_trains(
     cut_out.save(paths[0])
     for path in paths:
         path.with_suffix(".txt").write_text("[name] at home")
-    recipe = replace(QUICK, steps=3, evaluate_every=3, preview_every=0, captions="files")
+    recipe = replace(QUICK, steps=3, evaluate_every=3, preview_every=0, caption_mode="files")
     run = Run.create(
         tmp_path / "train", "my-thing", "cat", recipe, paths, (model.name, model.short_hash)
     )

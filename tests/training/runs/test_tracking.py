@@ -20,12 +20,14 @@ def test_where_it_is_missing_a_run_that_asks_for_it_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(tracking, "available", lambda: False)
-    request = TrainingRequest("my-mug", (), "mug", Recipe(), tensorboard=True)
+    request = TrainingRequest("my-mug", (), "mug", Recipe(tensorboard=True))
     assert ("tensorboard", tracking.MISSING) in check_request(request, None, [])
     kohya = {"token_string": "mug-1", "log_with": "tensorboard"}
     job = job_of(kohya, tmp_path)
-    assert not job.tensorboard and any("events.jsonl" in note for note in job.notes)
-    assert job_of({"tensorboard": True}, tmp_path).tensorboard
+    assert not job.recipe_for("sd1").tensorboard and any(
+        "events.jsonl" in note for note in job.notes
+    )
+    assert job_of({"tensorboard": True}, tmp_path).recipe_for("sd1").tensorboard
 
 
 def test_what_came_after_a_step_that_is_gone_back_to_is_hidden(tmp_path: Path):

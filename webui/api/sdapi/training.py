@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
 
 from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Question, Shape
 from webui.api.sdapi.pictures import as_files
+from webui.declared import fields_of, setting_of
 from webui.errors import AppError, BadField
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
 from webui.training.dataset import find_pictures
-from webui.training.recipe import Recipe, preset
+from webui.training.presets import preset
+from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
 from webui.training.runs.run_state import RunSnapshot
 
@@ -34,11 +37,12 @@ TEMPLATES = {
 """A1111's files of templates: what is learned, and where captions come from."""
 
 
-class TrainRequest(Question):
+class TrainBody(Question):
     """What is trained on what. A setting that is left out is the preset's."""
 
     model_config = ConfigDict(
         extra="forbid",
+        populate_by_name=True,
         json_schema_extra={
             "examples": [
                 {
@@ -62,34 +66,23 @@ class TrainRequest(Question):
     """A caption for each of ``pictures``."""
     init_text: str | None = None
     """The words that learning starts from; those of create/embedding if left out."""
-    num_vectors_per_token: int | None = None
     preset: str | None = None
     """object, style, person, negative, draft, classic or low_vram; classic if a learn_rate is
     given, else object."""
     wait: bool = True
     """False answers at once with the run's id."""
-    learn_rate: float | str | None = None
-    """A number, or A1111's schedule ``0.005:100, 0.001``."""
-    steps: int | None = None
-    batch_size: int | None = None
-    gradient_step: int | None = None
     training_width: int | None = None
+    """A1111's name of ``resolution``."""
     training_height: int | None = None
+    """The same as training_width, if given."""
     template_filename: str | None = None
     """style.txt, style_filewords.txt, subject.txt or subject_filewords.txt."""
-    use_weight: bool | None = None
-    """Whether transparent parts are left out of the loss."""
     clip_grad_mode: str | None = None
+    """disabled, or norm for ``max_grad_norm``."""
     clip_grad_value: float | str | None = None
-    create_image_every: int | None = None
-    save_embedding_every: int | None = None
+    """A1111's name of ``max_grad_norm``, for the mode norm."""
     preview_prompt: str | None = None
-    shuffle_tags: bool | None = None
-    """Whether what stands between commas in a caption comes in another order each time."""
-    tag_drop_out: float | None = None
-    """Share of it that is left out each time, 0 to 1."""
-    varsize: bool | None = None
-    """Whether pictures keep about their shape: sizes of the same area, each batch of one."""
+    """One prompt in place of ``preview_prompts``."""
     id_task: str | None = None
     log_directory: str | None = None
     latent_sampling_method: str | None = None
@@ -103,6 +96,29 @@ class TrainRequest(Question):
     preview_seed: int | None = None
     preview_width: int | None = None
     preview_height: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the recipe's settings that are given by their own meaning."""
+        known = {name: getattr(self, name) for name in fields_of(Recipe)}
+        return {name: value for name, value in known.items() if value is not None}
+
+
+def _field_of(info: FieldInfo) -> tuple[Any, Any]:
+    """Return a setting of the recipe as a field that may be left out, by both of its names."""
+    kind = float | str if info.annotation is str else info.annotation
+    api, said = setting_of(info).api, info.description
+    return kind | None, Field(None, alias=api or None, description=said)
+
+
+if TYPE_CHECKING:
+    TrainRequest = TrainBody
+else:
+    TrainRequest = create_model(
+        "TrainRequest",
+        __base__=TrainBody,
+        __doc__=TrainBody.__doc__,
+        **{name: _field_of(info) for name, info in fields_of(Recipe).items()},
+    )
 
 
 class RunItem(Shape):
@@ -249,46 +265,38 @@ class TrainingApi:
 THEIRS = {
     "name": "embedding_name",
     "initializer": "init_text",
-    "vectors": "num_vectors_per_token",
-    "rate": "learn_rate",
-    "batch": "batch_size",
-    "accumulation": "gradient_step",
-    "size": "training_width",
-    "clip": "clip_grad_value",
-    "preview_every": "create_image_every",
-    "evaluate_every": "save_embedding_every",
     "preview_prompts": "preview_prompt",
-    "captions": "template_filename",
-    "buckets": "varsize",
-    "tag_dropout": "tag_drop_out",
+    "resolution": "training_width",
+    "max_grad_norm": "clip_grad_value",
+    "caption_mode": "template_filename",
+    **{name: api for name, info in fields_of(Recipe).items() if (api := setting_of(info).api)},
 }
-"""Settings of a recipe and fields of a run by the names of the body."""
+"""A1111's names of a run's fields and a recipe's settings, where it has one."""
 
 
 def recipe_of(body: TrainRequest, family: str, vectors: int) -> Recipe:
     """Return the recipe of a body; ``vectors`` are those of the embedding there is, or 0.
 
-    Raises BadField for what cannot be honoured, under the body's names or the recipe's.
+    Raises BadField for what cannot be honoured, under the recipe's names.
     """
-    usual = preset(body.preset or ("object" if body.learn_rate is None else "classic"), family)
-    changes: dict[str, Any] = {
-        "rate": None if body.learn_rate is None else str(body.learn_rate),
-        "steps": body.steps,
-        "batch": body.batch_size,
-        "accumulation": body.gradient_step,
-        "vectors": body.num_vectors_per_token or vectors or None,
-        "size": _side(body),
-        "use_mask": body.use_weight,
-        "buckets": body.varsize,
-        "shuffle_tags": body.shuffle_tags,
-        "tag_dropout": body.tag_drop_out,
-        "preview_every": body.create_image_every,
-        "evaluate_every": body.save_embedding_every or None,
-        "clip": _clip(body),
+    given = body.given()
+    usual = preset(body.preset or ("classic" if "learning_rate" in given else "object"), family)
+    if given.get("evaluate_every") == 0:
+        del given["evaluate_every"]  # A1111's word for never; each evaluation is a measure here
+    kind, mode = _template(body)
+    theirs: dict[str, Any] = {
+        "vectors": vectors or None,
+        "resolution": _side(body),
+        "max_grad_norm": _clip(body),
         "preview_prompts": _preview_prompts(body),
+        "kind": kind,
+        "caption_mode": mode,
     }
-    changes["kind"], changes["captions"] = _template(body)
-    return replace(usual, **{key: value for key, value in changes.items() if value is not None})
+    if given.get("vectors") == 0:
+        del given["vectors"]
+    return replace(
+        usual, **{key: value for key, value in (theirs | given).items() if value is not None}
+    )
 
 
 def _side(body: TrainRequest) -> int | None:

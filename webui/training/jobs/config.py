@@ -6,59 +6,19 @@ import difflib
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from webui.declared import by_current_names, fields_of
 from webui.errors import AppError, BadField
+from webui.training.jobs.job import FOLDERS, KEYS, Job
 from webui.training.jobs.kohya import is_kohya, translated
-from webui.training.recipe import PRESETS, Recipe, preset
+from webui.training.recipe import Recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-@dataclass(frozen=True)
-class Job:
-    """One embedding to be trained, before model and pictures are looked at."""
-
-    name: str = ""
-    """What will be written in prompts."""
-    data: Path | None = None
-    """Folder of pictures."""
-    initializer: str = ""
-    preset: str = "object"
-    """A key of ``PRESETS``; its settings hold unless ``recipe`` says otherwise."""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of ``Recipe``."""
-    overwrite: bool = False
-    tensorboard: bool = False
-    """Whether the run's numbers are also written for TensorBoard."""
-    model: str | None = None
-    """Name below the models folder; None = as the app chooses."""
-    models_dir: Path | None = None
-    embeddings_dir: Path | None = None
-    outputs_dir: Path | None = None
-    """Folders in place of the app's."""
-    device: str | None = None
-    notes: tuple[str, ...] = ()
-    """What to tell the person about settings that were not taken over."""
-
-    def recipe_for(self, family: str) -> Recipe:
-        """Return the whole recipe for a model family; raises BadField for values out of range."""
-        return replace(preset(self.preset, family), **self.recipe)
-
-
-_FOLDERS = ("data", "models_dir", "embeddings_dir", "outputs_dir")
-_WORDS = ("name", "initializer", "preset", "model", "device")
-_RECIPE = Recipe()
-_RECIPE_KEYS = tuple(item.name for item in fields(Recipe))
-_OTHER_NAMES = {"init": "initializer"}
-_SWITCHES = ("overwrite", "tensorboard")
-KEYS = (*_WORDS, *_FOLDERS, *_SWITCHES, *_RECIPE_KEYS)
-"""All that a file of our own can say."""
 
 
 def job_of(values: Mapping[str, Any], folder: Path) -> Job:
@@ -71,20 +31,14 @@ def job_of(values: Mapping[str, Any], folder: Path) -> Job:
         values, notes = translated(values)
     asked: dict[str, Any] = {"notes": notes}
     recipe: dict[str, Any] = {}
-    for key, value in values.items():
-        name = _OTHER_NAMES.get(key, key)
-        if name in _RECIPE_KEYS:
-            recipe[name] = _setting(name, value)
-        elif name in _FOLDERS:
-            asked[name] = (folder / Path(_text(name, value)).expanduser()).resolve()
-        elif name in _WORDS:
-            asked[name] = _text(name, value)
-        elif name in _SWITCHES:
-            asked[name] = _switch(name, value)
+    for key, value in by_current_names(Recipe, by_current_names(Job, values)).items():
+        if key in fields_of(Recipe):
+            recipe[key] = value
+        elif key in KEYS:
+            folders = key in FOLDERS and isinstance(value, str)
+            asked[key] = (folder / Path(value).expanduser()).resolve() if folders else value
         else:
             raise BadField(key, f"There is no setting “{key}”.{_nearest(key)}")
-    if asked.get("preset", "object") not in PRESETS:
-        raise BadField("preset", f"There is no preset “{asked['preset']}”; {_choices(PRESETS)}")
     job = Job(recipe=recipe, **asked)
     job.recipe_for("sd1")
     return job
@@ -150,44 +104,6 @@ def _read(path: Path) -> Any:
         raise AppError(f"{path.name} is no {kind}: {problem}") from problem
 
 
-def _setting(key: str, value: Any) -> Any:
-    """Return a recipe's value as the recipe holds it; ranges are the recipe's own affair."""
-    usual = getattr(_RECIPE, key)
-    if key == "rate":
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise BadField(key, f"“{key}” is {value!r}; it must be a number or “0.005:100, 0.001”.")
-        return str(value)
-    if isinstance(usual, bool):
-        return _switch(key, value)
-    if isinstance(usual, int | float):
-        whole = isinstance(usual, int)
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            raise BadField(key, f"“{key}” is {value!r}; it must be a {'whole ' * whole}number.")
-        return value
-    if isinstance(usual, str):
-        return _text(key, value)
-    kinds = str if key != "places" else int | float
-    if not isinstance(value, list) or not all(isinstance(item, kinds) for item in value):
-        raise BadField(key, f"“{key}” is {value!r}; it must be a list.")
-    return tuple(value)
-
-
-def _text(key: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise BadField(key, f"“{key}” is {value!r}; it must be text in quotation marks.")
-    return value
-
-
-def _switch(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise BadField(key, f"“{key}” is {value!r}; it must be true or false.")
-    return value
-
-
 def _nearest(key: str) -> str:
-    near = difflib.get_close_matches(key, KEYS, n=1)
+    near = difflib.get_close_matches(key, (*KEYS, *fields_of(Recipe)), n=1)
     return f" Did you mean “{near[0]}”?" if near else ""
-
-
-def _choices(names: Mapping[str, Any]) -> str:
-    return f"there are {', '.join(names)}."

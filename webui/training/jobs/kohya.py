@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+from webui.declared import fields_of, range_of, read_loosely, setting_of
 from webui.errors import BadField
+from webui.training.jobs.job import Job
+from webui.training.recipe import Recipe
 from webui.training.runs import tracking
 
 _MARKS = frozenset(
@@ -34,10 +40,10 @@ def translated(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
         if value is None or value == "":
             continue
         if key in _TAKEN:
-            name, read = _TAKEN[key]
-            found = read(key, value)
-            if not (key in _ZERO_IS_NONE and found == 0):
-                ours[name] = found
+            name, info = _TAKEN[key]
+            low, _ = range_of(info) or (0, 0)
+            if not (low > 0 and str(value) == "0"):  # which says that nothing was chosen
+                ours[name] = read_loosely(info, key, value)
         elif key in _WEIGHED:
             said = _WEIGHED[key](value, values, ours)
             notes += [f"{key}: {said}"] if said else []
@@ -50,71 +56,19 @@ def translated(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
     return ours, tuple(notes)
 
 
-def _whole(key: str, value: Any) -> int:
-    number = _number(key, value)
-    if number != int(number):
-        raise BadField(key, f"“{key}” is {value!r}; it must be a whole number.")
-    return int(number)
-
-
-def _number(key: str, value: Any) -> float:
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = float(value)
-        if number - number != 0:  # neither infinite nor NaN
-            raise ValueError
-        return number
-    except (TypeError, ValueError):
-        raise BadField(key, f"“{key}” is {value!r}; it must be a number.") from None
-
-
-def _rate(key: str, value: Any) -> str:
-    return f"{_number(key, value):g}"
-
-
-def _text(key: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise BadField(key, f"“{key}” is {value!r}; it must be text.")
-    return value.strip()
-
-
-def _switch(key: str, value: Any) -> bool:
-    known = {"true": True, "false": False, "1": True, "0": False}
-    found = known.get(str(value).lower())
-    if found is None:
-        raise BadField(key, f"“{key}” is {value!r}; it must be true or false.")
-    return found
-
-
-_TAKEN: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
-    "output_name": ("name", _text),
-    "train_data_dir": ("data", _text),
-    "output_dir": ("embeddings_dir", _text),
-    "init_word": ("initializer", _text),
-    "num_vectors_per_token": ("vectors", _whole),
-    "learning_rate": ("rate", _rate),
-    "train_batch_size": ("batch", _whole),
-    "max_train_steps": ("steps", _whole),
-    "gradient_accumulation_steps": ("accumulation", _whole),
-    "gradient_checkpointing": ("gradient_checkpointing", _switch),
-    "seed": ("seed", _whole),
-    "flip_aug": ("flip", _switch),
-    "shuffle_caption": ("shuffle_tags", _switch),
-    "caption_tag_dropout_rate": ("tag_dropout", _number),
-    "enable_bucket": ("buckets", _switch),
-    "min_snr_gamma": ("min_snr", _number),
-    "max_grad_norm": ("clip", _number),
-    "lr_warmup_steps": ("warmup", _whole),
-    "save_every_n_steps": ("evaluate_every", _whole),
-    "sample_every_n_steps": ("preview_every", _whole),
+_TEXT, _WHOLE, _SWITCH = (FieldInfo(annotation=kind) for kind in (str, int, bool))
+_PER_CENT = FieldInfo.from_annotation(Annotated[float, Field(ge=0, le=100)])
+_TAKEN: Mapping[str, tuple[str, FieldInfo]] = {
+    setting_of(info).kohya: (name, _TEXT if kind is Job else info)
+    for kind in (Job, Recipe)
+    for name, info in fields_of(kind).items()
+    if setting_of(info).kohya
 }
-"""Settings that mean the same here, under other names."""
-_ZERO_IS_NONE = ("save_every_n_steps", "gradient_accumulation_steps", "max_train_steps", "seed")
+"""Settings that mean the same here; those of a job are texts."""
 
 
 def _model(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
-    path = Path(_text("pretrained_model_name_or_path", value)).expanduser()
+    path = Path(str(value).strip()).expanduser()
     ours["model"] = path.stem if path.suffix in (".safetensors", ".ckpt") else path.name
     if path.is_absolute():
         ours["models_dir"] = str(path.parent)
@@ -132,27 +86,28 @@ def _token(value: Any, values: Mapping[str, Any], _: dict[str, Any]) -> str | No
 def _precision(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
     if value not in ("no", "bf16", "fp16"):
         raise BadField("mixed_precision", f"“mixed_precision” is {value!r}; no, fp16 or bf16.")
-    ours["precision"] = "fp32" if value == "no" else value
+    ours["mixed_precision"] = "fp32" if value == "no" else value
     return None
 
 
 def _size(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
     sides = value if isinstance(value, list) else re.split(r"[,x]", str(value))
-    sides = [_whole("resolution", side) for side in sides]
-    ours["size"] = min(sides)
+    sides = [read_loosely(_WHOLE, "resolution", side) for side in sides]
+    ours["resolution"] = min(sides)
     return None if len(set(sides)) == 1 else f"squares of {min(sides)} pixels are trained on."
 
 
 def _schedule(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
-    ours["cosine"] = str(value).startswith("cosine")
+    falls = str(value).startswith("cosine")
+    ours["lr_scheduler"] = "cosine" if falls else "constant"
     if value in ("constant", "constant_with_warmup", "cosine"):
         return None
-    return f"there is no “{value}”; the rate {'falls once' if ours['cosine'] else 'is constant'}."
+    return f"there is no “{value}”; the rate {'falls once' if falls else 'is constant'}."
 
 
 def _warmup(value: Any, values: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
-    steps = _whole("max_train_steps", values.get("max_train_steps") or 0)
-    ours["warmup"] = round(_number("lr_warmup", value) / 100 * steps)
+    steps = read_loosely(_WHOLE, "max_train_steps", values.get("max_train_steps") or 0)
+    ours["warmup_steps"] = round(read_loosely(_PER_CENT, "lr_warmup", value) / 100 * steps)
     return None
 
 
@@ -170,17 +125,19 @@ def _template(value: Any, values: Mapping[str, Any], ours: dict[str, Any]) -> st
     elif value == "caption":
         if values.get("token_string") != values.get("output_name", values.get("token_string")):
             return "the captions hold the token string, not the name; sentences are used instead."
-        ours["captions"] = "files"
+        ours["caption_mode"] = "files"
     return None
 
 
 def _style(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> None:
-    if _switch("use_style_template", value):
+    if read_loosely(_SWITCH, "use_style_template", value):
         ours["kind"] = "style"
 
 
 def _dropout(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
-    ours["caption_dropout"] = _number("caption_dropout_rate", value)
+    ours["caption_dropout"] = read_loosely(
+        fields_of(Recipe)["caption_dropout"], "caption_dropout_rate", value
+    )
     if not ours["caption_dropout"]:
         return None
     return (
@@ -197,7 +154,7 @@ def _trackers(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | N
 
 
 def _object(value: Any, *_: Any) -> None:
-    _switch("use_object_template", value)
+    read_loosely(_SWITCH, "use_object_template", value)
 
 
 _EIGHT_BIT = (
@@ -255,7 +212,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ),
     (
         "random_crop",
-        "pictures are cut where they have most detail, or where “places” says.",
+        "pictures are cut where they have most detail, or where “crop_positions” says.",
     ),
     ("color_aug face_crop_aug_range", "pictures are used in the colours that they have."),
     (

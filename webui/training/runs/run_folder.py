@@ -47,8 +47,6 @@ class Record:
     """Local time, ISO 8601."""
     data: tuple[tuple[str, str], ...]
     """File name inside ``data/`` and SHA-256 of each picture."""
-    tensorboard: bool = False
-    """Whether its numbers are also written for TensorBoard."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,6 @@ class Run:
         pictures: Sequence[Path],
         model: tuple[str, str],
         overwrite: bool = False,
-        tensorboard: bool = False,
     ) -> Run:
         """Make a folder for a new run and copy the pictures, with their text files, into it.
 
@@ -116,7 +113,6 @@ class Run:
             *model,
             now.isoformat(timespec="seconds"),
             tuple(data),
-            tensorboard,
         )
         run = cls(folder)
         write_whole(
@@ -130,7 +126,8 @@ class Run:
         """Read what the run was asked to do."""
         values = _read_json(self.folder / RECORD)
         try:
-            recipe = Recipe.from_dict(values.pop("recipe"))
+            old = {"tensorboard": values.pop("tensorboard", False)}  # until it was the recipe's
+            recipe = Recipe.from_dict(old | values.pop("recipe"))
             data = tuple((str(file), str(digest)) for file, digest in values.pop("data"))
             return Record(recipe=recipe, data=data, **values)
         except (KeyError, TypeError, ValueError) as problem:

@@ -114,7 +114,7 @@ def carry_out(run: Run, model: Model, host: Host) -> Outcome:
 def _scalars(
     run: Run, record: Record, step: int
 ) -> AbstractContextManager[tracking.Scalars | None]:
-    if not record.tensorboard:
+    if not record.recipe.tensorboard:
         return nullcontext()
     if not tracking.available():
         log.warning("%s goes on. %s", run.run_id, tracking.MISSING)
@@ -323,5 +323,5 @@ def metadata_of(record: Record, embedding: Embedding) -> dict[str, str]:
         "trained_on_hash": record.model_hash,
         "initializer": record.initializer,
         "pictures": str(len(record.data)),
-        "recipe": json.dumps(record.recipe.to_dict(), sort_keys=True),
+        "recipe": json.dumps(record.recipe.decisive(), sort_keys=True),
     }

@@ -12,7 +12,8 @@ import gradio as gr
 from webui.errors import AppError, BadField
 from webui.studio.studio import Studio
 from webui.studio.training_runs import TrainingRequest
-from webui.training.recipe import PRESETS, Recipe, preset
+from webui.training.presets import PRESETS, preset
+from webui.training.recipe import Recipe
 from webui.training.runs import tracking
 from webui.ui.fields import message_setter, told
 from webui.ui.markup import message
@@ -31,13 +32,13 @@ FORM = (
     "preset",
     "steps",
     "vectors",
-    "rate",
-    "pull",
+    "learning_rate",
+    "prior_weight",
     "kind",
-    "batch",
+    "batch_size",
     "seed",
     "overwrite",
-    "places",
+    "crop_positions",
     "buckets",
     "tensorboard",
 )
@@ -164,19 +165,19 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], gr.Button, gr.HTM
             vectors = _number(
                 "Vectors (0 = by the initializer)", usual.recipe.vectors, "train-vectors"
             )
-            batch = _number("Batch size", usual.recipe.batch, "train-batch")
+            batch = _number("Batch size", usual.recipe.batch_size, "train-batch_size")
         with gr.Row(elem_classes=["narrow"]):
             rate = gr.Textbox(
-                usual.recipe.rate,
+                usual.recipe.learning_rate,
                 label="Learning rate",
                 max_lines=1,
-                elem_id="train-rate",
+                elem_id="train-learning_rate",
                 min_width=110,
             )
             pull = gr.Slider(
                 0,
                 0.0005,
-                usual.recipe.pull,
+                usual.recipe.prior_weight,
                 step=0.00005,
                 label="Likeness ↔ flexibility",
                 buttons=[],
@@ -201,13 +202,13 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], gr.Button, gr.HTM
         "preset": chosen,
         "steps": steps,
         "vectors": vectors,
-        "rate": rate,
-        "pull": pull,
+        "learning_rate": rate,
+        "prior_weight": pull,
         "kind": kind,
-        "batch": batch,
+        "batch_size": batch,
         "seed": seed,
         "overwrite": overwrite,
-        "places": places,
+        "crop_positions": places,
         "buckets": buckets,
         "tensorboard": tensorboard,
     }
@@ -237,26 +238,37 @@ def _values_of(studio: Studio, label: str) -> list[Any]:
         label,
         recipe.steps,
         recipe.vectors,
-        recipe.rate,
-        recipe.pull,
+        recipe.learning_rate,
+        recipe.prior_weight,
         kind,
-        recipe.batch,
+        recipe.batch_size,
     ]
 
 
 def _request(studio: Studio, values: tuple[Any, ...]) -> TrainingRequest:
     """Return the request of the form; raises BadField for numbers that are missing."""
     form = dict(zip(FORM, values, strict=True))
-    for field in ("steps", "vectors", "batch", "seed"):
+    for field in ("steps", "vectors", "batch_size", "seed"):
         if form[field] is None:
             raise BadField(field, "Enter a number here.")
     model = studio.models.state.model
     recipe: Recipe = replace(
         preset(LABELS[form["preset"]], model.family if model else "sd1"),
         kind=KINDS[form["kind"]],
-        places=tuple(form["places"] or ()),
+        crop_positions=tuple(form["crop_positions"] or ()),
         buckets=bool(form["buckets"]),
-        **{key: form[key] for key in ("steps", "vectors", "rate", "pull", "batch", "seed")},
+        tensorboard=bool(form["tensorboard"]),
+        **{
+            key: form[key]
+            for key in (
+                "steps",
+                "vectors",
+                "learning_rate",
+                "prior_weight",
+                "batch_size",
+                "seed",
+            )
+        },
     )
     return TrainingRequest(
         name=(form["name"] or "").strip(),
@@ -264,5 +276,4 @@ def _request(studio: Studio, values: tuple[Any, ...]) -> TrainingRequest:
         initializer=(form["initializer"] or "").strip(),
         recipe=recipe,
         overwrite=bool(form["overwrite"]),
-        tensorboard=bool(form["tensorboard"]),
     )
