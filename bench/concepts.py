@@ -34,11 +34,14 @@ from starter.reader import load_reader, read  # noqa: E402
 from starter.shipping import load_pipeline  # noqa: E402
 from starter.world import Thing  # noqa: E402
 from webui.declared import fields_of, read_loosely  # noqa: E402
+from webui.embeddings.embedding import Embedding  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402
-from webui.training.captions import place, place_words, tokens_of  # noqa: E402
-from webui.training.denoising import conditioning  # noqa: E402
+from webui.prompting.chunks import Insert, Words  # noqa: E402
+from webui.prompting.encoding import encode  # noqa: E402
+from webui.prompting.tokens import tokens_of  # noqa: E402
+from webui.training.captions import lay_out_caption  # noqa: E402
 from webui.training.evaluation import editability, prepare_eval_set, score  # noqa: E402
 from webui.training.presets import preset  # noqa: E402
 from webui.training.recipe import Recipe  # noqa: E402
@@ -80,17 +83,15 @@ def recipe_of(key: str, concept: Concept, seed: int, changes: Sequence[str]) -> 
 @torch.no_grad()
 def states_of(model: Model, lines: Sequence[str], vectors: Mapping[str, Tensor]) -> Tensor:
     """Text states [n, 77, width] of lines with ``[name]``."""
-    count = len(vectors["clip_l"])
-    placed = [place(model.tokenizer, line, count) for line in lines]
-    return conditioning(model, {"clip_l": placed}, vectors)[0]
+    name = Insert(Embedding("", vectors))
+    return encode(model, [lay_out_caption(model.tokenizer, line, name) for line in lines]).hidden
 
 
 @torch.no_grad()
 def states_of_words(model: Model, lines: Sequence[str], words: str = "") -> Tensor:
     """Text states [n, 77, width] of lines with words in the place of ``[name]``."""
-    ids = tokens_of(model.tokenizer, words)
-    placed = [place_words(model.tokenizer, line, ids) for line in lines]
-    return conditioning(model, {"clip_l": placed})[0]
+    name = Words(tokens_of(model.tokenizer).of(words))
+    return encode(model, [lay_out_caption(model.tokenizer, line, name) for line in lines]).hidden
 
 
 @torch.no_grad()

@@ -114,7 +114,7 @@ def plain(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, A
     pixels = torch.stack(
         [torch.from_numpy(np.array(item.image)).permute(2, 0, 1) / 127.5 - 1 for item in squares]
     ).to(device)
-    filler, tokens = model.tokenizer.bos_token_id, list(range(words, words + PLACEHOLDERS))
+    tokens = range(words, words + PLACEHOLDERS)
     spent = 0.0
     for step in range(1, 2 * options.steps + 1):
         began = time.perf_counter()
@@ -127,9 +127,7 @@ def plain(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, A
         t = torch.randint(schedule.config.num_train_timesteps, (recipe.batch_size,), generator=draw)
         t = t.to(device)
         lines = [task.line(0, float(torch.rand((), generator=draw))) for _ in chosen]
-        ids = torch.tensor([item.ids for item in task.placed(lines)[encoder.key]])
-        free = (ids == filler) & (torch.arange(77) > 0)
-        ids[free] = torch.tensor(tokens).repeat(recipe.batch_size)
+        ids = torch.tensor([chunk.token_ids for chunk in task.captions(lines, tokens)])
         hidden = text(ids.to(device)).last_hidden_state
         noisy = schedule.add_noise(latent, noise, t)
         found = model.unet(noisy.to(model.dtype), t, hidden.to(model.dtype)).sample.float()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from webui.embeddings import formats
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 
 
 def rows(count: int = 2, width: int = 768, seed: int = 0) -> torch.Tensor:
@@ -27,7 +27,6 @@ def embedding(name: str = "cat", **encoders: torch.Tensor) -> Embedding:
         trained_on="plain-model",
         trained_on_hash="6ce0161689",
         inner_name="inner cat",
-        content_hash=hash_vectors(vectors),
     )
 
 

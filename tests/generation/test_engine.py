@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tests.parts import Library
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
 from webui.generation.engine import Picture, StepDone, generate
 from webui.generation.metadata.infotext import read_infotext
@@ -40,7 +40,7 @@ def pixels(image: Image.Image) -> np.ndarray:
 def embedding(name: str, count: int = 2, seed: int = 0) -> Embedding:
     vectors = torch.randn(count, 128, generator=torch.Generator().manual_seed(seed))
     tensors = {"clip_l": vectors}
-    return Embedding(name, tensors, content_hash=hash_vectors(tensors))
+    return Embedding(name, tensors)
 
 
 def test_each_step_is_told_and_then_the_picture_comes(tiny_model: Model):
@@ -237,9 +237,7 @@ def test_a_vae_that_overflows_in_half_precision_goes_on_in_float32(
 
 def test_a_picture_of_not_a_number_is_a_clear_error(tiny_model: Model):
     library = Library(embedding("my_thing"))
-    library.put(
-        Embedding("broken", {"clip_l": torch.full((1, 128), torch.nan)}, content_hash="nan")
-    )
+    library.put(Embedding("broken", {"clip_l": torch.full((1, 128), torch.nan)}))
     with pytest.raises(AppError, match="not-a-number"):
         draw(tiny_model, replace(REQUEST, prompt="broken"), library)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.parts import Library
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 from webui.generation.engine import Picture, generate
 from webui.models.catalog import STARTER, find_checkpoint
 from webui.models.loader import load
@@ -38,7 +38,7 @@ def draw(starter: Model):
     for word in words:
         (token,) = starter.tokenizer(word, add_special_tokens=False)["input_ids"]
         vectors = {"clip_l": vocabulary[token : token + 1].clone()}
-        embeddings.append(Embedding(f"my_{word}", vectors, content_hash=hash_vectors(vectors)))
+        embeddings.append(Embedding(f"my_{word}", vectors))
     library, conditioner, drawn = Library(*embeddings), Conditioner(), {}
 
     def picture(prompt: str, negative: str = "", **changes: object) -> np.ndarray:

@@ -13,8 +13,9 @@ from webui.generation.request import GenerationRequest
 from webui.models.loader import offloaded
 from webui.models.model import Model
 from webui.models.model_cache import copied, offload_to_cpu, on_device
+from webui.prompting.chunks import Chunk
 from webui.prompting.conditioning import Conditioner
-from webui.prompting.encoding import encode_tokens
+from webui.prompting.encoding import encode
 
 CPU = torch.device("cpu")
 TEXT, UNET, VAE = "text_encoder_1", "unet", "vae"
@@ -64,9 +65,8 @@ def test_while_gradients_are_taken_nothing_leaves(
 ):
     drawn(model)  # in inference mode, which must leave weights that gradients go through
     seen.clear()
-    ids = torch.randint(0, 1000, (1, 77))
     latents = torch.randn(1, 4, 8, 8, requires_grad=True)
-    hidden = encode_tokens(model.text_encoders[0], ids).hidden
+    hidden = encode(model, [Chunk(tuple(range(77)), (1.0,) * 77)]).hidden
     model.unet(latents, 5, hidden).sample.sum().backward()
     assert latents.grad is not None
     assert seen == [(TEXT, frozenset({VAE, TEXT})), (UNET, frozenset({VAE, TEXT, UNET}))]

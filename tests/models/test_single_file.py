@@ -73,16 +73,16 @@ def test_every_weight_arrives_from_every_layout(samples, tmp_path, family, endin
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
 def test_a_loaded_model_encodes_denoises_and_decodes(samples, tmp_path, family):
-    from webui.prompting.encoding import encode_tokens
+    from webui.prompting.chunks import Chunk
+    from webui.prompting.encoding import encode, size_conditioning
 
     model = load_from(samples[family].write(tmp_path / "a.safetensors"), samples[family].configs)
-    ids = torch.randint(1000, (1, 77))
+    chunk = Chunk(tuple(range(77)), (1.0,) * 77)
     with torch.inference_mode():
-        encoded = [encode_tokens(encoder, ids) for encoder in model.text_encoders]
-        context = torch.cat([one.hidden for one in encoded], dim=-1)
-        added = {"text_embeds": encoded[-1].pooled, "time_ids": torch.ones(1, 6)}
+        encoded = encode(model, [chunk])
+        added = size_conditioning(model, encoded.pooled, 64, 64)
         latents = model.unet(
-            torch.randn(1, 4, 8, 8), torch.tensor(500), context, added_cond_kwargs=added
+            torch.randn(1, 4, 8, 8), torch.tensor(500), encoded.hidden, added_cond_kwargs=added
         ).sample
         picture = model.vae.decode(latents).sample
     assert picture.shape == (1, 3, 64, 64)

@@ -14,7 +14,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 from webui.models.model import Model, TextEncoder
 
 EOS = 49407
@@ -47,7 +47,7 @@ class Shelf:
     cards: dict[str, ShelfCard] = field(default_factory=dict)
 
     def put(self, name: str, vectors: dict[str, torch.Tensor], **card) -> Embedding:
-        embedding = Embedding(name, vectors, content_hash=hash_vectors(vectors))
+        embedding = Embedding(name, vectors)
         self.embeddings[name.lower()] = embedding
         self.cards[name.lower()] = ShelfCard(
             name, embedding.widths, len(embedding), embedding.content_hash, **card

@@ -8,10 +8,11 @@ import torch
 from tests.prompting.prompt_parts import Shelf
 from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, UnreadableFile
-from webui.prompting.lookup import Lookup
+from webui.prompting.lookup import Lookup, Nearest, missing_sentence
 from webui.prompting.tokens import tokens_of
 
 WIDTHS = {"clip_l": 16}
+NAMES = ["BadDream_v2", "easynegative", "marc_allante", "bad-hands-5", "猫", "retro poster"]
 
 
 def lookup_in(shelf: Shelf, load: bool = True) -> Lookup:
@@ -128,3 +129,36 @@ def test_bare_words_whose_file_is_broken_are_warned_of(shelf: Shelf):
     lookup = lookup_in(shelf)
     lookup.look_for_broken_names(["a cat, EasyNegative."])
     assert "The file is empty." in lookup.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("baddream", "BadDream_v2"),
+        ("Bad_Dream", "BadDream_v2"),
+        ("baddream-v3", "BadDream_v2"),
+        ("EasyNegativ", "easynegative"),
+        ("easynegativev2", "easynegative"),
+        ("marc-allante", "marc_allante"),
+        ("mark_alante", "marc_allante"),
+        ("bad-hands", "bad-hands-5"),
+        ("retroposter", "retro poster"),
+        ("something else", None),
+        ("", None),
+        ("犬", None),
+    ],
+)
+def test_a_name_that_looks_alike_is_suggested(word: str, name: str | None):
+    assert Nearest(NAMES).to(word) == name
+
+
+def test_the_sentence_names_what_was_written_and_what_may_have_been_meant(shelf):
+    assert missing_sentence("easynegativ", shelf) == (
+        "There is no embedding “easynegativ”; did you mean “easynegative”?"
+    )
+    assert missing_sentence("zzz", shelf) == "There is no embedding “zzz”; it was left out."
+
+
+def test_a_name_is_found_among_thousands_that_look_alike():
+    nearest = Nearest([*(f"emb-{number}" for number in range(5_000)), "emb-quarry"])
+    assert nearest.to("emb-quary") == "emb-quarry"

@@ -25,7 +25,7 @@ def reader_with(shelf: Shelf, tokenizer):
 def shown(reader: Reader, text: str) -> list:
     """The items of a text: words as text, embeddings as <name>, each with its weight."""
     found = []
-    for item in reader.items(reader.attention(text).segments):
+    for item in reader.read(text).items:
         if isinstance(item, Words):
             found.append((" ".join(item.text.split()), round(item.weight, 3)))
         elif isinstance(item, Insert):
@@ -109,4 +109,16 @@ def test_more_parts_or_chunks_than_can_be_drawn_are_refused(reader_with):
     with pytest.raises(AppError, match="AND"):
         reader.script(" AND ".join("a" * (MOST_PARTS + 1)), 10)
     with pytest.raises(AppError, match="Shorten"):
-        reader.layout([Break()] * (MOST_CHUNKS + 1))
+        reader.read("BREAK " * (MOST_CHUNKS + 1) + "a")
+
+
+def test_late_schedules_switch_a_step_later_and_never_after_the_last_step(reader_with):
+    def steps(text: str, late: bool) -> list[tuple[int, str]]:
+        script = reader_with(PromptSettings(late_schedules=late)).script(text, 4)
+        return [(stage.last_step, stage.text) for stage in script.parts[0].stages]
+
+    assert steps("[a:b:2]", late=False) == [(2, "a"), (4, "b")]
+    assert steps("[a:b:2]", late=True) == [(3, "a"), (4, "b")]
+    assert steps("[a|b]", late=True) == [(2, "a"), (3, "b"), (4, "a")]
+    assert steps("[a:b:3]", late=True) == [(4, "a")]
+    assert steps("a", late=True) == [(4, "a")]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
-from webui.prompting.tokens import Tokens, tokens_of
+from webui.prompting.tokens import Tokens, find_tokens, token_tree, tokens_of
 from webui.settings import ROOT
 
 TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "models" / "starter" / "tokenizer")
@@ -39,3 +39,16 @@ def test_the_padding_that_others_ask_for_is_none_of_ours():
     TOKENIZER(["a"], padding="max_length", max_length=77, truncation=True)
     assert Tokens(TOKENIZER).of("a photo") == (320, 1125)
     assert Tokens(TOKENIZER).of("photo " * 200) == (1125,) * 200
+
+
+def test_tokens_are_matched_anywhere_longest_first():
+    tokens = Tokens(TOKENIZER)
+    tree = token_tree(["bad", "bad-artist", "whatever-200"], tokens)
+
+    def found(text: str) -> list[str]:
+        return [name for _, _, name in find_tokens(tokens.of(text), tree, bool)]
+
+    assert found("bad-hands-5") == ["bad"]
+    assert found("bad-artist-anime") == ["bad-artist"]
+    assert found("whatever-2000") == ["whatever-200"]
+    assert found("badly") == []

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 from webui.errors import BadField
 from webui.generation.outputs import read_parameters
 from webui.generation.request import GenerationRequest
@@ -88,7 +88,7 @@ def test_an_unforeseen_error_is_told_in_a_sentence_and_the_gate_is_free_again(
 
 def test_an_embedding_in_training_can_be_drawn_before_it_is_a_file(studio: Studio):
     vectors = {"clip_l": torch.randn(2, 128)}
-    draft = Embedding("draft", vectors, content_hash=hash_vectors(vectors))
+    draft = Embedding("draft", vectors)
     asked = [("a draft", ""), ("a house", "draft")]
     plain, drafted = (studio.generating.draw(asked, e, 3) for e in (None, draft))
     assert all(one.tobytes() != other.tobytes() for one, other in zip(plain, drafted, strict=True))

@@ -6,21 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
+from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, BadField
 from webui.models.model import Model
+from webui.prompting.chunks import Chunk, Insert, Words
+from webui.prompting.tokens import tokens_of
 from webui.training.captions import (
     TEMPLATES,
     caption,
     examples,
     initializer_advice,
     initializer_tokens,
-    place,
-    place_words,
+    lay_out_caption,
     preview_of,
-    tokens_of,
     vector_count,
 )
 from webui.training.dataset import Picture
@@ -35,41 +37,41 @@ def tokenizer(model: Model) -> CLIPTokenizer:
     return model.tokenizer
 
 
+def vectors(count: int) -> Insert:
+    return Insert(Embedding("my-cat", {"clip_l": torch.zeros(count, 4)}))
+
+
+def positions(chunk: Chunk) -> list[int]:
+    return [slot.position for slot in chunk.slots]
+
+
 def test_vectors_stand_by_position_whatever_the_name_would_tokenize_to(tokenizer: CLIPTokenizer):
-    placed = place(tokenizer, "a photo of a [name] here", 3)
-    before, after = tokens_of(tokenizer, "a photo of a "), tokens_of(tokenizer, " here")
-    assert placed.ids[0] == tokenizer.bos_token_id
-    assert list(placed.ids[1:5]) == before and placed.positions == (5,)
-    assert list(placed.ids[8:9]) == after
-    assert placed.end == 9
-    assert set(placed.ids[9:]) == {tokenizer.eos_token_id} and len(placed.ids) == 77
-
-
-def test_the_end_of_the_text_is_found_although_places_are_free(tokenizer: CLIPTokenizer):
-    placed = place(tokenizer, "[name]", 2, pad_id=0)
-    assert placed.ids.index(tokenizer.eos_token_id) == placed.end == 3
-    assert set(placed.ids[4:]) == {0}
+    chunk = lay_out_caption(tokenizer, "a photo of a [name] here", vectors(3))
+    tokens = tokens_of(tokenizer)
+    ids = chunk.token_ids
+    assert ids[0] == tokens.bos and ids[1:5] == tokens.of("a photo of a")
+    assert positions(chunk) == [5] and ids[8:9] == tokens.of("here")
+    assert chunk.end == 9 and set(ids[9:]) == {tokens.eos} and len(ids) == 77
 
 
 def test_a_name_may_stand_twice(tokenizer: CLIPTokenizer):
-    assert place(tokenizer, "[name] and [name]", 2).positions == (1, 4)
+    assert positions(lay_out_caption(tokenizer, "[name] and [name]", vectors(2))) == [1, 4]
 
 
 def test_a_caption_that_is_too_long_keeps_the_name(tokenizer: CLIPTokenizer):
     long = "word " * 100
-    for line in (f"{long}[name]", f"[name] {long}", f"{long}[name] {long}"):
-        placed = place(tokenizer, line, 4)
-        assert len(placed.ids) == 77 and len(placed.positions) == 1
-        assert placed.positions[0] + 4 <= placed.end <= 76
+    for line in (f"{long}[name]", f"[name] {long}", f"{long}[name] {long}", f"{long}, [name],"):
+        chunk = lay_out_caption(tokenizer, line, vectors(4))
+        [position] = positions(chunk)
+        assert len(chunk.token_ids) == 77 and position + 4 <= chunk.end <= 76
+    assert positions(lay_out_caption(tokenizer, f"[name] {'word ' * 69}[name]", vectors(4))) == [1]
 
 
 def test_words_in_the_place_of_the_name_give_an_ordinary_prompt(tokenizer: CLIPTokenizer):
-    words = tokens_of(tokenizer, "grey cat")
-    placed = place_words(tokenizer, "a photo of a [name] here", words)
-    assert (
-        list(placed.ids)
-        == tokenizer("a photo of a grey cat here", padding="max_length", max_length=77).input_ids
-    )
+    name = Words(tokens_of(tokenizer).of("grey cat"))
+    chunk = lay_out_caption(tokenizer, "a photo of a [name] here", name)
+    padded = tokenizer("a photo of a grey cat here", padding="max_length", max_length=77)
+    assert list(chunk.token_ids) == padded.input_ids
 
 
 def test_each_kind_has_its_own_sentences():

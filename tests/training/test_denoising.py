@@ -10,14 +10,17 @@ import torch
 from PIL import Image
 
 from tests.training.conftest import tiny_model
+from webui.embeddings.embedding import Embedding
 from webui.errors import AppError
 from webui.models.model import Model
-from webui.training.captions import place, place_words, tokens_of
+from webui.prompting.chunks import Insert, Words
+from webui.prompting.encoding import Encoded, encode
+from webui.prompting.tokens import tokens_of
+from webui.training.captions import lay_out_caption
 from webui.training.crops import Crop
 from webui.training.denoising import (
     Batch,
     Latents,
-    conditioning,
     denoising_errors,
     encode_crop,
     gather_latents,
@@ -60,7 +63,7 @@ def latents_of(weight: torch.Tensor | None = None) -> Latents:
     return Latents(mean, torch.zeros_like(mean), ones if weight is None else weight, (0,))
 
 
-NO_TEXT = (torch.zeros(2, 77, 32), None)
+NO_TEXT = Encoded(torch.zeros(2, 77, 32), None)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
@@ -136,31 +139,38 @@ def test_sdxl_is_told_height_and_width_of_what_it_is_shown():
     shape = (1, 4, 2, 6)
     batch = Batch(torch.tensor([0]), torch.zeros(shape), torch.zeros(shape), torch.tensor([5]))
     unet = Answering(torch.zeros(shape))
-    condition = (torch.zeros(1, 77, 80), torch.zeros(1, 16))
+    condition = Encoded(torch.zeros(1, 77, 80), torch.zeros(1, 16))
     denoising_errors(replace(model, unet=unet), schedule_of(model), latents, batch, condition)
     assert unet.given["added_cond_kwargs"]["time_ids"].tolist() == [[16, 48, 0, 0, 16, 48]]
 
 
 def test_vectors_of_ordinary_words_condition_like_the_words(model: Model):
-    words = tokens_of(model.tokenizer, "grey cat")
+    words = tokens_of(model.tokenizer).of("grey cat")
     table = model.text_encoders[0].model.get_input_embeddings().weight
-    line = "a photo of a [name] here"
-    with_vectors, _ = conditioning(
-        model, {"clip_l": [place(model.tokenizer, line, 2)]}, {"clip_l": table[words]}
+    vectors = Insert(Embedding("my-cat", {"clip_l": table[list(words)]}))
+    with_vectors, with_words = (
+        encode(model, [lay_out_caption(model.tokenizer, "a photo of a [name] here", name)]).hidden
+        for name in (vectors, Words(words))
     )
-    with_words, _ = conditioning(model, {"clip_l": [place_words(model.tokenizer, line, words)]})
     torch.testing.assert_close(with_vectors, with_words)
+
+
+def test_gradients_reach_the_vectors_wherever_they_stand(model: Model):
+    vectors = torch.randn(2, 32, requires_grad=True)
+    name = Insert(Embedding("my-cat", {"clip_l": vectors}))
+    chunk = lay_out_caption(model.tokenizer, "[name] beside [name]", name)
+    hidden = encode(model, [chunk]).hidden
+    [gradient] = torch.autograd.grad(hidden.square().sum(), [vectors])
+    assert (gradient.abs().sum(dim=1) > 0).all()
 
 
 def test_sdxl_is_given_both_encoders_the_pooled_text_and_the_sizes():
     model = tiny_model("sdxl")
-    placed = place_words(model.tokenizer, "a cat", [])
-    padded = place_words(model.tokenizer, "a cat", [], pad_id=0)
-    hidden, pooled = conditioning(model, {"clip_l": [placed] * 2, "clip_g": [padded] * 2})
-    assert hidden.shape == (2, 77, 80) and pooled.shape == (2, 16)
+    captions = encode(model, [lay_out_caption(model.tokenizer, "a cat", Words(()))] * 2)
+    assert captions.hidden.shape == (2, 77, 80) and captions.pooled.shape == (2, 16)
     unet = Answering(torch.zeros(2, 4, 4, 4))
     denoising_errors(
-        replace(model, unet=unet), schedule_of(model), latents_of(), batch_of(), (hidden, pooled)
+        replace(model, unet=unet), schedule_of(model), latents_of(), batch_of(), captions
     )
     added = unet.given["added_cond_kwargs"]
     assert added["text_embeds"].shape == (2, 16)

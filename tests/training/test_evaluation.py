@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from webui.models.model import Model
-from webui.training.captions import tokens_of
+from webui.prompting.tokens import tokens_of
 from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
 from webui.training.evaluation import (
@@ -35,7 +35,7 @@ def task(picture_files: Callable, model: Model) -> TrainingSetup:
 
 def words(model: Model, text: str) -> dict[str, torch.Tensor]:
     table = model.text_encoders[0].model.get_input_embeddings().weight
-    return {"clip_l": table[tokens_of(model.tokenizer, text)].clone()}
+    return {"clip_l": table[list(tokens_of(model.tokenizer).of(text))].clone()}
 
 
 def test_fixed_inputs_are_the_same_each_time_and_cover_the_schedule(task: TrainingSetup):

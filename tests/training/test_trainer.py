@@ -13,8 +13,9 @@ import torch
 from tests.training.conftest import tiny_model
 from webui.errors import AppError
 from webui.models.model import Model
+from webui.prompting.encoding import encode
 from webui.training.dataset import read_pictures
-from webui.training.denoising import conditioning, encode_crop
+from webui.training.denoising import encode_crop
 from webui.training.recipe import Recipe
 from webui.training.runs.report import EvalResult
 from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
@@ -96,10 +97,10 @@ def test_no_weight_of_the_model_changes_by_a_bit(task_of: Callable, optimizer: s
 
 @torch.no_grad()
 def test_the_model_draws_the_same_before_each_step_and_after(task_of: Callable, model: Model):
-    line, latent = task_of(model).placed(["a photo of a cat"]), torch.ones(1, 4, 4, 4)
+    line, latent = task_of(model).captions(["a photo of a cat"], ()), torch.ones(1, 4, 4, 4)
 
     def drawn() -> tuple[torch.Tensor, ...]:
-        hidden, _ = conditioning(model, line)
+        hidden = encode(model, line).hidden
         return hidden, model.unet(latent, torch.tensor([500]), hidden).sample
 
     before = drawn()

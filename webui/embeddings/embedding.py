@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,11 @@ class Embedding:
     """The name inside the file; shown, never used as the trigger."""
     source: Path | None = None
     """The file it came from; None while it is being trained."""
-    content_hash: str = field(default="")
-    """``hash_vectors(vectors)``: the same whatever the container, so a converted file keeps it."""
+
+    @cached_property
+    def content_hash(self) -> str:
+        """The same whatever the container, so that a converted file keeps it."""
+        return hash_vectors(self.vectors)
 
     def __len__(self) -> int:
         """How many token positions it takes in a prompt."""

@@ -15,7 +15,7 @@ from webui.embeddings import file_actions as housekeeping
 from webui.embeddings import formats
 from webui.embeddings.cards import Card, LibrarySnapshot
 from webui.embeddings.catalogue import relative
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 from webui.embeddings.index import Index, Stamp
 from webui.embeddings.intake import Intake, role
 from webui.embeddings.listing import Changes, Listing, look
@@ -303,7 +303,7 @@ def _read(card: Card) -> Embedding:
     if card.second_path is not None:
         second = formats.read(card.second_path)
         vectors = {**embedding.vectors, **second.vectors}
-        embedding = replace(embedding, vectors=vectors, content_hash=hash_vectors(vectors))
+        embedding = replace(embedding, vectors=vectors)
     return replace(embedding, name=card.name)
 
 

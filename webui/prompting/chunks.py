@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from webui.embeddings.embedding import Embedding
+from webui.embeddings.embedding import Embedding
 
 CHUNK_TOKENS = 75
 """Token positions of one chunk between BOS and EOS."""
@@ -18,18 +16,26 @@ class Words:
     """Tokens of one weight."""
 
     ids: tuple[int, ...]
-    weight: float
+    weight: float = 1.0
     text: str = ""
     """What they were before, for people."""
+
+    def __len__(self) -> int:
+        """How many positions they take."""
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
 class Insert:
     """An embedding that takes as many positions as it has vectors."""
 
-    embedding: Sized
-    weight: float
+    embedding: Embedding
+    weight: float = 1.0
     name: str = ""
+
+    def __len__(self) -> int:
+        """How many positions it takes."""
+        return len(self.embedding)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,21 @@ class Chunk:
     """77, one a position; 1.0 for BOS, EOS and padding."""
     slots: tuple[Slot, ...] = ()
 
+    @property
+    def end(self) -> int:
+        """Position of the first EOS."""
+        return self.token_ids.index(self.token_ids[-1])
+
+    def padded(self, token_id: int) -> tuple[int, ...]:
+        """Return the 77 ids with another token after the first EOS than EOS again."""
+        kept = self.token_ids[: self.end + 1]
+        return (*kept, *[token_id] * (len(self.token_ids) - len(kept)))
+
+    def emptied(self) -> Chunk:
+        """Return the chunk of an empty prompt."""
+        eos = self.token_ids[-1]
+        return Chunk((self.token_ids[0], *[eos] * (CHUNK_TOKENS + 1)), (1.0,) * (CHUNK_TOKENS + 2))
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -83,7 +104,7 @@ class _Open:
 
     ids: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
-    slots: list[tuple[int, Sized]] = field(default_factory=list)
+    slots: list[tuple[int, Embedding]] = field(default_factory=list)
     comma: int = -1
     """Where its last comma stands."""
 
@@ -103,7 +124,7 @@ class _Open:
         return Chunk(
             (bos, *self.ids, *[eos] * padding),
             (1.0, *self.weights, *[1.0] * padding),
-            tuple(Slot(position + 1, embedding) for position, embedding in self.slots),  # type: ignore[arg-type]
+            tuple(Slot(position + 1, embedding) for position, embedding in self.slots),
         )
 
 
@@ -165,7 +186,7 @@ class _Filler:
             self.placed += 1
 
     def insert(self, item: Insert) -> None:
-        count = len(item.embedding)
+        count = len(item)
         self.make_room()
         if len(self.open.ids) + count > CHUNK_TOKENS:
             self.turn()

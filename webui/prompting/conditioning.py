@@ -9,11 +9,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from webui.embeddings.embedding import Embedding, hash_vectors
 from webui.errors import AppError
 from webui.models.model import Model
-from webui.prompting.chunks import Chunk, lay_out
-from webui.prompting.encoding import EncodedText, encode_chunks
+from webui.prompting.chunks import Chunk
+from webui.prompting.encoding import encode
 from webui.prompting.lookup import Lookup
 from webui.prompting.loras import LoraCall
 from webui.prompting.reader import Part, Reader
@@ -22,15 +21,6 @@ from webui.prompting.tokens import tokens_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-__all__ = [
-    "Conditioner",
-    "LoraCall",
-    "PromptConditioning",
-    "PromptSettings",
-    "StepConditioning",
-    "UsedEmbedding",
-]
 
 
 @dataclass(frozen=True)
@@ -144,13 +134,11 @@ class _Preparation:
         reader = self._reader
         script = reader.script(prompt, steps)
         against = reader.script(negative, steps, negative=True)
-        late = self._settings.late_schedules
         weights = [part.weight for part in script.parts]
         moments: dict[tuple[str, ...], StepConditioning] = {}
         timeline = []
-        for step in range(steps):
-            number = max(1, step) if late else step + 1
-            texts = tuple(_text_at(part, number) for part in (*against.parts, *script.parts))
+        for step in range(1, steps + 1):
+            texts = tuple(_text_at(part, step) for part in (*against.parts, *script.parts))
             if texts not in moments:
                 moments[texts] = self._moment(texts[0], list(zip(texts[1:], weights, strict=True)))
             timeline.append(moments[texts])
@@ -162,44 +150,54 @@ class _Preparation:
         used = []
         for name, embedding in self._reader.used.items():
             card = self._source.card(name)
-            used.append(UsedEmbedding(name, card.short_hash if card else "", _hash(embedding)))
+            short_hash = card.short_hash if card else ""
+            used.append(UsedEmbedding(name, short_hash, embedding.content_hash))
         return tuple(used)
 
     def _moment(self, negative: str, parts: Sequence[tuple[str, float]]) -> StepConditioning:
         """Encode the texts of one step and make them equally long."""
         texts = (*(text for text, _ in parts), negative)
         count = max(len(self._chunks_of(text)) for text in texts)
-        against = self._encode(negative, count)
+        against, against_pooled = self._encode(negative, count)
         if self._model.family == "sdxl" and not negative.strip():
-            against = _zeros(against)
+            # What SDXL was trained with in place of an empty negative prompt: nothing at all.
+            against = against.new_zeros(against.shape)
+            if against_pooled is not None:
+                against_pooled = against_pooled.new_zeros(against_pooled.shape)
         encoded = [self._encode(text, count) for text, _ in parts]
-        pooleds = tuple(item.pooled for item in encoded if item.pooled is not None)
+        pooleds = tuple(pooled for _, pooled in encoded if pooled is not None)
         return StepConditioning(
-            against.hidden,
-            tuple((item.hidden, weight) for item, (_, weight) in zip(encoded, parts, strict=True)),
-            against.pooled,
+            against,
+            tuple(
+                (hidden, weight) for (hidden, _), (_, weight) in zip(encoded, parts, strict=True)
+            ),
+            against_pooled,
             pooleds or None,
         )
 
     def _chunks_of(self, text: str) -> tuple[Chunk, ...]:
         if text not in self._chunks:
-            items = self._reader.items(self._reader.attention(text).segments)
-            self._chunks[text] = self._reader.layout(items).chunks
+            self._chunks[text] = self._reader.read(text).layout.chunks
         return self._chunks[text]
 
-    def _encode(self, text: str, count: int) -> EncodedText:
-        """Return a text encoded, filled up with empty chunks to ``count`` of them."""
+    def _encode(self, text: str, count: int) -> tuple[Tensor, Tensor | None]:
+        """Encode a text, filled up with empty chunks to ``count`` of them.
+
+        Returns ``[1, 77 * count, width]`` and the first chunk's ``[1, projection]`` or None, both
+        in the precision of the UNet.
+        """
         chunks = self._chunks_of(text)
-        empty = lay_out((), self._tokens.bos, self._tokens.eos, self._tokens.comma).chunks
-        chunks += empty * (count - len(chunks))
+        chunks += (chunks[0].emptied(),) * (count - len(chunks))
         key = (self._kind, tuple(map(_chunk_key, chunks)))
-        encoded = self._encoded.get(key)
-        if encoded is None:
-            encoded = encode_chunks(
-                self._model, chunks, empty[0], self._settings.emphasis, self._settings.clip_skip
-            )
-            self._encoded.put(key, encoded)
-        return encoded
+        remembered: tuple[Tensor, Tensor | None] | None = self._encoded.get(key)
+        if remembered is not None:
+            return remembered
+        model, settings = self._model, self._settings
+        encoded = encode(model, chunks, settings.emphasis, settings.clip_skip)
+        pooled = None if encoded.pooled is None else encoded.pooled[:1].to(model.dtype)
+        made = encoded.hidden.flatten(0, 1).unsqueeze(0).to(model.dtype), pooled
+        self._encoded.put(key, made)
+        return made
 
 
 def _text_at(part: Part, number: int) -> str:
@@ -207,18 +205,8 @@ def _text_at(part: Part, number: int) -> str:
     return next(stage.text for stage in part.stages if number <= stage.last_step)
 
 
-def _zeros(encoded: EncodedText) -> EncodedText:
-    """Return nothing at all: what SDXL was trained with in place of an empty negative prompt."""
-    pooled = None if encoded.pooled is None else encoded.pooled.new_zeros(encoded.pooled.shape)
-    return EncodedText(encoded.hidden.new_zeros(encoded.hidden.shape), pooled)
-
-
-def _hash(embedding: Any) -> str:
-    return embedding.content_hash or hash_vectors(embedding.vectors)
-
-
 def _chunk_key(chunk: Chunk) -> Hashable:
-    slots = tuple((slot.position, _hash(slot.embedding)) for slot in chunk.slots)
+    slots = tuple((slot.position, slot.embedding.content_hash) for slot in chunk.slots)
     return (chunk.token_ids, chunk.weights, slots)
 
 
@@ -229,10 +217,10 @@ def _identity(model: Model) -> Hashable:
 
 def _is_current(used: UsedEmbedding, embeddings: EmbeddingSource) -> bool:
     try:
-        embedding: Embedding | None = embeddings.get(used.name)
+        embedding = embeddings.get(used.name)
     except AppError:
         return False
-    return embedding is not None and _hash(embedding) == used.content_hash
+    return embedding is not None and embedding.content_hash == used.content_hash
 
 
 class _Recent:

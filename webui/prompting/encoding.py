@@ -1,4 +1,4 @@
-"""Token ids and embedding vectors through a text encoder: one path for drawing and training."""
+"""Chunks of tokens and vectors through the text encoders: one path for drawing and training."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from webui.models.model import Model, TextEncoder
 from webui.prompting.chunks import Chunk
-from webui.prompting.emphasis import emphasize
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-CONTEXT_LENGTH = 77
-"""Token positions of one chunk: BOS, 75 of content, EOS."""
+LEAST_SHARE = 0.01
+"""A chunk's mean is restored unless the weights brought it below this share of what it was."""
 
 _PADDED_WITH_ZERO = {"clip_g", "clip_h"}
 """OpenCLIP's encoders were trained with 0 after EOS, CLIP-L with EOS again."""
@@ -24,65 +22,65 @@ _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Vectors that take the place of tokens in one sequence of a batch."""
-
-    sequence: int
-    """Index into the batch."""
-    position: int
-    """First of the positions to fill, 1 to 75."""
-    vectors: Tensor
-    """``[n, width]``; gradients flow into it."""
-
-
-@dataclass(frozen=True)
 class Encoded:
-    """What a text encoder makes of a batch of chunks."""
+    """What text encoders make of chunks; gradients flow back into the vectors in them."""
 
     hidden: Tensor
-    """``[batch, 77, width]``, from the layer that the model's UNet was trained on."""
+    """``[chunks, 77, width]`` float32, from the layer that the model's UNet was trained on."""
     pooled: Tensor | None
-    """``[batch, projection]``, from encoders that have a projection (SDXL's second), else None."""
+    """``[chunks, projection]`` float32, from encoders that have a projection (SDXL's second)."""
 
 
-@dataclass(frozen=True)
-class EncodedText:
-    """One text, encoded by all text encoders of a model."""
-
-    hidden: Tensor
-    """``[1, 77k, width]``, in the precision of the UNet."""
-    pooled: Tensor | None
-    """``[1, projection]`` of the first chunk, from models whose encoders have a projection."""
-
-
-def embed_tokens(encoder: TextEncoder, ids: Tensor, rows: Sequence[Rows] = ()) -> Tensor:
-    """Look up ``ids [batch, 77] int64`` in the vocabulary and put ``rows`` in their places.
-
-    The vocabulary itself is never changed, so nothing has to be undone.
-    Returns ``[batch, 77, width]`` in the encoder's precision.
-    """
-    table = encoder.model.get_input_embeddings()
-    embedded = table(ids)
-    if rows:
-        embedded = embedded.clone()
-        for row in rows:
-            end = row.position + row.vectors.shape[0]
-            embedded[row.sequence, row.position : end] = row.vectors.to(embedded)
-    return embedded
-
-
-def encode_tokens(
-    encoder: TextEncoder, ids: Tensor, rows: Sequence[Rows] = (), extra_skip: int = 0
+def encode(
+    model: Model, chunks: Sequence[Chunk], emphasis: str = "ignore", clip_skip: int = 1
 ) -> Encoded:
-    """Run chunks of token ids through a text encoder, with embedding vectors in their places.
+    """Run chunks through all text encoders of a model; their outputs lie side by side in width.
 
-    ``ids [batch, 77] int64`` hold BOS, content and EOS, and any id where a row will stand.
+    ``emphasis`` says how the chunks' weights act and is as in ``PromptSettings``, as is
+    ``clip_skip``: it acts where a family has no layer of its own, as in AUTOMATIC1111: on SD 1.x.
+    """
+    import torch
+
+    encoded = [
+        encode_with(encoder, chunks, emphasis, 0 if encoder.skipped_layers else clip_skip - 1)
+        for encoder in model.text_encoders
+    ]
+    pooled = next((one.pooled for one in reversed(encoded) if one.pooled is not None), None)
+    return Encoded(torch.cat([one.hidden for one in encoded], dim=-1), pooled)
+
+
+def encode_with(
+    encoder: TextEncoder, chunks: Sequence[Chunk], emphasis: str = "ignore", extra_skip: int = 0
+) -> Encoded:
+    """Run chunks through one text encoder, and apply their weights to what comes out.
+
     ``extra_skip`` leaves out further layers at the end ("clip skip" minus one).
+    """
+    import torch
+
+    parts = [
+        _through(encoder, chunks[start : start + _BATCH], max(0, extra_skip))
+        for start in range(0, len(chunks), _BATCH)
+    ]
+    hidden = torch.cat([part.hidden for part in parts])
+    pooled = [part.pooled for part in parts if part.pooled is not None]
+    if emphasis not in ("ignore", "none"):
+        weights = torch.tensor([chunk.weights for chunk in chunks], device=hidden.device)
+        empty = None
+        if emphasis == "comfy":
+            empty = _through(encoder, [chunks[0].emptied()], max(0, extra_skip)).hidden
+        hidden = emphasize(hidden, weights, emphasis, empty)
+    return Encoded(hidden, torch.cat(pooled) if pooled else None)
+
+
+def _through(encoder: TextEncoder, chunks: Sequence[Chunk], extra_skip: int) -> Encoded:
+    """Run one batch of chunks through a text encoder.
+
     The final norm follows the last layer used wherever the encoder's family applies it, as
     AUTOMATIC1111 does it.
     """
-    clip = getattr(encoder.model, "text_model", encoder.model)
-    hidden = clip.embeddings(inputs_embeds=embed_tokens(encoder, ids, rows))
+    clip = encoder.clip
+    hidden = clip.embeddings(inputs_embeds=embed(encoder, chunks))  # [batch, 77, width]
     layers = clip.encoder.layers
     used = max(1, len(layers) - encoder.skipped_layers - extra_skip)
     projection = getattr(encoder.model, "text_projection", None)
@@ -96,77 +94,69 @@ def encode_tokens(
     if encoder.final_norm:
         tapped = clip.final_layer_norm(tapped)
     if projection is None:
-        return Encoded(tapped, None)
-    ends = end_positions(ids, encoder.model.config.eos_token_id)
-    last = clip.final_layer_norm(hidden)
-    pooled = projection(last[range(len(ids)), ends])  # [batch, projection]
-    return Encoded(tapped, pooled)
+        return Encoded(tapped.float(), None)
+    ends = [chunk.end for chunk in chunks]
+    pooled = projection(clip.final_layer_norm(hidden)[range(len(ends)), ends])
+    return Encoded(tapped.float(), pooled.float())  # pooled [batch, projection]
 
 
-def end_positions(ids: Tensor, eos_id: int) -> torch.Tensor:
-    """Return the position of the first EOS of each sequence, ``[batch, 77] -> [batch]``.
+def embed(encoder: TextEncoder, chunks: Sequence[Chunk]) -> Tensor:
+    """Look up the tokens of chunks in the vocabulary and put the vectors in their places.
 
-    Configurations written before transformers 4.30 say ``eos_token_id = 2``; EOS is then the
-    highest id of the vocabulary.
-    """
-    if eos_id == 2:
-        return ids.argmax(dim=-1)
-    return (ids == eos_id).int().argmax(dim=-1)
-
-
-def encode_chunks(
-    model: Model, chunks: Sequence[Chunk], empty: Chunk, emphasis: str, clip_skip: int
-) -> EncodedText:
-    """Run chunks through all text encoders of a model and apply their weights.
-
-    ``empty`` is the chunk of the empty prompt, ``emphasis`` and ``clip_skip`` are as in
-    ``PromptSettings``. The outputs lie side by side along the width, in float32 until weights are
-    applied, then in the model's precision. Clip skip acts where a family has no layer of its own,
-    as in AUTOMATIC1111: on SD 1.x.
+    The vocabulary itself is never changed, so nothing has to be undone.
+    Returns ``[chunks, 77, width]`` in the encoder's precision.
     """
     import torch
 
-    weights = torch.tensor([chunk.weights for chunk in chunks], device=model.device)
-    outputs: list[Tensor] = []
-    pooled = None
-    for encoder in model.text_encoders:
-        skip = 0 if encoder.skipped_layers else max(0, clip_skip - 1)
-        hidden, first_pooled = _through(encoder, chunks, skip, model.device)
-        nothing = None
-        if emphasis == "comfy":
-            nothing, _ = _through(encoder, [empty], skip, model.device)
-        outputs.append(emphasize(hidden, weights, emphasis, nothing))
-        pooled = pooled if first_pooled is None else first_pooled
-    joined = torch.cat(outputs, dim=-1).flatten(0, 1).unsqueeze(0)  # [1, 77k, width]
-    return EncodedText(joined.to(model.dtype), None if pooled is None else pooled.to(model.dtype))
+    table = encoder.vocabulary
+    zeros = encoder.key in _PADDED_WITH_ZERO
+    ids = [chunk.padded(0) if zeros else chunk.token_ids for chunk in chunks]
+    embedded = table(torch.tensor(ids, device=table.weight.device))
+    for number, chunk in enumerate(chunks):
+        for slot in chunk.slots:
+            vectors = slot.embedding.vectors[encoder.key]  # [n, width]
+            end = slot.position + vectors.shape[0]
+            embedded[number, slot.position : end] = vectors.to(embedded)
+    return embedded
 
 
-def _through(
-    encoder: TextEncoder, chunks: Sequence[Chunk], skip: int, device: torch.device
-) -> tuple[Tensor, Tensor | None]:
-    """Return ``[chunks, 77, width]`` float32 and the first chunk's ``[1, projection]``."""
+def emphasize(hidden: Tensor, weights: Tensor, kind: str, empty: Tensor | None = None) -> Tensor:
+    """Apply weights to chunks of conditioning.
+
+    ``hidden [chunks, 77, width]``, ``weights [chunks, 77]``, both float32; ``kind`` as in
+    ``PromptSettings.emphasis``. "original" multiplies and then scales each chunk back to its own
+    mean, as AUTOMATIC1111; "no_norm" only multiplies; "comfy" moves each position on the line from
+    ``empty [1, 77, width]``, the encoding of the empty prompt, as ComfyUI.
+    """
     import torch
 
-    hidden, pooled = [], None
-    for start in range(0, len(chunks), _BATCH):
-        batch = chunks[start : start + _BATCH]
-        ids = torch.tensor([_ids_for(encoder, chunk) for chunk in batch], device=device)
-        rows = [
-            Rows(number, slot.position, slot.embedding.vectors[encoder.key])
-            for number, chunk in enumerate(batch)
-            for slot in chunk.slots
-        ]
-        encoded = encode_tokens(encoder, ids, rows, skip)
-        hidden.append(encoded.hidden.float())
-        if start == 0 and encoded.pooled is not None:
-            pooled = encoded.pooled[:1].float()
-    return torch.cat(hidden), pooled
+    if kind in ("ignore", "none") or bool((weights == 1).all()):
+        return hidden
+    factor = weights.unsqueeze(-1)  # [chunks, 77, 1]
+    if empty is not None:
+        moved = empty + (hidden - empty) * factor
+        return torch.where(factor == 1, hidden, moved)
+    weighted = hidden * factor
+    if kind == "no_norm":
+        return weighted
+    mean = hidden.mean(dim=(1, 2), keepdim=True)  # [chunks, 1, 1]
+    new_mean = weighted.mean(dim=(1, 2), keepdim=True)
+    sound = (new_mean.abs() >= LEAST_SHARE * mean.abs()) & (new_mean != 0)
+    return weighted * torch.where(sound, mean / new_mean, torch.ones_like(mean))
 
 
-def _ids_for(encoder: TextEncoder, chunk: Chunk) -> list[int]:
-    """Return a chunk's 77 ids with the padding that an encoder was trained with."""
-    ids = list(chunk.token_ids)
-    if encoder.key in _PADDED_WITH_ZERO:
-        after = ids.index(ids[-1]) + 1
-        ids[after:] = [0] * (len(ids) - after)
-    return ids
+def size_conditioning(
+    model: Model, pooled: Tensor | None, height: int, width: int
+) -> dict[str, Tensor] | None:
+    """Return SDXL's second conditioning: pooled texts and the size of what is drawn, in pixels.
+
+    ``pooled [batch, projection]``; None without it, for models that take none. The six numbers are
+    the original size, the crop's corner and the target size (SDXL, arXiv 2307.01952).
+    """
+    import torch
+
+    if pooled is None:
+        return None
+    numbers = (height, width, 0, 0, height, width)
+    ids = torch.tensor(numbers, device=pooled.device, dtype=model.dtype)
+    return {"text_embeds": pooled.to(model.dtype), "time_ids": ids.expand(len(pooled), -1)}

@@ -1,32 +1,43 @@
-"""Which embedding a name calls for one model, and what to tell the person about it."""
+"""Which embedding a name calls for one model, and what to say where it calls none."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sized
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
 
+from webui.embeddings.cards import Card
+from webui.embeddings.embedding import Embedding
 from webui.errors import AppError
 from webui.models.families import incompatibility
 from webui.prompting.chunks import CHUNK_TOKENS
-from webui.prompting.nearest import missing_sentence, nearest_of
-from webui.prompting.source import Card, EmbeddingSource
+from webui.prompting.names import fold
+from webui.prompting.source import EmbeddingSource
 from webui.prompting.tokens import Tokens
 
 _SINGLE_WORD = re.compile(r"\w[^\s,;:()\[\]<>|\"]{1,100}(?<![.!?])")
 _ALIKE = 0.85
 """A bare word is remarked on from this likeness to a name (0 to 1)."""
+_VERSION = re.compile(r"[\W_]*(?:v|ver|version)?[\W_]*\d+(?:[._]\d+)*$")
+_COMMON = 400
+"""Three letters that occur in more names than this tell nothing apart."""
+_CANDIDATES = 40
+"""Names that are compared letter by letter."""
+_SUGGESTED = 0.6
+"""From this likeness (0 to 1, as ``difflib``'s) a name is suggested."""
 
 
-@dataclass(frozen=True)
-class CardLength:
+@dataclass(frozen=True, eq=False)
+class UnreadEmbedding(Embedding):
     """Stands for an embedding whose vectors need not be read."""
 
-    name: str
-    vectors: int
+    length: int = 0
 
     def __len__(self) -> int:
-        return self.vectors
+        return self.length
 
 
 class Lookup:
@@ -42,7 +53,7 @@ class Lookup:
         """Get ready; with ``load`` vectors are read from their files, else only the cards are."""
         self.source = source
         self._widths, self._model_name, self._load = widths, model_name, load
-        self._resolved: dict[str, Sized | None] = {}
+        self._resolved: dict[str, Embedding | None] = {}
         self._warnings: dict[str, None] = {}
         self._remarks: dict[str, None] = {}
 
@@ -73,7 +84,7 @@ class Lookup:
             return False
         return self.resolve(name) is not None
 
-    def resolve(self, name: str) -> Sized | None:
+    def resolve(self, name: str) -> Embedding | None:
         """Return an embedding that can be used, or None after a warning that says why not."""
         if name not in self._resolved:
             try:
@@ -84,7 +95,7 @@ class Lookup:
                     self.warn(f"The embedding “{name}” was left as words. {problem}")
         return self._resolved[name]
 
-    def _usable(self, name: str) -> Sized:
+    def _usable(self, name: str) -> Embedding:
         card = self.source.card(name)
         if card is not None and card.problem:
             raise _Unusable(card.problem)
@@ -92,7 +103,7 @@ class Lookup:
             self._fits(name, card.widths, card.vectors)
             self._remark_on_training(name, card)
         if card is not None and not self._load:
-            return CardLength(name, card.vectors)
+            return UnreadEmbedding(name, {}, length=card.vectors)
         try:
             embedding = self.source.get(name)
         except AppError as error:
@@ -121,7 +132,7 @@ class Lookup:
                 f"{self._model_name} it may look different."
             ] = None
 
-    def called(self, name: str, known: bool, folder: str) -> Sized | str:
+    def called(self, name: str, known: bool, folder: str) -> Embedding | str:
         """Return what an explicit call puts into the text: an embedding, its name as words, or "".
 
         ``known`` says that the collection has the name, ``folder`` is what was written before it.
@@ -172,3 +183,68 @@ def _in_folder(folder: str, written: str) -> bool:
 
 def _single_words(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(word for text in texts for word in _SINGLE_WORD.findall(text)))
+
+
+class Nearest:
+    """The names of a collection by what they look like."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._bare: dict[str, str] = {}
+        self._by_trigram: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            folded = fold(name)
+            for key in (_letters(_VERSION.sub("", folded)), _letters(folded)):
+                if len(key) >= 3:
+                    self._bare.setdefault(key, name)
+            for trigram in _trigrams(folded):
+                self._by_trigram[trigram].append(name)
+
+    def same_letters(self, word: str) -> str | None:
+        """Return the name that has the same letters but for case, signs and version, or None."""
+        folded = fold(word)
+        return self._bare.get(_letters(folded)) or self._bare.get(
+            _letters(_VERSION.sub("", folded))
+        )
+
+    def to(self, word: str, alike: float = _SUGGESTED) -> str | None:
+        """Return the name most like a word, or None if none reaches the likeness ``alike``."""
+        if found := self.same_letters(word):
+            return found
+        shared: Counter[str] = Counter()
+        for trigram in _trigrams(fold(word)):
+            names = self._by_trigram.get(trigram, ())
+            if len(names) <= _COMMON:
+                shared.update(names)
+        best: tuple[float, str] = (alike, "")
+        matcher = SequenceMatcher(b=fold(word))
+        for name, _ in shared.most_common(_CANDIDATES):
+            matcher.set_seq1(fold(name))
+            best = max(best, (matcher.ratio(), name))
+        return best[1] or None
+
+
+def _letters(folded: str) -> str:
+    return "".join(char for char in folded if char.isalnum())
+
+
+def _trigrams(folded: str) -> set[str]:
+    padded = f" {folded} "[:80]
+    return {padded[start : start + 3] for start in range(len(padded) - 2)}
+
+
+@lru_cache(maxsize=4)
+def _nearest(source: EmbeddingSource, version: int) -> Nearest:
+    return Nearest(source.names())
+
+
+def nearest_of(source: EmbeddingSource) -> Nearest:
+    """Return the look-alikes of a collection's names, made anew when its version has changed."""
+    return _nearest(source, source.version)
+
+
+def missing_sentence(name: str, source: EmbeddingSource) -> str:
+    """Say that there is no embedding of this name, and which one may have been meant."""
+    suggestion = nearest_of(source).to(name)
+    if suggestion:
+        return f"There is no embedding “{name}”; did you mean “{suggestion}”?"
+    return f"There is no embedding “{name}”; it was left out."

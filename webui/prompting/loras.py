@@ -1,13 +1,14 @@
-"""The LoRA calls of a prompt: found, taken out of the text, and read."""
+"""What is taken out of a prompt before it is read: comments, and the calls of LoRAs."""
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 
-from webui.prompting.cleaning import clean
-
+_COMMENT = re.compile(r"(?<!\S)#(?!\ufe0f)[^\n]*")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = re.compile(r"<(\w{1,40}):([^<>\n]{1,300})>")
 _LORA_KINDS = {"lora", "lyco", "locon"}
 _UNKNOWN_KINDS = {"hypernet"}
@@ -23,6 +24,15 @@ class LoraCall:
     """Strength on the text encoders; usual range -1 to 1."""
     unet: float
     """Strength on the UNet; usual range -1 to 1."""
+
+
+def clean(text: str) -> str:
+    """Return a prompt without comments, in the normal form (NFC) that CLIP's tokenizer reads.
+
+    A comment runs from a ``#`` at the start of a word to the end of its line.
+    """
+    text = unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", text))
+    return _COMMENT.sub("", text) if "#" in text else text
 
 
 def take_loras(text: str) -> tuple[str, tuple[LoraCall, ...], list[str]]:

@@ -26,7 +26,7 @@ _END: Any = None
 
 
 @dataclass(frozen=True)
-class Call:
+class EmbeddingCall:
     """An embedding called in a text."""
 
     start: int
@@ -98,8 +98,8 @@ class _Search:
                 self.keys.append(lexeme[1:] if len(lexeme) == 2 and lexeme[0] == "\\" else lexeme)
         self.starts.append(len(text))
 
-    def run(self) -> list[Call]:
-        calls: list[Call] = []
+    def run(self) -> list[EmbeddingCall]:
+        calls: list[EmbeddingCall] = []
         position = 0
         for number, key in enumerate(self.keys):
             if self.starts[number] < position:
@@ -116,17 +116,17 @@ class _Search:
                 position = call.end
         return calls
 
-    def bare(self, number: int) -> Call | None:
+    def bare(self, number: int) -> EmbeddingCall | None:
         start = self.starts[number]
         if self.accept is None or not boundary_before(self.text, start):
             return None
         for after, name in self.index.walk(self.keys, number):
             end = self.end(after)
             if boundary_after(self.text, end) and self.accept(name):
-                return Call(start, end, name, explicit=False, known=True)
+                return EmbeddingCall(start, end, name, explicit=False, known=True)
         return None
 
-    def colon(self, number: int) -> Call | None:
+    def colon(self, number: int) -> EmbeddingCall | None:
         """Read ``embedding:name`` and ``embedding:sub/name``."""
         start = self.starts[number]
         if not boundary_before(self.text, start):
@@ -135,13 +135,13 @@ class _Search:
             for after, name in self.index.walk(self.keys, first):
                 end = self.end(after)
                 if boundary_after(self.text, end):
-                    return Call(start, end, name, True, True, folder=folder)
+                    return EmbeddingCall(start, end, name, True, True, folder=folder)
         match = _MISSING.match(self.text, self.starts[number + 2])
         if match is None:
             return None
-        return Call(start, match.end(), without_extension(match[0]), True, False)
+        return EmbeddingCall(start, match.end(), without_extension(match[0]), True, False)
 
-    def angle(self, number: int) -> Call | None:
+    def angle(self, number: int) -> EmbeddingCall | None:
         """Read ``<name>``, ``<embedding:name>`` and ``<embedding:name:1.2>``."""
         start = self.starts[number]
         prefixed = self.keys[number + 1 : number + 3] == ["embedding", ":"]
@@ -152,7 +152,7 @@ class _Search:
                 weight = finite(match[1] or "1") if match else None
                 if match and weight is not None:
                     weight = within_reason(weight)
-                    return Call(start, match.end(), name, True, True, weight, folder)
+                    return EmbeddingCall(start, match.end(), name, True, True, weight, folder)
                 if match:
                     return None
         pattern = _ANGLE_REST if prefixed else _MISSING_ANGLE
@@ -162,7 +162,7 @@ class _Search:
         if match is None or match[0][:-1].isdigit() and not prefixed:
             return None
         name = match[0][:-1].rpartition(":")[0] or match[0][:-1]
-        return Call(start, match.end(), without_extension(name.strip()), True, False)
+        return EmbeddingCall(start, match.end(), without_extension(name.strip()), True, False)
 
     def names_at(self, number: int) -> list[tuple[int, str]]:
         """Return the words at which a name may begin, each with the folder before it."""
@@ -182,7 +182,7 @@ class _Search:
 
 def find_calls(
     text: str, index: NameIndex, accept: Callable[[str], bool] | None = None
-) -> list[Call]:
+) -> list[EmbeddingCall]:
     """Return the calls of embeddings in a text, in order, none overlapping another.
 
     Explicit calls are ``<name>``, ``<embedding:name:1.2>``, ``embedding:name`` and

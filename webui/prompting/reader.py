@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from webui.embeddings.embedding import Embedding
 from webui.prompting import schedule
-from webui.prompting.anywhere import find_tokens, token_tree_of
 from webui.prompting.chunks import CHUNK_TOKENS, Break, Insert, Item, Layout, Words, lay_out
 from webui.prompting.grammar import Atom, Attention, Segment, plain, weigh
 from webui.prompting.lookup import Lookup
 from webui.prompting.loras import LoraCall, take_loras
-from webui.prompting.names import Call, find_calls, index_of
+from webui.prompting.names import EmbeddingCall, find_calls, index_of
 from webui.prompting.source import PromptSettings
-from webui.prompting.tokens import Tokens
+from webui.prompting.tokens import Tokens, find_tokens, token_tree_of
 
 MOST_PARTS = 32
 """Parts that AND may compose; each costs as much time as a whole picture."""
@@ -37,18 +37,27 @@ class Script:
     loras: tuple[LoraCall, ...]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One text of a prompt, as it was understood."""
+
+    attention: Attention
+    items: list[Item]
+    layout: Layout
+
+
 class Reader:
     """Reads the prompts of one picture: with one model, one collection and one set of settings."""
 
     def __init__(self, tokens: Tokens, lookup: Lookup, settings: PromptSettings) -> None:
         self.lookup = lookup
-        self.used: dict[str, Sized] = {}
+        self.used: dict[str, Embedding] = {}
         """The embeddings in the items made so far, in the order of their first use."""
         self.words: dict[str, None] = {}
         """The texts of the items made so far that are words, once each."""
         self._tokens, self._settings = tokens, settings
         self._index = index_of(lookup.source)
-        self._calls_in: dict[str, list[Call]] = {}
+        self._calls_in: dict[str, list[EmbeddingCall]] = {}
 
     def script(self, text: str, steps: int, negative: bool = False) -> Script:
         """Take a prompt apart: comments and LoRAs out, ``AND``, schedules.
@@ -71,48 +80,29 @@ class Reader:
         parts = []
         for part, weight in texts[:MOST_PARTS]:
             spans = self._spans(part) if "[" in part else ()
-            parts.append(Part(weight, tuple(schedule.stages(part, steps, spans))))
+            stages = schedule.stages(part, steps, spans)
+            if self._settings.late_schedules:
+                stages = _a_step_late(stages, steps)
+            parts.append(Part(weight, tuple(stages)))
         return Script(tuple(parts), loras)
 
     def _spans(self, text: str) -> list[schedule.Span]:
         return [(call.start, call.end) for call in self._calls(text)]
 
-    def _calls(self, text: str) -> list[Call]:
+    def _calls(self, text: str) -> list[EmbeddingCall]:
         if text not in self._calls_in:
             accept = None if self._settings.match_anywhere else self.lookup.accept
             self._calls_in[text] = find_calls(text, self._index, accept)
         return self._calls_in[text]
 
-    def attention(self, text: str) -> Attention:
-        """Read the text of one stage: its embeddings and their weights."""
+    def read(self, text: str) -> Reading:
+        """Read the text of one stage: its embeddings and weights, laid out in chunks.
+
+        Raises AppError if it takes too many chunks.
+        """
         atoms = [self._atom(call) for call in self._calls(text)]
-        if self._settings.emphasis == "none":
-            return plain(text, atoms)
-        return weigh(text, atoms)
-
-    def items(self, segments: Iterable[Segment]) -> list[Item]:
-        """Turn segments into what is laid out in chunks."""
-        segments = list(segments)
-        self._tokens.learn(s.content for s in segments if isinstance(s.content, str))
-        weighted = self._settings.emphasis not in ("none", "ignore")
-        items: list[Item] = []
-        for segment in segments:
-            weight = segment.weight if weighted else 1.0
-            if segment.content is None:
-                items.append(Break())
-            elif not isinstance(segment.content, str):
-                name, embedding = segment.content  # type: ignore[misc]
-                items.append(Insert(embedding, weight, name))
-            elif self._settings.match_anywhere:
-                items += self._found_in_tokens(segment.content, weight)
-            else:
-                items.append(Words(self._tokens.of(segment.content), weight, segment.content))
-        self.words.update((i.text, None) for i in items if isinstance(i, Words))
-        self.used.update((i.name, i.embedding) for i in items if isinstance(i, Insert))
-        return items
-
-    def layout(self, items: Iterable[Item]) -> Layout:
-        """Lay items out in chunks of the model's tokens; AppError if there are too many."""
+        attention = (plain if self._settings.emphasis == "none" else weigh)(text, atoms)
+        items = self._items(attention.segments)
         tokens, backtrack = self._tokens, self._settings.comma_backtrack
         layout = lay_out(items, tokens.bos, tokens.eos, tokens.comma, backtrack)
         if len(layout.chunks) > MOST_CHUNKS:
@@ -120,7 +110,26 @@ class Reader:
                 f"The prompt takes {len(layout.chunks)} chunks of {CHUNK_TOKENS} tokens; at most "
                 f"{MOST_CHUNKS} can be drawn. Shorten it."
             )
-        return layout
+        return Reading(attention, items, layout)
+
+    def _items(self, segments: Sequence[Segment]) -> list[Item]:
+        """Turn segments into what is laid out in chunks."""
+        self._tokens.learn(s.content for s in segments if isinstance(s.content, str))
+        weighted = self._settings.emphasis not in ("none", "ignore")
+        items: list[Item] = []
+        for segment in segments:
+            weight = segment.weight if weighted else 1.0
+            if isinstance(segment.content, Insert):
+                items.append(replace(segment.content, weight=weight))
+            elif not isinstance(segment.content, str):
+                items.append(Break())
+            elif self._settings.match_anywhere:
+                items += self._found_in_tokens(segment.content, weight)
+            else:
+                items.append(Words(self._tokens.of(segment.content), weight, segment.content))
+        self.words.update((i.text, None) for i in items if isinstance(i, Words))
+        self.used.update((i.name, i.embedding) for i in items if isinstance(i, Insert))
+        return items
 
     def _found_in_tokens(self, text: str, weight: float) -> list[Item]:
         tree = token_tree_of(self.lookup.source, self._tokens)
@@ -133,13 +142,22 @@ class Reader:
         for start, end, name in (*found, (len(ids), len(ids), "")):
             if between := ids[position:start]:
                 items.append(Words(between, weight, self._tokens.text(between)))
-            if name:
-                items.append(Insert(self.lookup.resolve(name), weight, name))  # type: ignore[arg-type]
+            if embedding := self.lookup.resolve(name) if name else None:
+                items.append(Insert(embedding, weight, name))
             position = end
         return items
 
-    def _atom(self, call: Call) -> Atom:
+    def _atom(self, call: EmbeddingCall) -> Atom:
         found = self.lookup.called(call.name, call.known, call.folder)
         if isinstance(found, str):
             return Atom(call.start, call.end, f" {found} ")
-        return Atom(call.start, call.end, (call.name, found), call.weight)
+        return Atom(call.start, call.end, Insert(found, name=call.name), call.weight)
+
+
+def _a_step_late(stages: Sequence[schedule.Stage], steps: int) -> list[schedule.Stage]:
+    """Let each stage but the last hold for a step more; those that no step is left for go."""
+    late: list[schedule.Stage] = []
+    for stage in stages:
+        if not late or late[-1].last_step < steps:
+            late.append(replace(stage, last_step=min(stage.last_step + 1, steps)))
+    return late

@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from webui.embeddings.cards import Card
     from webui.embeddings.embedding import Embedding
 
 EMPHASES = ("original", "no_norm", "ignore", "none", "comfy")
-
-
-class Notes(Protocol):
-    """The part of a person's notes on an embedding that prompts depend on."""
-
-    @property
-    def explicit_only(self) -> bool:
-        """Whether its bare name is left as ordinary words."""
-
-
-class Card(Protocol):
-    """What is known of an embedding without reading its vectors."""
-
-    @property
-    def widths(self) -> Mapping[str, int]:
-        """Vector width per text encoder."""
-
-    @property
-    def vectors(self) -> int:
-        """How many token positions it takes."""
-
-    @property
-    def folder(self) -> str:
-        """Sub-folder it lies in, with forward slashes, or the empty string."""
-
-    @property
-    def notes(self) -> Notes:
-        """What the person set for it."""
-
-    @property
-    def problem(self) -> str | None:
-        """Why it cannot be used, in a sentence, or None."""
-
-    @property
-    def trained_on(self) -> str | None:
-        """Name of the checkpoint it was trained on, where the file says so."""
-
-    @property
-    def short_hash(self) -> str:
-        """First hex digits of the file's SHA-256, as AUTOMATIC1111 writes them into pictures."""
-
-    @property
-    def content_hash(self) -> str:
-        """Hash of the vectors alone."""
 
 
 class EmbeddingSource(Protocol):
@@ -62,8 +19,9 @@ class EmbeddingSource(Protocol):
     Sources are told apart by identity and must be hashable.
     """
 
-    version: int
-    """Grows with each change, so that whoever remembers something of it can compare one number."""
+    @property
+    def version(self) -> int:
+        """Grows with each change, so that whoever remembers something can compare one number."""
 
     def names(self) -> Collection[str]:
         """Return the usable names as they are written."""

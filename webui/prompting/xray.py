@@ -76,14 +76,13 @@ def read(
         if len(script.parts) > 1:
             pieces.append(Piece("and", "AND" if number else "", part.weight))
         for heading, stage_text in _distinct(part):
-            attention = reader.attention(stage_text)
-            items = reader.items(attention.segments)
-            layouts.append(reader.layout(items))
+            reading = reader.read(stage_text)
+            layouts.append(reading.layout)
             if len(layouts) == 1:
-                brackets = list(_bracket_warnings(attention))
+                brackets = list(_bracket_warnings(reading.attention))
             if heading:
                 pieces.append(Piece("steps", heading))
-            pieces += _pieces(items, layouts[-1].starts, tokens)
+            pieces += _pieces(reading.items, reading.layout.starts, tokens)
     pieces += [Piece("lora", lora.name, lora.unet, name=lora.name) for lora in script.loras]
     lookup.look_for_broken_names(reader.words)
     lookup.look_for_near_misses(reader.words, tokens)
@@ -119,7 +118,7 @@ def _pieces(items: Sequence[Item], starts: Sequence[int], tokens: Tokens) -> Ite
                 ahead.pop()
             yield Piece("break", "BREAK")
             continue
-        count = len(item.ids) if isinstance(item, Words) else len(item.embedding)
+        count = len(item)
         if isinstance(item, Insert):
             while ahead and ahead[-1] <= position:
                 ahead.pop()

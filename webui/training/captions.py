@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webui.errors import AppError, BadField
-from webui.prompting.encoding import CONTEXT_LENGTH
+from webui.prompting.chunks import CHUNK_TOKENS, Chunk, Insert, Words, lay_out
+from webui.prompting.tokens import tokens_of
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -49,18 +49,6 @@ NEGATIVE_TEMPLATES = (
     "a [name] picture",
 )
 TEMPLATES = {"object": OBJECT_TEMPLATES, "style": STYLE_TEMPLATES, "negative": NEGATIVE_TEMPLATES}
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A caption as token ids, with room for the vectors."""
-
-    ids: tuple[int, ...]
-    """77 token ids: BOS, content, EOS, padding; filler where the vectors will stand."""
-    positions: tuple[int, ...]
-    """First position of each place for the vectors; a caption may name the concept twice."""
-    end: int
-    """Position of the EOS."""
 
 
 def templates_of(recipe: Recipe) -> tuple[str, ...]:
@@ -133,14 +121,9 @@ def preview_of(recipe: Recipe, prompt: str, call: str) -> tuple[str, str]:
     return prompt.replace(NAME, call), ""
 
 
-def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[int]:
-    """Return the token ids of a text, without BOS and EOS and however long."""
-    return tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
-
-
-def initializer_tokens(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+def initializer_tokens(tokenizer: CLIPTokenizer, text: str) -> tuple[int, ...]:
     """Return the token ids an embedding starts from; BadField if there are none."""
-    ids = tokens_of(tokenizer, text.strip())
+    ids = tokens_of(tokenizer).of(text.strip())
     if not ids:
         raise BadField(
             "initializer",
@@ -152,7 +135,7 @@ def initializer_tokens(tokenizer: CLIPTokenizer, text: str) -> list[int]:
 
 def initializer_advice(recipe: Recipe, tokenizer: CLIPTokenizer, text: str) -> str | None:
     """Warn where learning does not start from the whole initializer, or from no meaning at all."""
-    ids = tokens_of(tokenizer, text.strip())
+    ids = tokens_of(tokenizer).of(text.strip())
     count = vector_count(recipe, ids)
     if len(ids) > count > 0:
         pieces = " · ".join(tokenizer.decode([token]).strip() for token in ids)
@@ -174,42 +157,20 @@ def vector_count(recipe: Recipe, initializer_ids: Sequence[int]) -> int:
     return recipe.vectors or min(4, len(initializer_ids))
 
 
-def place(tokenizer: CLIPTokenizer, line: str, vectors: int, pad_id: int | None = None) -> Placed:
-    """Turn a caption with ``[name]`` into ids with ``vectors`` free positions for each name.
+def lay_out_caption(tokenizer: CLIPTokenizer, line: str, name: Insert | Words) -> Chunk:
+    """Lay a caption out in one chunk, with ``name`` in the place of each ``[name]``.
 
     The parts around the name are tokenised by themselves, so that no tokenizer can split or join
     it. What is too long is cut at the end, or before the first name if that alone leaves it room.
-    ``pad_id`` follows the EOS; None = more EOS.
     """
-    bos, eos, room = tokenizer.bos_token_id, tokenizer.eos_token_id, CONTEXT_LENGTH - 2
-    parts = [tokens_of(tokenizer, part) for part in line.split(NAME)]
-    ids, positions = parts[0][: room - vectors], []
-    for part in parts[1:]:
-        if len(ids) + vectors > room:
+    tokens = tokens_of(tokenizer)
+    first, *others = (tokens.of(part) for part in line.split(NAME))
+    items: list[Insert | Words] = [Words(first[: CHUNK_TOKENS - len(name)])]
+    used = len(items[0])
+    for part in others:
+        if used + len(name) > CHUNK_TOKENS:
             break
-        positions.append(1 + len(ids))
-        ids += [eos] * vectors + part
-    ids = ids[:room]
-    end = 1 + len(ids)
-    filler = eos if pad_id is None else pad_id
-    padded = [bos, *ids, eos, *[filler] * (CONTEXT_LENGTH - 1 - end)]
-    # The filler in the free places must not look like the end of the text.
-    for position in positions:
-        padded[position : position + vectors] = [bos] * vectors
-    return Placed(tuple(padded), tuple(positions), end)
-
-
-def place_words(
-    tokenizer: CLIPTokenizer, line: str, words: Sequence[int], pad_id: int | None = None
-) -> Placed:
-    """Turn a caption into ids with ``words`` (token ids, maybe none) in the place of ``[name]``."""
-    placed = place(tokenizer, line, len(words), pad_id)
-    ids = list(placed.ids)
-    for position in placed.positions:
-        ids[position : position + len(words)] = words
-    return Placed(tuple(ids), (), placed.end)
-
-
-def pad_id_of(encoder_key: str) -> int | None:
-    """Return what follows the EOS: OpenCLIP's encoders (SD 2.x, the second of SDXL) take 0."""
-    return None if encoder_key == "clip_l" else 0
+        used += len(name)
+        items += [name, Words(part[: CHUNK_TOKENS - used])]
+        used += len(part)
+    return lay_out(items, tokens.bos, tokens.eos, tokens.comma).chunks[0]

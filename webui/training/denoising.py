@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,7 @@ from torch import Tensor
 
 from webui.errors import AppError
 from webui.models.model import Model
-from webui.prompting.encoding import Rows, encode_tokens
-from webui.training.captions import Placed
+from webui.prompting.encoding import Encoded, size_conditioning
 
 if TYPE_CHECKING:
     from webui.training.crops import Crop
@@ -118,43 +117,18 @@ def gather_latents(
     )
 
 
-def conditioning(
-    model: Model,
-    captions: Mapping[str, Sequence[Placed]],
-    vectors: Mapping[str, Tensor] | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """Encode captions, given per text encoder, with ``vectors`` (``[n, width]``) in their places.
-
-    Returns ``[b, 77, width]`` (the encoders side by side) and SDXL's pooled ``[b, 1280]`` or None.
-    """
-    hidden, pooled = [], None
-    for encoder in model.text_encoders:
-        placed = captions[encoder.key]
-        ids = torch.tensor([item.ids for item in placed], device=model.device)
-        rows = [
-            Rows(index, position, vectors[encoder.key])
-            for index, item in enumerate(placed)
-            for position in item.positions
-            if vectors is not None
-        ]
-        encoded = encode_tokens(encoder, ids, rows)
-        hidden.append(encoded.hidden)
-        pooled = encoded.pooled if encoded.pooled is not None else pooled
-    return torch.cat(hidden, dim=-1), pooled
-
-
 def denoising_errors(
     model: Model,
     schedule: DDPMScheduler,
     latents: Latents,
     batch: Batch,
-    condition: tuple[Tensor, Tensor | None],
-    half: torch.dtype | None = None,
+    captions: Encoded,
+    compute_dtype: torch.dtype | None = None,
     min_snr: float = 0.0,
 ) -> Tensor:
     """Return the weighted squared error of the UNet's prediction per sample, ``[b]`` float32.
 
-    ``half`` computes a float32 UNet in this precision where that is safe (autocast).
+    ``compute_dtype`` computes a float32 UNet in this precision where that is safe (autocast).
     """
     device, dtype = model.device, model.dtype
     t, squares = batch.timesteps.to(device), batch.squares.tolist()
@@ -165,18 +139,11 @@ def denoising_errors(
     latent = mean + std * batch.latent_noise.to(device)
     noise = batch.noise.to(device)
     noisy = schedule.add_noise(latent, noise, t)  # [b, 4, h, w]
-    hidden, pooled = condition
-    added = None
-    if pooled is not None:
-        height, width = (float(length * model.latent_scale) for length in latent.shape[-2:])
-        times = torch.tensor([[height, width, 0.0, 0.0, height, width]], device=device)
-        added = {
-            "text_embeds": pooled.to(dtype),
-            "time_ids": times.expand(len(t), -1).to(dtype),
-        }
-    with torch.autocast(device.type, half, enabled=half is not None):
+    height, width = (length * model.latent_scale for length in latent.shape[-2:])
+    sizes = size_conditioning(model, captions.pooled, height, width)
+    with torch.autocast(device.type, compute_dtype, enabled=compute_dtype is not None):
         predicted = model.unet(
-            noisy.to(dtype), t, hidden.to(dtype), added_cond_kwargs=added
+            noisy.to(dtype), t, captions.hidden.to(dtype), added_cond_kwargs=sizes
         ).sample.float()
     velocity = model.prediction_type == "v_prediction"
     target = schedule.get_velocity(latent, noise, t) if velocity else noise

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from webui.embeddings.embedding import Embedding
 from webui.embeddings.health import examine
-from webui.training.captions import NAME, pad_id_of, place, place_words
-from webui.training.denoising import Batch, conditioning, denoising_errors, generator_for
+from webui.prompting.chunks import Insert, Words
+from webui.prompting.encoding import encode, encode_with
+from webui.training.captions import NAME, lay_out_caption
+from webui.training.denoising import Batch, denoising_errors, generator_for
 from webui.training.runs.report import EvalResult
 
 if TYPE_CHECKING:
     from webui.models.model import Model
-    from webui.training.trainer import TrainingSetup
+    from webui.training.setup import TrainingSetup
 
 CONTEXTS = (
     "a photo of a [name] in the desert",
@@ -71,19 +74,19 @@ class EvalSet:
     """``[n]`` error with an empty prompt."""
 
 
-def prepare_eval_set(task: TrainingSetup, count: int) -> EvalSet:
+def prepare_eval_set(setup: TrainingSetup, count: int) -> EvalSet:
     """Fix ``count`` inputs of the training squares and half as many of the held-out ones."""
-    draw = generator_for(task.recipe.seed, "examination", count)
-    centres = range(0, len(task.latents.pictures), task.squares_per_picture)
-    seen = [index for index in centres if index in task.training_squares]
-    unseen = [index for index in centres if index not in task.training_squares]
+    draw = generator_for(setup.recipe.seed, "examination", count)
+    centres = range(0, len(setup.latents.pictures), setup.squares_per_picture)
+    seen = [index for index in centres if index in setup.training_squares]
+    unseen = [index for index in centres if index not in setup.training_squares]
     squares, held = _cycle(seen, count), [False] * count
     if unseen:
         extra = _cycle(unseen, (count + 1) // 2)
         squares, held = squares + extra, held + [True] * len(extra)
-    heights, widths = zip(*(task.latents.size(square) for square in squares), strict=True)
-    shape = (len(squares), len(task.latents.mean[0]), max(heights), max(widths))
-    total = task.schedule.config.num_train_timesteps
+    heights, widths = zip(*(setup.latents.size(square) for square in squares), strict=True)
+    shape = (len(squares), len(setup.latents.mean[0]), max(heights), max(widths))
+    total = setup.schedule.config.num_train_timesteps
     spread = (torch.arange(len(squares)) * 0.61803398875) % 1.0  # evenly, in both parts
     batch = Batch(
         torch.tensor(squares),
@@ -92,11 +95,11 @@ def prepare_eval_set(task: TrainingSetup, count: int) -> EvalSet:
         ((0.05 + 0.9 * spread) * total).long(),
     )
     lines = tuple(
-        task.line(task.latents.pictures[square], float(torch.rand((), generator=draw)))
+        setup.line(setup.latents.pictures[square], float(torch.rand((), generator=draw)))
         for square in squares
     )
-    words = errors_with_words(task, batch, lines, task.initializer_ids)
-    empty = errors_with_words(task, batch, [NAME] * len(lines), [])
+    words = errors_of(setup, batch, lines, setup.initializer_ids)
+    empty = errors_of(setup, batch, [NAME] * len(lines), ())
     return EvalSet(batch, lines, torch.tensor(held), words, empty)
 
 
@@ -105,72 +108,52 @@ def _cycle(items: Sequence[int], count: int) -> list[int]:
 
 
 @torch.no_grad()
-def errors_with_words(
-    task: TrainingSetup, batch: Batch, lines: Sequence[str], words: Sequence[int]
-) -> Tensor:
-    """Return the error per input with token ids in place of the name, ``[n]`` on the CPU."""
-    captions = {
-        encoder.key: [
-            place_words(task.model.tokenizer, line, words, pad_id_of(encoder.key)) for line in lines
-        ]
-        for encoder in task.model.text_encoders
-    }
-    return _errors(task, batch, captions, None)
-
-
-@torch.no_grad()
-def errors_with_vectors(
-    task: TrainingSetup, batch: Batch, lines: Sequence[str], vectors: Mapping[str, Tensor]
-) -> Tensor:
-    """Return the error per input with vectors in place of the name, ``[n]`` on the CPU."""
-    return _errors(task, batch, task.placed(lines), vectors)
-
-
-def _errors(
-    task: TrainingSetup,
+def errors_of(
+    setup: TrainingSetup,
     batch: Batch,
-    captions: Mapping[str, Sequence[Any]],
-    vectors: Mapping[str, Tensor] | None,
+    lines: Sequence[str],
+    name: Mapping[str, Tensor] | Sequence[int],
 ) -> Tensor:
+    """Return the error per input, ``[n]`` on the CPU, with vectors or token ids as the name."""
+    chunks = setup.captions(lines, name)
     errors = torch.zeros(len(batch.squares))
-    for part, (height, width) in _parts(task, batch):
+    for part, (height, width) in _parts(setup, batch):
         piece = Batch(
             batch.squares[part],
             batch.latent_noise[part, :, :height, :width],
             batch.noise[part, :, :height, :width],
             batch.timesteps[part],
         )
-        placed = {key: [lines[index] for index in part] for key, lines in captions.items()}
-        condition = conditioning(task.model, placed, vectors)
+        captions = encode(setup.model, [chunks[index] for index in part])
         errors[part] = denoising_errors(
-            task.model, task.schedule, task.latents, piece, condition, task.half
+            setup.model, setup.schedule, setup.latents, piece, captions, setup.compute_dtype
         ).cpu()
     return errors
 
 
-def _parts(task: TrainingSetup, batch: Batch) -> Iterator[tuple[list[int], tuple[int, int]]]:
+def _parts(setup: TrainingSetup, batch: Batch) -> Iterator[tuple[list[int], tuple[int, int]]]:
     """Yield inputs that can be computed together, with height and width of their latents."""
-    sizes = [task.latents.size(square) for square in batch.squares.tolist()]
-    many = 2 * task.recipe.batch_size
+    sizes = [setup.latents.size(square) for square in batch.squares.tolist()]
+    many = 2 * setup.recipe.batch_size
     for size in dict.fromkeys(sizes):
         alike = [index for index, other in enumerate(sizes) if other == size]
         for start in range(0, len(alike), many):
             yield alike[start : start + many], size
 
 
-def score(task: TrainingSetup, examination: EvalSet, vectors: Mapping[str, Tensor]) -> EvalResult:
-    """Measure vectors on an examination's inputs."""
-    learned = errors_with_vectors(task, examination.batch, examination.lines, vectors)
-    base, held = examination.initializer, examination.held_out
+def score(setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]) -> EvalResult:
+    """Measure vectors on fixed inputs."""
+    learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
+    base, held = eval_set.initializer, eval_set.held_out
     gain, error = gain_of(learned, base)
-    total = task.schedule.config.num_train_timesteps
-    third = (examination.batch.timesteps * 3 // total).clamp(max=2)
+    total = setup.schedule.config.num_train_timesteps
+    third = (eval_set.batch.timesteps * 3 // total).clamp(max=2)
     return EvalResult(
         loss=float(learned.mean()),
         gain=gain,
         error=error,
         held_out=gain_of(learned[held], base[held])[0] if held.any() else None,
-        over_empty=gain_of(learned, examination.empty)[0],
+        over_empty=gain_of(learned, eval_set.empty)[0],
         thirds=tuple(gain_of(learned[third == k], base[third == k])[0] for k in range(3)),
     )
 
@@ -190,41 +173,37 @@ def gain_of(learned: Tensor, base: Tensor) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def editability(task: Baseline, vectors: Mapping[str, Tensor]) -> float:
+def editability(baseline: Baseline, vectors: Mapping[str, Tensor]) -> float:
     """Return how much the words after the name keep their encodings, as a mean cosine.
 
     Compared with the initializer in the name's place, word by word from the end (the context term
     of CoRe, arXiv 2408.15914, as a measure). Around 1 for ordinary words.
     """
-    model, n = task.model, len(next(iter(vectors.values())))
+    ours = Insert(Embedding("", vectors))
+    theirs = Words(tuple(baseline.initializer_ids))
+    tokenizer = baseline.model.tokenizer
+    learned = [lay_out_caption(tokenizer, line, ours) for line in CONTEXTS]
+    words = [lay_out_caption(tokenizer, line, theirs) for line in CONTEXTS]
     similar = []
-    for encoder in model.text_encoders:
-        pad = pad_id_of(encoder.key)
-        learned = [place(model.tokenizer, line, n, pad) for line in CONTEXTS]
-        words = [place_words(model.tokenizer, line, task.initializer_ids, pad) for line in CONTEXTS]
-        only = _one_encoder(model, encoder.key)
-        with_vectors, _ = conditioning(only, {encoder.key: learned}, vectors)
-        with_words, _ = conditioning(only, {encoder.key: words})
-        for index, (ours, theirs) in enumerate(zip(learned, words, strict=True)):
-            after = ours.end - ours.positions[0] - n  # words between the name and the end
+    for encoder in baseline.model.text_encoders:
+        with_vectors = encode_with(encoder, learned).hidden  # [contexts, 77, width]
+        with_words = encode_with(encoder, words).hidden
+        for index, (own, other) in enumerate(zip(learned, words, strict=True)):
+            after = own.end - own.slots[0].position - len(ours)  # words between name and end
             if after:
                 similar.append(
                     torch.cosine_similarity(
-                        with_vectors[index, ours.end - after : ours.end],
-                        with_words[index, theirs.end - after : theirs.end],
+                        with_vectors[index, own.end - after : own.end],
+                        with_words[index, other.end - after : other.end],
                         dim=-1,
                     ).mean()
                 )
     return float(torch.stack(similar).mean())
 
 
-def _one_encoder(model: Model, key: str) -> Model:
-    return replace(model, text_encoders=tuple(e for e in model.text_encoders if e.key == key))
-
-
-def norm_ratio(task: Baseline, vectors: Mapping[str, Tensor]) -> float:
+def norm_ratio(baseline: Baseline, vectors: Mapping[str, Tensor]) -> float:
     """Return the vectors' mean norm as a multiple of the vocabulary's."""
-    ratios = [rows.norm(dim=-1).mean() / task.norms[key] for key, rows in vectors.items()]
+    ratios = [rows.norm(dim=-1).mean() / baseline.norms[key] for key, rows in vectors.items()]
     return float(torch.stack(ratios).mean())
 
 
@@ -235,7 +214,7 @@ def nearest_words(
     encoder = model.text_encoders[0]
     health = examine(
         vectors[encoder.key],
-        encoder.model.get_input_embeddings().weight,
+        encoder.vocabulary.weight,
         lambda word: model.tokenizer.decode([word]).strip(),
         count,
     )

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
-def low_precision_copy(unet: UNet2DConditionModel, half: torch.dtype) -> UNet2DConditionModel:
-    """Return a copy of a UNet whose weights are in ``half``, and cannot learn.
+def low_precision_copy(unet: UNet2DConditionModel, dtype: torch.dtype) -> UNet2DConditionModel:
+    """Return a copy of a UNet whose weights are in ``dtype``, and cannot learn.
 
     With it a step of the starter model takes three quarters of the time of float32; with autocast,
     which casts frozen weights anew in each step, nine tenths.
     """
     tensors = [*unet.parameters(), *(each for each in unet.buffers() if each.is_floating_point())]
-    cast = {id(tensor): _cast(tensor, half) for tensor in tensors}
+    cast = {id(tensor): _cast(tensor, dtype) for tensor in tensors}
     copied = copy.deepcopy(unet, cast)
     for module in copied.modules():
         if isinstance(module, Attention):
@@ -30,8 +30,8 @@ def low_precision_copy(unet: UNet2DConditionModel, half: torch.dtype) -> UNet2DC
     return copied.requires_grad_(False)
 
 
-def _cast(tensor: Tensor, half: torch.dtype) -> Tensor:
-    found = tensor.detach().to(half)
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    found = tensor.detach().to(dtype)
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(found, requires_grad=False)
     return found

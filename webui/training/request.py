@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.errors import AppError, BadField
-from webui.training.captions import examples, initializer_advice, initializer_tokens, tokens_of
+from webui.prompting.tokens import tokens_of
+from webui.training.captions import examples, initializer_advice, initializer_tokens
 from webui.training.dataset import read_picture, read_pictures
 from webui.training.preflight import Finding, preflight
 from webui.training.recipe import Recipe, learning_rate_advice
@@ -126,7 +127,7 @@ def name_problem(
         return f"“{name}” is reserved by Windows; choose another name."
     if not overwrite and name.lower() in {other.lower() for other in in_use}:
         return f"There is an embedding “{name}” already. Choose another name, or overwrite it."
-    if tokenizer is not None and len(tokens_of(tokenizer, name.lower())) == 1:
+    if tokenizer is not None and len(tokens_of(tokenizer).of(name.lower())) == 1:
         return (
             f"“{name}” is an ordinary word of the model; every prompt with that word would change. "
             f"Choose a name of your own, such as “my-{name}”."
@@ -136,11 +137,11 @@ def name_problem(
 
 def name_advice(name: str, tokenizer: CLIPTokenizer, in_use: Collection[str]) -> str | None:
     """Warn where one name begins with another, which some programs confuse in prompts."""
-    ours = tokens_of(tokenizer, name.lower())
+    ours = tokens_of(tokenizer).of(name.lower())
     if not ours:
         return None  # nothing is entered yet
     for other in sorted(in_use):
-        theirs = tokens_of(tokenizer, other.lower())
+        theirs = tokens_of(tokenizer).of(other.lower())
         shorter = min(len(ours), len(theirs))
         if other.lower() != name.lower() and ours[:shorter] == theirs[:shorter]:
             return (

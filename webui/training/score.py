@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -100,10 +100,9 @@ def measure(
     if pictures:
         cut = cut_crops(recipe, model, pictures)
         moments = [encode_crop(model, square) for square in cut]
-        task = prepare_setup(model, recipe, embedding.name, words, pictures, cut, moments)
-        task = replace(task, start=vectors)
-        examination = prepare_eval_set(task, 2 * recipe.evaluation_tuples)
-        found = score(task, examination, vectors)
+        setup = prepare_setup(model, recipe, embedding.name, words, pictures, cut, moments)
+        eval_set = prepare_eval_set(setup, 2 * recipe.evaluation_tuples)
+        found = score(setup, eval_set, vectors)
     ids = initializer_tokens(model.tokenizer, words)
     norms = {key: vocabulary_norm(model, key) for key in model.widths}
     beside = _Words(model, ids, norms)

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from webui.embeddings.embedding import Embedding
 from webui.errors import BadField
 from webui.models.families import FAMILIES
 from webui.models.model import Model
-from webui.training.captions import (
-    Placed,
-    caption,
-    initializer_tokens,
-    pad_id_of,
-    place,
-    vector_count,
-)
+from webui.prompting.chunks import Chunk, Insert, Words
+from webui.training.captions import caption, initializer_tokens, lay_out_caption, vector_count
 from webui.training.crops import Crop, Size, bucket_sizes, squares
 from webui.training.dataset import Picture
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
@@ -53,13 +48,13 @@ class TrainingSetup:
     """Mean norm of the vocabulary's vectors per text encoder."""
     start: Mapping[str, Tensor]
     """Vectors before the first step, ``[n, width]`` float32 per text encoder."""
-    half: torch.dtype | None
+    compute_dtype: torch.dtype | None
     """Precision that a GPU computes a float32 UNet in (autocast); None = its own."""
 
     @property
     def scaled(self) -> bool:
         """Whether gradients pass through float16, in which small ones would be lost."""
-        return torch.float16 in (self.half, self.model.dtype)
+        return torch.float16 in (self.compute_dtype, self.model.dtype)
 
     def buckets(self) -> tuple[tuple[int, ...], ...]:
         """Return the training squares by the size of their latents; a batch is of one of them."""
@@ -72,14 +67,15 @@ class TrainingSetup:
         """Return a caption for a picture, with ``[name]``; ``draw`` in [0, 1) chooses it."""
         return caption(self.recipe, self.pictures[picture], self.name, self.initializer, draw)
 
-    def placed(self, lines: Sequence[str]) -> dict[str, list[Placed]]:
-        """Return the captions as ids for each text encoder."""
-        count = len(next(iter(self.start.values())))
-        tokenizer = self.model.tokenizer
-        return {
-            encoder.key: [place(tokenizer, line, count, pad_id_of(encoder.key)) for line in lines]
-            for encoder in self.model.text_encoders
-        }
+    def captions(
+        self, lines: Sequence[str], name: Mapping[str, Tensor] | Sequence[int]
+    ) -> list[Chunk]:
+        """Lay captions out with vectors (``[n, width]`` per text encoder) or token ids as name."""
+        if isinstance(name, Mapping):
+            item: Insert | Words = Insert(Embedding(self.name, name))
+        else:
+            item = Words(tuple(name))
+        return [lay_out_caption(self.model.tokenizer, line, item) for line in lines]
 
 
 def side_of(recipe: Recipe, model: Model) -> int:
@@ -124,21 +120,21 @@ def prepare_setup(
     cut: Sequence[Crop],
     moments: Sequence[tuple[Tensor, Tensor]],
 ) -> TrainingSetup:
-    """Put together a task from the squares and the moments that the VAE made of them."""
+    """Put together a setup from the squares and the moments that the VAE made of them."""
     freeze(model)
     ids = initializer_tokens(model.tokenizer, initializer)
     held_out = len(pictures) - 1 if recipe.hold_out and len(pictures) >= HOLD_OUT_FROM else None
     norms = {encoder.key: vocabulary_norm(model, encoder.key) for encoder in model.text_encoders}
     count = vector_count(recipe, ids)
-    half = compute_dtype_of(recipe, model)
-    if half is not None and model.device.type == "cpu":
-        model, half = replace(model, unet=low_precision_copy(model.unet, half), dtype=half), None
-    task = TrainingSetup(
+    dtype = compute_dtype_of(recipe, model)
+    if dtype is not None and model.device.type == "cpu":
+        model, dtype = replace(model, unet=low_precision_copy(model.unet, dtype), dtype=dtype), None
+    setup = TrainingSetup(
         model=model,
         recipe=recipe,
         name=name,
         initializer=initializer.strip(),
-        initializer_ids=tuple(ids),
+        initializer_ids=ids,
         pictures=tuple(pictures),
         latents=gather_latents(cut, moments, recipe.use_mask),
         schedule=schedule_of(model),
@@ -146,11 +142,11 @@ def prepare_setup(
         squares_per_picture=len(cut) // len(pictures),
         norms=norms,
         start=starting_vectors(model, ids, count, norms, recipe.optimizer == "directional"),
-        half=half,
+        compute_dtype=dtype,
     )
     for index in range(len(pictures)):
-        task.line(index, 0.0)  # a caption without the name is an error now, not at some step
-    return task
+        setup.line(index, 0.0)  # a caption without the name is an error now, not at some step
+    return setup
 
 
 @torch.no_grad()
@@ -165,7 +161,7 @@ def starting_vectors(
     when they are fewer; with ``hold_norm`` scaled to the vocabulary's mean norm."""
     start = {}
     for encoder in model.text_encoders:
-        table = encoder.model.get_input_embeddings().weight
+        table = encoder.vocabulary.weight
         chosen = torch.tensor([ids[row % len(ids)] for row in range(count)], device=table.device)
         rows = table[chosen].detach().float().clone()  # [n, width]
         if hold_norm:
@@ -178,7 +174,7 @@ def starting_vectors(
 def vocabulary_norm(model: Model, key: str) -> float:
     """Return the mean norm of the vocabulary's vectors, those of BOS and EOS left out."""
     encoder = next(item for item in model.text_encoders if item.key == key)
-    norms = encoder.model.get_input_embeddings().weight.detach().float().norm(dim=-1)
+    norms = encoder.vocabulary.weight.detach().float().norm(dim=-1)
     kept = torch.ones_like(norms, dtype=torch.bool)
     kept[[model.tokenizer.bos_token_id, model.tokenizer.eos_token_id]] = False
     return float(norms[kept].mean())

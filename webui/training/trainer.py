@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from webui.errors import AppError
-from webui.training.denoising import Batch, conditioning, denoising_errors, generator_for
+from webui.prompting.encoding import encode
+from webui.training.denoising import Batch, denoising_errors, generator_for
 from webui.training.evaluation import (
     EvalSet,
     editability,
@@ -126,45 +127,45 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def begin(task: TrainingSetup) -> Progress:
+def begin(setup: TrainingSetup) -> Progress:
     """Return the progress of a run that has not begun."""
-    vectors = {key: rows.clone() for key, rows in task.start.items()}
-    recipe = task.recipe
+    vectors = {key: rows.clone() for key, rows in setup.start.items()}
+    recipe = setup.recipe
     optimizer = optimizer_for(recipe.optimizer, vectors, recipe.prior_weight, recipe.max_grad_norm)
-    scale = LOSS_SCALE if task.scaled else 1.0
+    scale = LOSS_SCALE if setup.scaled else 1.0
     progress = Progress(0, vectors, optimizer, loss_scale=scale)
     progress.good = progress.snapshot()
     return progress
 
 
-def train(task: TrainingSetup, progress: Progress) -> Iterator[TrainEvent]:
+def train(setup: TrainingSetup, progress: Progress) -> Iterator[TrainEvent]:
     """Go on from ``progress`` to the end, one event a time; ``progress`` is consistent at each.
 
-    The same task and progress give the same events and vectors, wherever the run was cut in two:
+    The same setup and progress give the same events and vectors, wherever the run was cut in two:
     every draw depends on seed and step alone. Raises AppError if the run cannot be saved.
     """
-    recipe, last = task.recipe, last_step(task.recipe)
-    examination = prepare_eval_set(task, recipe.evaluation_tuples)
+    recipe, last = setup.recipe, last_step(setup.recipe)
+    eval_set = prepare_eval_set(setup, recipe.evaluation_tuples)
     while True:
         due = progress.step % recipe.evaluate_every == 0 or progress.step == last
         evaluated = progress.evaluations[-1].step if progress.evaluations else -1
         if due and evaluated != progress.step:
-            yield _evaluate(task, progress, examination)
+            yield _evaluate(setup, progress, eval_set)
         if progress.step >= last:
             yield Ended(progress.step, "all steps are done")
             return
         if recipe.stop_early and settled(progress.evaluations, recipe.evaluate_every):
             yield Ended(progress.step, "the evaluations no longer improve")
             return
-        yield _update(task, progress)
+        yield _update(setup, progress)
 
 
-def _update(task: TrainingSetup, progress: Progress) -> Stepped | RolledBack:
+def _update(setup: TrainingSetup, progress: Progress) -> Stepped | RolledBack:
     """Do one step, or go back if the loss or its gradient is no number."""
     step = progress.step + 1
-    rate = learning_rate_at(task.recipe, step) * progress.rate_scale
+    rate = learning_rate_at(setup.recipe, step) * progress.rate_scale
     while True:
-        loss, gradients = _loss_and_gradients(task, progress, step)
+        loss, gradients = _loss_and_gradients(setup, progress, step)
         length = float(torch.stack([g.norm() for g in gradients.values()]).norm())
         if math.isfinite(loss) and math.isfinite(length):
             break
@@ -174,28 +175,28 @@ def _update(task: TrainingSetup, progress: Progress) -> Stepped | RolledBack:
     with torch.no_grad():
         progress.optimizer.step(gradients, rate)
     progress.step = step
-    return Stepped(step, loss, rate, norm_ratio(task, progress.vectors), length)
+    return Stepped(step, loss, rate, norm_ratio(setup, progress.vectors), length)
 
 
 def _loss_and_gradients(
-    task: TrainingSetup, progress: Progress, step: int
+    setup: TrainingSetup, progress: Progress, step: int
 ) -> tuple[float, dict[str, Tensor]]:
     """Return a step's mean error, and its gradients by the vectors, ``[n, width]`` each."""
-    recipe, scale, point = task.recipe, progress.loss_scale, progress.optimizer.point()
+    recipe, scale, point = setup.recipe, progress.loss_scale, progress.optimizer.point()
     vectors = {key: rows.detach().requires_grad_() for key, rows in point.items()}
     gradients = {key: torch.zeros_like(rows) for key, rows in vectors.items()}
     loss = 0.0
     for turn in range(recipe.gradient_accumulation_steps):
-        batch, lines = draw_batch(task, step, turn, progress.roll_backs)
-        with torch.enable_grad(), _checkpointing(task):
-            condition = conditioning(task.model, task.placed(lines), vectors)
+        batch, lines = draw_batch(setup, step, turn, progress.roll_backs)
+        with torch.enable_grad(), _checkpointing(setup):
+            captions = encode(setup.model, setup.captions(lines, vectors))
             errors = denoising_errors(
-                task.model,
-                task.schedule,
-                task.latents,
+                setup.model,
+                setup.schedule,
+                setup.latents,
                 batch,
-                condition,
-                task.half,
+                captions,
+                setup.compute_dtype,
                 recipe.min_snr_gamma,
             )  # [b]
             share = errors.mean() / recipe.gradient_accumulation_steps
@@ -209,8 +210,8 @@ def _loss_and_gradients(
 class _checkpointing:
     """Switches the UNet's gradient checkpointing on for one computation, if the recipe has it."""
 
-    def __init__(self, task: TrainingSetup) -> None:
-        self._unet = task.model.unet if task.recipe.gradient_checkpointing else None
+    def __init__(self, setup: TrainingSetup) -> None:
+        self._unet = setup.model.unet if setup.recipe.gradient_checkpointing else None
 
     def __enter__(self) -> None:
         if self._unet is not None:
@@ -223,21 +224,21 @@ class _checkpointing:
             self._unet.eval()
 
 
-def draw_batch(task: TrainingSetup, step: int, turn: int, attempt: int) -> tuple[Batch, list[str]]:
+def draw_batch(setup: TrainingSetup, step: int, turn: int, attempt: int) -> tuple[Batch, list[str]]:
     """Draw the squares, captions, noise and timesteps of one batch.
 
     The timesteps of an update are stratified: one from each of as many equal parts of the
     schedule as it has samples.
     """
-    recipe, seed = task.recipe, task.recipe.seed
-    chosen = draw_squares(task, (step - 1) * recipe.gradient_accumulation_steps + turn)
+    recipe, seed = setup.recipe, setup.recipe.seed
+    chosen = draw_squares(setup, (step - 1) * recipe.gradient_accumulation_steps + turn)
     together = recipe.batch_size * recipe.gradient_accumulation_steps
     strata = torch.randperm(together, generator=generator_for(seed, "strata", step, attempt))
     strata = strata[turn * recipe.batch_size : (turn + 1) * recipe.batch_size]
     draw = generator_for(seed, "batch", step, turn, attempt)
-    total = task.schedule.config.num_train_timesteps
+    total = setup.schedule.config.num_train_timesteps
     within = torch.rand(recipe.batch_size, generator=draw)
-    shape = (recipe.batch_size, *task.latents.mean[chosen[0]].shape)
+    shape = (recipe.batch_size, *setup.latents.mean[chosen[0]].shape)
     batch = Batch(
         torch.tensor(chosen),
         torch.randn(shape, generator=draw),
@@ -246,45 +247,45 @@ def draw_batch(task: TrainingSetup, step: int, turn: int, attempt: int) -> tuple
     )
     captions = torch.rand(recipe.batch_size, generator=draw).tolist()
     lines = [
-        task.line(task.latents.pictures[square], value)
+        setup.line(setup.latents.pictures[square], value)
         for square, value in zip(chosen, captions, strict=True)
     ]
     return batch, lines
 
 
-def draw_squares(task: TrainingSetup, number: int) -> list[int]:
+def draw_squares(setup: TrainingSetup, number: int) -> list[int]:
     """Return the squares of a batch, the batches counted from 0; all are of one bucket.
 
     A bucket's turns are as many as its squares, in shuffled rounds over all of them, and at its
     turns its own squares come in shuffled rounds; so each square is seen equally often.
     """
-    buckets, size = task.buckets(), task.recipe.batch_size
+    buckets, size = setup.buckets(), setup.recipe.batch_size
     owners = [index for index, bucket in enumerate(buckets) for _ in bucket]
     lap, place = divmod(number, len(owners))
-    turns = [owners[at] for at in _shuffled(task, "buckets", lap, len(owners))]
+    turns = [owners[at] for at in _shuffled(setup, "buckets", lap, len(owners))]
     squares = buckets[turns[place]]
     before = lap * len(squares) + turns[:place].count(turns[place])  # turns it has had
     chosen = []
     for at in range(before * size, (before + 1) * size):
         lap, place = divmod(at, len(squares))
-        chosen.append(squares[_shuffled(task, "order", lap, len(squares))[place]])
+        chosen.append(squares[_shuffled(setup, "order", lap, len(squares))[place]])
     return chosen
 
 
-def _shuffled(task: TrainingSetup, what: str, lap: int, count: int) -> list[int]:
-    draw = generator_for(task.recipe.seed, what, lap)
+def _shuffled(setup: TrainingSetup, what: str, lap: int, count: int) -> list[int]:
+    draw = generator_for(setup.recipe.seed, what, lap)
     return torch.randperm(count, generator=draw).tolist()
 
 
 def _evaluate(
-    task: TrainingSetup, progress: Progress, examination: EvalSet
+    setup: TrainingSetup, progress: Progress, eval_set: EvalSet
 ) -> Evaluated | RolledBack:
     """Measure the vectors, keep them if they are the best; go back if the error has jumped."""
-    found = score(task, examination, progress.vectors)
-    ceiling = JUMP * max(float(examination.initializer.mean()), float(examination.empty.mean()))
+    found = score(setup, eval_set, progress.vectors)
+    ceiling = JUMP * max(float(eval_set.initializer.mean()), float(eval_set.empty.mean()))
     if not found.loss <= ceiling:
         return _roll_back(progress, progress.step, "the error on fixed inputs jumped")
-    editable = editability(task, progress.vectors)
+    editable = editability(setup, progress.vectors)
     before = [item.score for item in progress.evaluations]
     best = chosen_of([*before, found]) == len(before)
     evaluated = Evaluated(progress.step, found, editable, best)

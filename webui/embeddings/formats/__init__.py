@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 from webui.embeddings.formats import picture, safetensors_file, torch_file
 from webui.embeddings.formats.layouts import Found, find
 from webui.embeddings.formats.source import (
@@ -205,7 +205,6 @@ def _embedding(path: Path, found: Found) -> Embedding:
         trained_on_hash=found.trained_on_hash,
         inner_name=found.inner_name,
         source=path,
-        content_hash=hash_vectors(found.vectors),
     )
 
 
@@ -244,6 +243,6 @@ def _facts(embedding: Embedding) -> dict[str, str]:
         "step": embedding.step,
         "trained_on": embedding.trained_on,
         "trained_on_hash": embedding.trained_on_hash,
-        "content_hash": embedding.content_hash or hash_vectors(embedding.vectors),
+        "content_hash": embedding.content_hash,
     }
     return {key: str(value) for key, value in facts.items() if value is not None}

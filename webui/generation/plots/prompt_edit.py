@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from webui.generation.request import GenerationRequest
-from webui.prompting.names import Call, NameIndex, find_calls
+from webui.prompting.names import EmbeddingCall, NameIndex, find_calls
 
 MARKER = "{embedding}"
 """Stands in a prompt where an embedding is to be put."""
@@ -21,7 +21,7 @@ def call_of(name: str, explicit_only: bool) -> str:
     return f"<{name}>" if explicit_only else re.sub(r"([()\[\]\\])", r"\\\1", name)
 
 
-def calls_in(text: str, names: Mapping[str, bool]) -> list[Call]:
+def calls_in(text: str, names: Mapping[str, bool]) -> list[EmbeddingCall]:
     """Return the calls of known embeddings in a prompt.
 
     ``names`` says of each whether it is only called explicitly.
@@ -52,7 +52,7 @@ def _put(text: str, call: str) -> str:
     return re.sub(r"\s*,(?:\s*,)*", ",", without).strip(" ,")
 
 
-def weigh_call(text: str, call: Call, weight: float) -> str:
+def weigh_call(text: str, call: EmbeddingCall, weight: float) -> str:
     """Return a prompt in which one call has a weight; a weight that it had is replaced."""
     start, end = call.start, call.end
     written = text[start:end]

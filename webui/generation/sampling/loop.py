@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from webui.errors import AppError, Interrupted
 from webui.generation.sampling.samplers import make_scheduler
+from webui.prompting.encoding import size_conditioning
 
 if TYPE_CHECKING:
     import torch
@@ -257,18 +258,19 @@ def _guided(
 
     positives = conditioning.positives
     context = [tensor for tensor, _ in positives]
-    pooled = list(conditioning.positive_pooleds or ())
+    pooled = list(conditioning.positive_pooleds or ())  # [1, projection] each
     guided = both or cfg_scale != 1 or len(positives) > 1
     if guided:
         context.append(conditioning.negative)
-        pooled.append(conditioning.negative_pooled)
+        pooled += [] if conditioning.negative_pooled is None else [conditioning.negative_pooled]
     count, batch = len(context), latents.shape[0]
     states = torch.cat([tensor.expand(batch, -1, -1) for tensor in context])
+    texts = torch.cat([tensor.expand(batch, -1) for tensor in pooled]) if pooled else None
     output = model.unet(
         torch.cat([latents] * count).to(model.dtype),
         timestep,
         encoder_hidden_states=states.to(model.dtype),
-        added_cond_kwargs=_size_conditioning(model, plan, pooled, batch),
+        added_cond_kwargs=size_conditioning(model, texts, plan.height, plan.width),
         return_dict=False,
     )[0].float()
     if not guided:
@@ -276,17 +278,3 @@ def _guided(
     *parts, base = output.chunk(count)
     shift = sum(weight * (part - base) for part, (_, weight) in zip(parts, positives, strict=True))
     return base + cfg_scale * shift, base
-
-
-def _size_conditioning(
-    model: Model, plan: Pass, pooled: list[Tensor | None], batch: int
-) -> dict[str, Tensor] | None:
-    """Return SDXL's second conditioning: pooled text and the picture's size; None for others."""
-    import torch
-
-    if model.family != "sdxl":
-        return None
-    text = torch.cat([tensor.expand(batch, -1) for tensor in pooled if tensor is not None])
-    size = (plan.height, plan.width)
-    ids = torch.tensor([*size, 0, 0, *size], device=model.device, dtype=model.dtype)
-    return {"text_embeds": text.to(model.dtype), "time_ids": ids.expand(len(text), -1)}

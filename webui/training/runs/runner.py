@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from torch import Tensor
 
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
 from webui.models.model import Model
 from webui.training.captions import preview_of
@@ -309,7 +309,6 @@ def embedding_of(record: Record, vectors: Mapping[str, Tensor], step: int) -> Em
         trained_on=record.model_name,
         trained_on_hash=record.model_hash,
         inner_name=record.name,
-        content_hash=hash_vectors(kept),
     )
 
 

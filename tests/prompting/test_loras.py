@@ -1,10 +1,10 @@
-"""LoRA calls in a prompt."""
+"""Comments and LoRA calls are taken out of a prompt."""
 
 from __future__ import annotations
 
 import pytest
 
-from webui.prompting.loras import LoraCall, take_loras
+from webui.prompting.loras import LoraCall, clean, take_loras
 
 CALLS = [
     ("<lora:ink>", LoraCall("ink", 1, 1)),
@@ -47,3 +47,19 @@ def test_other_angles_stay():
 
 def test_a_lora_in_a_comment_is_not_called():
     assert take_loras("a cat # <lora:ink:1>") == ("a cat ", (), [])
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("# a comment\na cat", "\na cat"),
+        ("a cat # sitting\n on a mat", "a cat \n on a mat"),
+        ("  # only a comment", "  "),
+        ("c# and f#, a#b", "c# and f#, a#b"),
+        ("#️⃣", "#️⃣"),
+        ("e\u0301", "é"),
+        ("a\ud800b", "a\ufffdb"),
+    ],
+)
+def test_comments_are_left_out_and_text_is_put_in_normal_form(written: str, read: str):
+    assert clean(written) == read
