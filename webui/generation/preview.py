@@ -85,17 +85,23 @@ def encode(model: Model, pictures: Sequence[Image.Image]) -> Tensor:
     inputs = rgb.permute(0, 3, 1, 2).to(model.device, torch.float32) / 127.5 - 1
 
     def run() -> Tensor:
-        return model.vae.encode(inputs.to(model.vae.dtype)).latent_dist.mode()
+        latents: Tensor = model.vae.encode(inputs.to(model.vae.dtype)).latent_dist.mode()
+        return latents
 
     with torch.inference_mode():
-        return _finite(model, run).float() * model.vae.config.scaling_factor
+        return _finite(model, run).float() * _scaling(model)
 
 
 def _decode_tensor(model: Model, latents: Tensor) -> Tensor:
     """Return ``[batch, 3, H, W]`` in 0..1."""
-    scaled = latents / model.vae.config.scaling_factor
+    scaled = latents / _scaling(model)
     sample = _finite(model, lambda: model.vae.decode(scaled.to(model.vae.dtype)).sample)
     return (sample.float() / 2 + 0.5).clamp(0, 1)
+
+
+def _scaling(model: Model) -> float:
+    """Return how many times as large as the VAE's own latents are those of the UNet."""
+    return float(model.vae.config["scaling_factor"])
 
 
 def _finite(model: Model, run: Callable[[], Tensor]) -> Tensor:
@@ -110,7 +116,7 @@ def _finite(model: Model, run: Callable[[], Tensor]) -> Tensor:
     if model.vae.dtype == torch.float32 or bool(torch.isfinite(result).all()):
         return result
     log.warning("The VAE of %s overflows in %s; it goes on in float32.", model.name, result.dtype)
-    model.vae.to(torch.float32)
+    model.vae.float()
     return run()
 
 
@@ -126,4 +132,5 @@ def _fit_linear(model: Model) -> Tensor:
         rgb = avg_pool2d(_decode_tensor(model, latents), model.latent_scale)
     inputs = latents.float().cpu()[0].flatten(1).T  # [1024, 4]
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
-    return torch.linalg.lstsq(inputs, rgb.cpu()[0].flatten(1).T).solution
+    solution: Tensor = torch.linalg.lstsq(inputs, rgb.cpu()[0].flatten(1).T).solution
+    return solution

@@ -36,7 +36,7 @@ class Styles:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.RLock()
-        self._version: tuple[int, int] | None = None
+        self._version: list[int] | None = None
         self._styles: Mapping[str, Style] = {}
 
     def version(self) -> list[int]:
@@ -92,7 +92,7 @@ class Styles:
 
     def _by_name(self) -> Mapping[str, Style]:
         with self._lock:
-            version = tuple(self.version())
+            version = self.version()
             if version != self._version:
                 self._styles = _read(self._path) if version else {}
                 self._version = version

@@ -65,7 +65,8 @@ def add(router: APIRouter, studio: Studio) -> None:
 
     @router.get("/embeddings", summary="List embeddings")
     def embeddings() -> Embeddings:
-        loaded, skipped = {}, {}
+        loaded: dict[str, EmbeddingItem] = {}
+        skipped: dict[str, EmbeddingItem] = {}
         for card in studio.library.snapshot().cards:
             reason = studio.why_unusable(card)
             place = skipped if reason else loaded

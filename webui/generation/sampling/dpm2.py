@@ -8,21 +8,26 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from diffusers import KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler
+from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import (
+    KDPM2AncestralDiscreteScheduler,
+)
+from diffusers.schedulers.scheduling_k_dpm_2_discrete import KDPM2DiscreteScheduler
 
 
-class _QuickLookUp:
-    """Finds the timestep of a noise level by one interpolation."""
-
-    def _sigma_to_t(self, sigma: float, log_sigmas: np.ndarray) -> np.float64:
-        """Return the timestep of ``sigma``, a fraction between those of the levels around it."""
-        levels = np.asarray(log_sigmas)
-        return np.interp(math.log(max(float(sigma), 1e-10)), levels, np.arange(len(levels)))
+def _timestep_of(_: object, sigma: np.ndarray, log_sigmas: np.ndarray) -> np.ndarray:
+    """Return the timestep of ``sigma``, a fraction between those of the levels around it."""
+    levels = np.asarray(log_sigmas)
+    place = np.interp(math.log(max(float(sigma), 1e-10)), levels, np.arange(len(levels)))
+    return np.asarray(place)
 
 
-class Dpm2(_QuickLookUp, KDPM2DiscreteScheduler):
+class Dpm2(KDPM2DiscreteScheduler):
     """DPM2."""
 
+    _sigma_to_t = _timestep_of
 
-class Dpm2Ancestral(_QuickLookUp, KDPM2AncestralDiscreteScheduler):
+
+class Dpm2Ancestral(KDPM2AncestralDiscreteScheduler):
     """DPM2 a."""
+
+    _sigma_to_t = _timestep_of

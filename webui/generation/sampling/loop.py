@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webui.errors import AppError, Interrupted
-from webui.generation.sampling.samplers import make_scheduler
+from webui.generation.sampling.samplers import Scheduler, make_scheduler
 from webui.prompting.encoding import size_conditioning
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import SchedulerMixin
     from torch import Tensor
 
     from webui.generation.request import GenerationRequest
@@ -143,7 +142,7 @@ def sample(
         )
 
 
-def calls(scheduler: SchedulerMixin, begin: int, steps: int) -> Iterator[tuple[int, Tensor]]:
+def calls(scheduler: Scheduler, begin: int, steps: int) -> Iterator[tuple[int, Tensor]]:
     """Yield the step, counted from 0, and the timestep of each UNet call of a pass.
 
     ``begin`` is the first of the scheduler's timesteps. Each call is to be answered by the
@@ -223,7 +222,7 @@ def slerp(start: Tensor, end: Tensor, part: float) -> Tensor:
 
 
 def _step(
-    scheduler: SchedulerMixin,
+    scheduler: Scheduler,
     output: Tensor,
     unguided: Tensor | None,
     timestep: Tensor,
@@ -232,10 +231,11 @@ def _step(
 ) -> Tensor:
     """Take one step of the scheduler; noise comes from each picture's own generator."""
     takes = inspect.signature(scheduler.step).parameters
-    extra = {"generator": generators} if "generator" in takes else {}
+    extra: dict[str, Any] = {"generator": generators} if "generator" in takes else {}
     if getattr(scheduler, "needs_unguided", False):
         extra["unguided"] = unguided
-    return scheduler.step(output, timestep, latents, return_dict=False, **extra)[0]
+    following: Tensor = scheduler.step(output, timestep, latents, return_dict=False, **extra)[0]
+    return following
 
 
 def _guided(
@@ -258,7 +258,7 @@ def _guided(
 
     positives = conditioning.positives
     context = [tensor for tensor, _ in positives]
-    pooled = list(conditioning.positive_pooleds or ())  # [1, projection] each
+    pooled: list[Tensor | None] = list(conditioning.positive_pooleds or ())  # [1, projection]
     guided = both or cfg_scale != 1 or len(positives) > 1
     if guided:
         context.append(conditioning.negative)

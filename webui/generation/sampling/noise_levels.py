@@ -7,6 +7,7 @@ A level is sigma, the strength of the noise beside a picture of strength 1. All 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,8 @@ def beta_quantiles(parts: np.ndarray, shape: float) -> np.ndarray:
     middles = (edges[1:] + edges[:-1]) / 2
     density = (np.sin(middles) * np.cos(middles)) ** (2 * shape - 1)
     below = np.concatenate([[0.0], np.cumsum(density)]) / density.sum()
-    return np.sin(np.interp(parts, below, edges)) ** 2
+    sine: np.ndarray = np.sin(np.interp(parts, below, edges))
+    return sine**2
 
 
 def align_your_steps(count: int, span: Span) -> np.ndarray:
@@ -62,7 +64,8 @@ def align_your_steps(count: int, span: Span) -> np.ndarray:
     """
     from diffusers.schedulers.scheduling_utils import AysSchedules
 
-    table = AysSchedules["StableDiffusionXLSigmas" if span.sdxl else "StableDiffusionSigmas"]
+    schedules: dict[str, Any] = AysSchedules
+    table = schedules["StableDiffusionXLSigmas" if span.sdxl else "StableDiffusionSigmas"]
     levels = np.log([*table[:-1], span.low])
     places = np.linspace(0, len(levels) - 1, count)
     return np.exp(np.interp(places, np.arange(len(levels)), levels))

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -15,7 +15,35 @@ from webui.generation.sampling import noise_levels
 from webui.generation.sampling.noise_levels import Span
 
 if TYPE_CHECKING:
-    from diffusers import SchedulerMixin
+    import torch
+    from torch import Tensor
+
+
+class Scheduler(Protocol):
+    """What the sampling loop asks of a scheduler, diffusers' or our own."""
+
+    order: int
+    """UNet calls of a step."""
+    timesteps: Tensor
+    """``[calls]``, the highest first."""
+
+    @property
+    def init_noise_sigma(self) -> float | Tensor:
+        """Strength of the noise that a picture is begun with."""
+
+    def set_timesteps(self, num_inference_steps: int, device: torch.device) -> None:
+        """Lay out the timesteps of so many steps."""
+
+    def scale_model_input(self, sample: Tensor, timestep: Tensor) -> Tensor:
+        """Return latents ``[batch, 4, h, w]`` as the UNet takes them."""
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return latents with the noise of the timesteps ``[batch]``."""
+
+    def step(
+        self, model_output: Tensor, timestep: Tensor, sample: Tensor, *, return_dict: bool = True
+    ) -> Any:
+        """Return the latents of the next call, first of a tuple without ``return_dict``."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +156,7 @@ def split_sampler(name: str) -> tuple[str, str]:
 
 def make_scheduler(
     sampler: str, schedule_type: str, config: Mapping[str, Any], family: str = "sd1"
-) -> SchedulerMixin:
+) -> Scheduler:
     """Build the scheduler for a sampler and a checkpoint's ``scheduler_config``.
 
     A model trained with zero terminal SNR has no finite largest sigma, so "Automatic" keeps to
@@ -154,15 +182,13 @@ def make_scheduler(
         options["trained_betas"] = _zero_snr_betas(config)
     if "clip_sample" in takes:
         options["clip_sample"] = False
-    scheduler = kind(**options)
+    scheduler: Scheduler = kind(**options)
     if schedule.levels:
         _set_levels(scheduler, schedule.levels, family == "sdxl")
     return scheduler
 
 
-def _set_levels(
-    scheduler: SchedulerMixin, levels: Callable[[int, Span], np.ndarray], sdxl: bool
-) -> None:
+def _set_levels(scheduler: Any, levels: Callable[[int, Span], np.ndarray], sdxl: bool) -> None:
     """Let a scheduler that can have Karras' noise levels take others in their place.
 
     They begin with the model's highest one. Where that is pure noise, the others are those of an
@@ -188,7 +214,7 @@ def _zero_snr_betas(config: Mapping[str, Any]) -> list[float]:
     guard that diffusers' Euler scheduler uses).
     """
     import torch
-    from diffusers import EulerDiscreteScheduler
+    from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
     keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
     rescaled = EulerDiscreteScheduler(
@@ -197,4 +223,4 @@ def _zero_snr_betas(config: Mapping[str, Any]) -> list[float]:
     kept = rescaled.alphas_cumprod.double()
     kept[-1] = 2.0**-24
     ratios = torch.cat([kept[:1], kept[1:] / kept[:-1]])
-    return (1 - ratios).tolist()
+    return cast("list[float]", (1 - ratios).tolist())

@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import EulerDiscreteScheduler
-from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedulerOutput
+from diffusers.schedulers.scheduling_euler_discrete import (
+    EulerDiscreteScheduler,
+    EulerDiscreteSchedulerOutput,
+)
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
@@ -60,7 +62,9 @@ class Solver(EulerDiscreteScheduler):
         """Walk from ``x`` at the level ``levels[0]`` down to ``levels[-1]``, which is 0."""
         raise NotImplementedError
 
-    def set_timesteps(self, num_inference_steps: int, device: torch.device | None = None) -> None:
+    def set_timesteps(  # type: ignore[override] # ours takes no timesteps or levels of others
+        self, num_inference_steps: int, device: str | torch.device = "cpu"
+    ) -> None:
         """Lay out the levels of a number of steps."""
         super().set_timesteps(num_inference_steps, device)
         alphas = self.alphas_cumprod.double().numpy()
@@ -87,14 +91,14 @@ class Solver(EulerDiscreteScheduler):
             timestep, dtype=torch.float32, device=self.timesteps.device
         )
 
-    def scale_model_input(self, sample: Tensor, timestep: Tensor) -> Tensor:
+    def scale_model_input(self, sample: Tensor, timestep: float | Tensor) -> Tensor:
         """Return the latents as the model knows them, with a variance of 1."""
         return sample / math.sqrt(self._sigma() ** 2 + 1)
 
-    def step(
+    def step(  # type: ignore[override] # each of diffusers' schedulers takes others, too
         self,
         model_output: Tensor,
-        timestep: Tensor,
+        timestep: float | Tensor,
         sample: Tensor,
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
@@ -109,7 +113,9 @@ class Solver(EulerDiscreteScheduler):
             levels = self.sigmas[self.begin_index or 0 :].tolist()
 
             def noise() -> Tensor:
-                return randn_tensor(sample.shape, generator=generator, device=sample.device)
+                shape = tuple(sample.shape)
+                drawn: Tensor = randn_tensor(shape, generator=generator, device=sample.device)
+                return drawn
 
             self._walk = self.path(sample, levels, noise)
             next(self._walk)
@@ -129,7 +135,7 @@ class Solver(EulerDiscreteScheduler):
 
     def _denoised(self, output: Tensor, x: Tensor, sigma: float) -> Tensor:
         output = output.float()
-        kind = self.config.prediction_type
+        kind = self.config["prediction_type"]
         if kind == "sample":
             return output
         if kind == "epsilon":
@@ -266,6 +272,7 @@ class DdimCfgPlusPlus(Solver):
         """Take one call a step."""
         for step, (sigma, lower) in enumerate(pairwise(levels)):
             denoised = yield Call(x, sigma, step)
+            assert self._unguided is not None, "step was not given the output without guidance"
             x = denoised + (x - self._unguided) * (lower / sigma)
         return x
 
