@@ -47,6 +47,7 @@ def hub(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
             hub.url + "/{repo_id}/resolve/{revision}/{filename}",
         )
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)
         yield hub
 
 
@@ -67,10 +68,7 @@ def test_only_what_the_app_loads_is_fetched_and_the_model_is_then_in_the_list(
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["tiny"]
 
 
-def test_a_connection_that_breaks_goes_on_in_the_middle_of_the_file(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("webui.models.download.PAUSE_S", 0.1)
+def test_a_connection_that_breaks_goes_on_in_the_middle_of_the_file(hub: Hub, tmp_path: Path):
     weights = "unet/diffusion_pytorch_model.safetensors"
     hub.breaks_at[weights] = 4096
     folder = download(plan("someone/tiny"), tmp_path / "models", lambda _: None)

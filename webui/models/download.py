@@ -2,7 +2,8 @@
 
 Only what the app loads is fetched: settings, tokenizer and safetensors, in half precision where
 there is a choice. Pickles never are. What was fetched waits in a hidden folder beside the target
-until it is whole, and an interrupted download goes on from there.
+until it is whole, and an interrupted download goes on from there. The Hub's client fetches, by its
+function for one file: its downloads of whole folders drop half a file when they are cancelled.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import errno
 import json
 import re
 import shutil
-import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO, cast
 
 from webui.errors import AppError, BadField
 from webui.files import contained, sha256
@@ -30,12 +32,7 @@ KINDS = {
 """The pipelines that the app draws with, and the networks each has."""
 ROOM_BYTES = 256 * 2**20
 """So much of the disk stays free."""
-MOST_SETTINGS_BYTES = 2**22
 TIMEOUT_S = 20
-ATTEMPTS = 5
-"""So often in a row nothing may come before a download is given up."""
-PAUSE_S = 1.0
-"""Time between two attempts."""
 _ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SETTINGS = re.compile(
@@ -190,12 +187,15 @@ def download(wanted: Plan, models: Path, report: Callable[[int], None]) -> Path:
         for file in wanted.files:
             path = contained(waiting, file.path)
             if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _fetch(wanted, file, path, lambda size, before=done: report(before + size))
+                _fetch(wanted, file, path, _following(done, report))
             done += file.size_bytes
             report(done)
     waiting.rename(place_for(wanted.repo_id, models))
     return target
+
+
+def _following(before: int, report: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda size: report(before + size)
 
 
 def in_words(size_bytes: int) -> str:
@@ -206,64 +206,54 @@ def in_words(size_bytes: int) -> str:
 
 
 def _fetch(wanted: Plan, file: RemoteFile, path: Path, report: Callable[[int], None]) -> None:
-    """Fetch one file, trying again while the connection breaks; it is named when it is whole."""
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    """Fetch one file, or the rest of it; it is named when it is whole."""
+    from huggingface_hub import hf_hub_url
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.touch()
-    attempts = ATTEMPTS
-    while attempts and (before := part.stat().st_size) < file.size_bytes:
-        try:
-            _fetch_rest(wanted, file, part, report)
-        except HfHubHTTPError:
-            raise
-        except HTTPError:
-            if attempts == 1 and part.stat().st_size <= before:
-                raise
-            time.sleep(PAUSE_S)
-        attempts = ATTEMPTS if part.stat().st_size > before else attempts - 1
+    with open(part, "ab") as sink:
+        if sink.tell() < file.size_bytes:
+            _get(hf_hub_url(wanted.repo_id, file.path, revision=wanted.revision), sink, report)
     if part.stat().st_size != file.size_bytes or file.sha256 not in (None, sha256(part)):
         part.unlink()
         raise AppError(f"{file.path} of {wanted.repo_id} arrived damaged; try again.")
     part.rename(path)
 
 
-def _fetch_rest(wanted: Plan, file: RemoteFile, part: Path, report: Callable[[int], None]) -> None:
-    """Fetch what is missing at the end of a file."""
-    from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
-
-    done = part.stat().st_size
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-    if done:
-        headers["Range"] = f"bytes={done}-"
-    url = hf_hub_url(wanted.repo_id, file.path, revision=wanted.revision)
-    with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_S) as answer:
-        if answer.is_error:
-            answer.read()
-        hf_raise_for_status(answer)
-        goes_on = answer.status_code == 206
-        done = done if goes_on else 0
-        with open(part, "ab" if goes_on else "wb") as sink:
-            for block in answer.iter_bytes():
-                done += sink.write(block)
-                if done > file.size_bytes:
-                    break
-                report(done)
-
-
 def _read_settings(repo_id: str, revision: str, path: str) -> dict[str, Any]:
     """Return a small JSON file of a repository."""
-    from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+    from huggingface_hub import hf_hub_url
 
-    url = hf_hub_url(repo_id, path, revision=revision)
-    answer = get_session().get(url, headers=build_hf_headers(), timeout=TIMEOUT_S)
-    hf_raise_for_status(answer)
-    content = json.loads(answer.content[:MOST_SETTINGS_BYTES])
+    buffer = BytesIO()
+    _get(hf_hub_url(repo_id, path, revision=revision), buffer, lambda _: None)
+    content = json.loads(buffer.getvalue())
     if not isinstance(content, dict):
         raise AppError(f"{path} of {repo_id} holds no settings.")
     return content
+
+
+def _get(url: str, sink: BinaryIO, report: Callable[[int], None]) -> None:
+    """Fetch what is missing at the end of ``sink``, trying again while the connection breaks.
+
+    ``report`` is told how much of the file is there.
+    """
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    done = 0
+
+    def update(more: int) -> None:
+        nonlocal done
+        done += more  # less than nothing when the server begins anew
+        report(done)
+
+    def bar(initial: int = 0, **_: Any) -> AbstractContextManager[SimpleNamespace]:
+        nonlocal done
+        done = initial
+        return nullcontext(SimpleNamespace(update=update))
+
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    http_get(url, sink, resume_size=sink.tell(), headers=headers, tqdm_class=cast(Any, bar))
 
 
 @contextmanager
