@@ -1,4 +1,7 @@
-"""The embeddings in use: always what the folders hold, each name with its reason or its vectors."""
+"""The embeddings in use: always what the folders hold, each name with its reason or its vectors.
+
+It is our own because diffusers adds words to the tokenizer, which cannot follow a changing folder.
+"""
 
 from __future__ import annotations
 

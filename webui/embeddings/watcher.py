@@ -1,5 +1,6 @@
 """Notices changes in the embedding folders and hands each file over once it holds still.
 
+It is our own because watchdog says that something happened, not that a file is whole.
 watchdog tells which files are worth a look; what happened to them is then read from the disk, so
 that lost, doubled or wrong events do no harm. A look at everything follows now and then, at once
 where a folder gives no events, has been made anew, or is on a network.

@@ -1,4 +1,7 @@
-"""A file of weights, safetensors or torch: its header first, single tensors on request."""
+"""A file of weights, safetensors or torch: its header first, single tensors on request.
+
+It is our own because diffusers reads a whole checkpoint before it says what is wrong with it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The attention grammar: brackets and numbers become weights on pieces of text."""
+"""The attention grammar: brackets and numbers become weights on pieces of text.
+
+It is our own because libraries' grammars read AUTOMATIC1111's prompts in other ways than it does.
+"""
 
 from __future__ import annotations
 

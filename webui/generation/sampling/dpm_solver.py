@@ -1,5 +1,7 @@
 """DPM-Solver with a fixed number of calls, and with steps as long as the error allows.
 
+They are our own because diffusers' single-step solver takes neither AUTOMATIC1111's steps nor an
+error.
 Lu et al. 2022, "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around
 10 Steps", arXiv 2206.00927. Both go down to the lowest sigma that the model knows, evenly in its
 logarithm where nothing else decides; the schedule type says where the steps of prompts lie, and

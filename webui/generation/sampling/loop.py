@@ -258,7 +258,7 @@ def _guided(
 
     positives = conditioning.positives
     context = [tensor for tensor, _ in positives]
-    pooled: list[Tensor | None] = list(conditioning.positive_pooleds or ())  # [1, projection]
+    pooled = list(conditioning.positive_pooleds or ())  # [1, projection] each
     guided = both or cfg_scale != 1 or len(positives) > 1
     if guided:
         context.append(conditioning.negative)

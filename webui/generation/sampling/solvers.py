@@ -1,5 +1,7 @@
 """Samplers that diffusers does not have as AUTOMATIC1111 does, in the interface of diffusers.
 
+They are our own because diffusers' lack schedule types (Euler a), zero-SNR models (Heun), need
+scipy or torchsde (LMS, DPM++ SDE), are other methods (DPM++ 2S a) or do not exist (the rest).
 All of them work on latents ``x = picture + sigma · noise``, as Karras et al. 2022 ("Elucidating the
 Design Space of Diffusion-Based Generative Models", arXiv 2206.00364) write them. The model's
 prediction of the picture is called denoised.
