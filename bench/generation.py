@@ -24,13 +24,13 @@ from diffusers import StableDiffusionPipeline  # noqa: E402
 
 from webui.generation.engine import Picture, generate  # noqa: E402
 from webui.generation.preview import Previewer  # noqa: E402
-from webui.generation.request import GenerationRequest, checked  # noqa: E402
+from webui.generation.request import GenerationRequest, checked, default_request  # noqa: E402
 from webui.generation.sampling.samplers import make_scheduler  # noqa: E402
 from webui.models.catalog import find_checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402
 from webui.prompting.conditioning import Conditioner  # noqa: E402
-from webui.studio.generating import PREVIEW_EVERY_S, default_request  # noqa: E402
+from webui.studio.generating import PREVIEW_EVERY_S  # noqa: E402
 
 PROMPTS = [f"a red heart with {number} white dots on a blue background" for number in range(99)]
 

@@ -10,11 +10,11 @@ import torch
 
 from tests.parts import Library
 from webui.generation.engine import Picture, generate
+from webui.generation.request import default_request
 from webui.models.catalog import STARTER, find_checkpoint
 from webui.models.loader import load
 from webui.prompting.conditioning import Conditioner
 from webui.settings import Settings
-from webui.studio.generating import default_request
 
 
 @pytest.fixture

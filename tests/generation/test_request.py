@@ -7,10 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from tests.field_tables import DOCS, request_table, written
 from webui.errors import BadField
 from webui.generation.request import MAX_SEED, GenerationRequest, checked
 
-GOOD = GenerationRequest(prompt="a red heart", seed=7, subseed=8, width=512, height=768, hires=True)
+GOOD = GenerationRequest(
+    prompt="a red heart",
+    seed=7,
+    subseed=8,
+    subseed_strength=0.1,
+    width=512,
+    height=768,
+    hires=True,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,28 +28,28 @@ GOOD = GenerationRequest(prompt="a red heart", seed=7, subseed=8, width=512, hei
         ("prompt", "  \n", "prompt is empty"),
         ("prompt", "x" * 20_001, "at most 20,000"),
         ("width", 7, "between 64 and 2048, not 7"),
-        ("width", 513, "multiple of 8, not 513"),
+        ("width", 513, "a multiple of 8 between 64 and 2048, not 513"),
         ("height", 4096, "between 64 and 2048"),
         ("steps", 0, "Steps must be between 1 and 150, not 0"),
         ("steps", 151, "between 1 and 150"),
         ("cfg_scale", 0.5, "CFG scale must be between 1 and 30"),
         ("cfg_scale", math.nan, "CFG scale"),
-        ("sampler", "Eular", "no sampler “Eular”"),
-        ("schedule_type", "Karas", "no schedule type “Karas”"),
+        ("sampler", "Eular", "Sampling method: there is no “Eular”"),
+        ("schedule_type", "Karas", "Schedule type: there is no “Karas”"),
         ("seed", -2, "Seed"),
         ("seed", MAX_SEED + 1, "Seed must be between -1 and 4294967295"),
         ("batch_size", 9, "Batch size"),
         ("batch_count", 0, "Batch count"),
         ("clip_skip", 0, "Clip skip"),
-        ("emphasis", "loud", "no emphasis “loud”"),
+        ("emphasis", "loud", "Emphasis: there is no “loud”"),
         ("subseed", -2, "Variation seed"),
         ("subseed_strength", 1.1, "Variation strength must be between 0 and 1"),
-        ("hires_upscaler", "Magic", "no upscaler “Magic”"),
+        ("hires_upscaler", "Magic", "Upscaler: there is no “Magic”"),
         ("hires_scale", 0.5, "Upscale by must be between 1 and 4"),
         ("hires_scale", math.nan, "Upscale by"),
-        ("hires_width", 1001, "Hires width must be a multiple of 8"),
+        ("hires_width", 1001, "Resize width to must be a multiple of 8"),
         ("hires_width", 4096, "would become 4096×6144"),
-        ("hires_height", 8, "Hires height must be between 64 and 4096"),
+        ("hires_height", 8, "would become 0×8"),
         ("hires_steps", 151, "Hires steps"),
         ("denoising_strength", -0.1, "Denoising strength"),
     ],
@@ -78,3 +87,9 @@ def test_without_a_second_pass_its_settings_are_not_looked_at():
 )
 def test_the_size_after_the_second_pass(changes: dict, size: tuple[int, int]):
     assert replace(GOOD, **changes).hires_size == size
+
+
+def test_the_documentation_has_every_field_as_it_is_declared():
+    text = (DOCS / "txt2img.md").read_text(encoding="utf-8")
+    assert text == written(text, request_table()), "run python -m tests.field_tables"
+    assert request_table() in text

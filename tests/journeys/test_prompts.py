@@ -11,12 +11,12 @@ import torch
 from tests.parts import Library
 from webui.embeddings.embedding import Embedding
 from webui.generation.engine import Picture, generate
+from webui.generation.request import default_request
 from webui.models.catalog import STARTER, find_checkpoint
 from webui.models.loader import load
 from webui.models.model import Model
 from webui.prompting.conditioning import Conditioner
 from webui.settings import Settings
-from webui.studio.generating import default_request
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ import torch
 from webui.embeddings.embedding import Embedding
 from webui.errors import BadField
 from webui.generation.outputs import read_parameters
-from webui.generation.request import GenerationRequest
+from webui.generation.request import GenerationRequest, default_request
 from webui.generation.styles import Style
-from webui.studio.generating import GenerationJob, default_request
+from webui.studio.generating import GenerationJob
 from webui.studio.studio import Studio
 
 REQUEST = GenerationRequest(prompt="a red heart", steps=3, width=64, height=64, seed=1)

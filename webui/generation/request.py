@@ -1,12 +1,17 @@
-"""The request for pictures: all that decides what they look like, and its limits."""
+"""The request for pictures: all that decides what they look like, each field declared once.
+
+From the declarations follow the checks here, the page's controls, what a browser remembers, the
+API's fields, the parameters text in pictures, axes of plots and the table in docs/txt2img.md.
+"""
 
 from __future__ import annotations
 
-import math
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from webui.declarations import Declaration, declarations_of, declared
 from webui.errors import BadField
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
 from webui.generation.upscaling import UPSCALERS
@@ -24,72 +29,244 @@ SIZE_STEP = 8
 MIN_SIZE, MAX_SIZE = 64, 2048
 MAX_HIRES_SIZE = 4096
 """Longest side in pixels after the second pass."""
-MAX_HIRES_SCALE = 4.0
 MAX_STEPS = 150
-MAX_CFG = 30.0
-MAX_CLIP_SKIP = 12
-MAX_BATCH_SIZE = 8
-MAX_BATCH_COUNT = 100
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 20_000
 """Longest prompt in characters."""
+HIRES, EXTRA, PROMPT_PARSING = "Hires. fix", "Extra (variation seed)", "Prompt parsing"
+"""The sections of the page's controls, besides the main one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestField(Declaration):
+    """What is known of a field of a request beside its value."""
+
+    section: str = ""
+    """Where its control stands; "" among those that are always seen."""
+    explained: bool = False
+    """Whether the page shows the help at the control."""
+    acts_if: str = ""
+    """Field or property of the request without which this one has no effect."""
+    from_model: bool = False
+    """Whether a checkpoint may recommend a value."""
+    random: bool = False
+    """Whether -1 draws a value."""
+    infotext: str = ""
+    """Key in the parameters text; fields of one key are written as one, ``512x768``."""
+    infotext_word: str = ""
+    """What the parameters text says where a checkbox is ticked."""
+    always_written: bool = False
+    """Whether the default, too, is written into the parameters text."""
+    api: str | None = ""
+    """Name in A1111's API, "" if it is the field's own; None if it is not there."""
+    option: str = ""
+    """Name among A1111's options, where it is one."""
+    axis: bool = False
+    """Whether plots have an axis of it, called by its key."""
+
+    @property
+    def api_name(self) -> str | None:
+        """The name in A1111's API, None if it is not there."""
+        return self.name if self.api == "" else self.api
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """Equal requests with equal files give equal pictures (once the seed is not -1)."""
+    """Equal requests with equal files give equal pictures (once the seed is not -1).
 
-    prompt: str = ""
-    negative_prompt: str = ""
-    sampler: str = "DPM++ 2M"
-    """A name of ``samplers.SAMPLERS``, as AUTOMATIC1111 calls it."""
-    schedule_type: str = "Automatic"
-    """A name of ``samplers.SCHEDULE_TYPES``."""
-    steps: int = 20
-    cfg_scale: float = 7.0
-    """Classifier-free guidance: 1 is off, 4 to 10 is usual."""
-    width: int = 512
-    """Pixels."""
-    height: int = 512
-    """Pixels."""
-    seed: int = -1
-    """0 to 2**32 - 1 for the first picture, the next ones count up; -1 draws one."""
-    batch_size: int = 1
-    """Pictures drawn at once."""
-    batch_count: int = 1
-    """Batches drawn one after the other."""
-    clip_skip: int = 1
-    """1 uses the text encoder's last layer, 2 the one before, …"""
-    emphasis: str = "Original"
-    """How weights in the prompt act; a name of ``EMPHASES``."""
-    match_anywhere: bool = False
-    """Whether names of embeddings are found inside other words too, as AUTOMATIC1111 does."""
-    late_schedules: bool = False
-    """Whether ``[a:b:n]`` and ``[a|b]`` switch one step later, as AUTOMATIC1111 does."""
-    subseed: int = -1
-    """Variation seed: the seed of a second noise, as ``seed``; -1 draws one. It acts only with a
-    strength above 0; then all pictures share ``seed`` and the variation seeds count up."""
-    subseed_strength: float = 0.0
-    """0 is the first noise alone, 1 the second alone; 0.05 to 0.3 give close variations."""
-    hires: bool = False
-    """Hires fix: whether the picture is enlarged and drawn over in a second pass."""
-    hires_upscaler: str = "Latent"
-    """A name of ``upscaling.UPSCALERS``."""
-    hires_scale: float = 2.0
-    """How many times larger, 1 to 4; acts while ``hires_width`` and ``hires_height`` are 0."""
-    hires_width: int = 0
-    """Pixels after the second pass; 0 follows from the height."""
-    hires_height: int = 0
-    """Pixels after the second pass; 0 follows from the width."""
-    hires_steps: int = 0
-    """Steps of the second pass; 0 takes as many as the first."""
-    denoising_strength: float = 0.7
-    """How far the second pass goes back into noise: 0 changes nothing, 1 starts anew. The latent
-    upscalers need 0.5 or more, Lanczos is good from 0.3."""
-    styles: tuple[str, ...] = ()
-    """Names of styles, in the order in which they are applied when the drawing starts."""
-    save_grid: bool = False
-    """Whether several pictures are also saved side by side as one, ``grid-*.png``."""
+    The fields stand in the order in which the parameters text has them.
+    """
+
+    # fmt: off
+    prompt: str = declared(
+        "",
+        RequestField(label="Prompt", help="What the image should show.", max_length=MAX_PROMPT),
+    )
+    negative_prompt: str = declared(
+        "",
+        RequestField(
+            label="Negative prompt", help="What it should not show.", max_length=MAX_PROMPT
+        ),
+    )
+    steps: int = declared(
+        20,
+        RequestField(
+            label="Steps", help="Sampling steps.", low=1, high=MAX_STEPS,
+            from_model=True, infotext="Steps", always_written=True, axis=True,
+        ),
+    )
+    sampler: str = declared(
+        "DPM++ 2M",
+        RequestField(
+            label="Sampling method", help="How noise is taken out of the image.", choices=SAMPLERS,
+            from_model=True, infotext="Sampler", always_written=True, api="sampler_name",
+        ),
+    )
+    schedule_type: str = declared(
+        "Automatic",
+        RequestField(
+            label="Schedule type", help="How noisy each step is.", choices=SCHEDULE_TYPES,
+            from_model=True, infotext="Schedule type", always_written=True, api="scheduler",
+            axis=True,
+        ),
+    )
+    cfg_scale: float = declared(
+        7.0,
+        RequestField(
+            label="CFG scale", help="Classifier-free guidance: 1 is off, 4 to 10 is usual.",
+            low=1, high=30, step=0.5,
+            from_model=True, infotext="CFG scale", always_written=True, axis=True,
+        ),
+    )
+    seed: int = declared(
+        -1,
+        RequestField(
+            label="Seed", note="−1 = random", help="That of the first image; the next count up.",
+            low=-1, high=MAX_SEED, random=True, infotext="Seed", always_written=True, axis=True,
+        ),
+    )
+    width: int = declared(
+        512,
+        RequestField(
+            label="Width", help="In pixels.", low=MIN_SIZE, high=MAX_SIZE, step=SIZE_STEP,
+            multiple_of=SIZE_STEP, from_model=True, infotext="Size", always_written=True,
+        ),
+    )
+    height: int = declared(
+        512,
+        RequestField(
+            label="Height", help="In pixels.", low=MIN_SIZE, high=MAX_SIZE, step=SIZE_STEP,
+            multiple_of=SIZE_STEP, from_model=True, infotext="Size", always_written=True,
+        ),
+    )
+    batch_count: int = declared(
+        1,
+        RequestField(
+            label="Batch count", help="Batches generated one after the other.", low=1, high=100,
+            api="n_iter",
+        ),
+    )
+    batch_size: int = declared(
+        1, RequestField(label="Batch size", help="Images generated at once.", low=1, high=8)
+    )
+    subseed: int = declared(
+        -1,
+        RequestField(
+            label="Variation seed", note="−1 = random", help="The seed of a second noise. With it "
+            "all images share the seed, and the variation seeds count up.",
+            low=-1, high=MAX_SEED, random=True, section=EXTRA, acts_if="subseed_strength",
+            infotext="Variation seed", axis=True,
+        ),
+    )
+    subseed_strength: float = declared(
+        0.0,
+        RequestField(
+            label="Variation strength", help="How far from the seed's image to the variation "
+            "seed's; 0.05 to 0.3 give close variations.", explained=True,
+            low=0, high=1, step=0.01, section=EXTRA, infotext="Variation seed strength", axis=True,
+        ),
+    )
+    hires: bool = declared(
+        False,
+        RequestField(
+            label="Hires. fix", help="Enlarge the image and draw over it in a second pass.",
+            explained=True, section=HIRES, api="enable_hr",
+        ),
+    )
+    hires_upscaler: str = declared(
+        "Latent",
+        RequestField(
+            label="Upscaler", help="What enlarges the image: its latents, or its pixels.",
+            choices=UPSCALERS, section=HIRES, acts_if="hires", infotext="Hires upscaler",
+            always_written=True, api="hr_upscaler", axis=True,
+        ),
+    )
+    hires_steps: int = declared(
+        0,
+        RequestField(
+            label="Hires steps", note="0 = same", help="Steps of the second pass, all of them "
+            "carried out.", low=0, high=MAX_STEPS, section=HIRES, acts_if="hires",
+            infotext="Hires steps", api="hr_second_pass_steps", axis=True,
+        ),
+    )
+    denoising_strength: float = declared(
+        0.7,
+        RequestField(
+            label="Denoising strength", help="How far the second pass goes back into noise: 0 "
+            "changes nothing. Latent upscalers need 0.5 or more; Lanczos is good from 0.3.",
+            explained=True, low=0, high=1, step=0.01, section=HIRES, acts_if="hires",
+            infotext="Denoising strength", always_written=True, axis=True,
+        ),
+    )
+    hires_scale: float = declared(
+        2.0,
+        RequestField(
+            label="Upscale by", help="How many times larger; acts while both sides are 0.",
+            low=1, high=4, step=0.05, section=HIRES, acts_if="hires_by_scale",
+            infotext="Hires upscale", always_written=True, api="hr_scale", axis=True,
+        ),
+    )
+    hires_width: int = declared(
+        0,
+        RequestField(
+            label="Resize width to", note="0 = use factor", help="In pixels; with one side 0 the "
+            "proportions stay, with both the image is cut to fit.",
+            low=0, high=MAX_HIRES_SIZE, step=SIZE_STEP, multiple_of=SIZE_STEP, section=HIRES,
+            acts_if="hires", infotext="Hires resize", api="hr_resize_x",
+        ),
+    )
+    hires_height: int = declared(
+        0,
+        RequestField(
+            label="Resize height to", note="0 = use factor", help="In pixels, likewise.",
+            low=0, high=MAX_HIRES_SIZE, step=SIZE_STEP, multiple_of=SIZE_STEP, section=HIRES,
+            acts_if="hires", infotext="Hires resize", api="hr_resize_y",
+        ),
+    )
+    clip_skip: int = declared(
+        1,
+        RequestField(
+            label="Clip skip", help="1 uses the text encoder's last layer, 2 the one before.",
+            low=1, high=12, infotext="Clip skip", option="CLIP_stop_at_last_layers", axis=True,
+        ),
+    )
+    emphasis: str = declared(
+        "Original",
+        RequestField(
+            label="Emphasis", help="How weights such as (word:1.2) act.", explained=True,
+            choices=EMPHASES, section=PROMPT_PARSING, infotext="Emphasis", api=None,
+            option="emphasis", axis=True,
+        ),
+    )
+    match_anywhere: bool = declared(
+        False,
+        RequestField(
+            label="Find names of embeddings inside other words", help="As AUTOMATIC1111 "
+            "does.", section=PROMPT_PARSING, infotext="Embedding names", infotext_word="anywhere",
+            api=None,
+        ),
+    )
+    late_schedules: bool = declared(
+        False,
+        RequestField(
+            label="Switch [a:b:10] and [a|b] one step later", help="As AUTOMATIC1111 does.",
+            section=PROMPT_PARSING, infotext="Prompt schedules", infotext_word="late", api=None,
+        ),
+    )
+    styles: tuple[str, ...] = declared(
+        (),
+        RequestField(
+            label="Styles", help="Names of styles, applied in this order when drawing starts."
+        ),
+    )
+    save_grid: bool = declared(
+        False,
+        RequestField(
+            label="Save grid", help="Also save the images of a request side by side, as "
+            "grid-*.png.", explained=True, section=EXTRA, api=None,
+        ),
+    )
+    # fmt: on
 
     @property
     def pictures(self) -> int:
@@ -109,9 +286,15 @@ class GenerationRequest:
         return (self.steps + self.second_steps) * self.batch_count
 
     @property
+    def hires_by_scale(self) -> bool:
+        """Whether a second pass enlarges by a factor."""
+        return self.hires and not (self.hires_width or self.hires_height)
+
+    @property
     def hires_size(self) -> tuple[int, int]:
         """Width and height in pixels after the second pass, multiples of ``SIZE_STEP``."""
-        width, height = self.hires_width, self.hires_height
+        width: float = self.hires_width
+        height: float = self.hires_height
         if not (width or height):
             width, height = self.width * self.hires_scale, self.height * self.hires_scale
         elif not height:
@@ -121,69 +304,54 @@ class GenerationRequest:
         return int(width) // SIZE_STEP * SIZE_STEP, int(height) // SIZE_STEP * SIZE_STEP
 
 
+FIELDS: Mapping[str, RequestField] = declarations_of(GenerationRequest, RequestField)
+"""The declaration of each field of a request by its name."""
+
+
+def acts(field: RequestField, request: GenerationRequest) -> bool:
+    """Return whether a field has an effect on a request's pictures."""
+    return not field.acts_if or bool(getattr(request, field.acts_if))
+
+
 def checked(request: GenerationRequest) -> GenerationRequest:
     """Return the request with a drawn seed in place of -1.
 
-    Raises BadField with the first field that cannot be used.
+    Fields without effect are left as they are. Raises BadField with the first field that cannot
+    be used.
     """
     if not request.prompt.strip():
-        raise BadField("prompt", "The prompt is empty. Write what the picture should show.")
-    for field in ("prompt", "negative_prompt"):
-        if len(getattr(request, field)) > MAX_PROMPT:
-            raise BadField(field, f"A prompt may have at most {MAX_PROMPT:,} characters.")
-    _one_of("sampler", "sampler", request.sampler, SAMPLERS)
-    _one_of("schedule_type", "schedule type", request.schedule_type, SCHEDULE_TYPES)
-    _one_of("emphasis", "emphasis", request.emphasis, EMPHASES)
-    _within("steps", "Steps", request.steps, 1, MAX_STEPS)
-    _within("cfg_scale", "CFG scale", request.cfg_scale, 1, MAX_CFG)
-    for field in ("width", "height"):
-        _side(field, field.capitalize(), getattr(request, field), MAX_SIZE)
-    _within("batch_size", "Batch size", request.batch_size, 1, MAX_BATCH_SIZE)
-    _within("batch_count", "Batch count", request.batch_count, 1, MAX_BATCH_COUNT)
-    _within("clip_skip", "Clip skip", request.clip_skip, 1, MAX_CLIP_SKIP)
-    _within("seed", "Seed", request.seed, -1, MAX_SEED)
-    _within("subseed", "Variation seed", request.subseed, -1, MAX_SEED)
-    _within("subseed_strength", "Variation strength", request.subseed_strength, 0, 1)
-    _check_hires(request)
-    drawn = {
-        field: secrets.randbelow(MAX_SEED + 1)
-        for field in ("seed", "subseed")
-        if getattr(request, field) == -1
+        raise BadField("prompt", "The prompt is empty. Write what the image should show.")
+    values: dict[str, Any] = {}
+    for field in FIELDS.values():
+        if acts(field, request):
+            values[field.name] = field.check(getattr(request, field.name))
+        if field.random and getattr(request, field.name) == -1:
+            values[field.name] = secrets.randbelow(MAX_SEED + 1)
+    request = replace(request, **values)
+    if request.hires:
+        _check_hires_size(request)
+    return request
+
+
+def default_request(defaults: Mapping[str, Any], **changes: Any) -> GenerationRequest:
+    """Return a request with what a checkpoint's defaults recommend, and ``changes`` on top."""
+    hints = {
+        name: defaults[name]
+        for name, field in FIELDS.items()
+        if field.from_model
+        if name in defaults
     }
-    return replace(request, **drawn)
+    return GenerationRequest(**(hints | changes))
 
 
-def _check_hires(request: GenerationRequest) -> None:
-    """Raise BadField for what the second pass cannot use; without one nothing is looked at."""
-    if not request.hires:
+def _check_hires_size(request: GenerationRequest) -> None:
+    """Raise BadField for a size after the second pass that is not to be had."""
+    width, height = request.hires_size
+    if max(width, height) <= MAX_HIRES_SIZE and min(width, height) >= MIN_SIZE:
         return
-    _one_of("hires_upscaler", "upscaler", request.hires_upscaler, UPSCALERS)
-    _within("hires_scale", "Upscale by", request.hires_scale, 1, MAX_HIRES_SCALE)
-    _within("hires_steps", "Hires steps", request.hires_steps, 0, MAX_STEPS)
-    _within("denoising_strength", "Denoising strength", request.denoising_strength, 0, 1)
-    for field in ("hires_width", "hires_height"):
-        if value := getattr(request, field):
-            _side(field, field.replace("_", " ").capitalize(), value, MAX_HIRES_SIZE)
-    field = "hires_width" if request.hires_width or request.hires_height else "hires_scale"
-    if max(request.hires_size) > MAX_HIRES_SIZE or min(request.hires_size) < MIN_SIZE:
-        raise BadField(
-            field,
-            f"The picture would become {request.hires_size[0]}×{request.hires_size[1]}; its sides "
-            f"must be between {MIN_SIZE} and {MAX_HIRES_SIZE}.",
-        )
-
-
-def _one_of(field: str, label: str, value: str, names: Collection[str]) -> None:
-    if value not in names:
-        raise BadField(field, f"There is no {label} “{value}”. Choose one of: {', '.join(names)}.")
-
-
-def _side(field: str, label: str, value: int, most: int) -> None:
-    _within(field, label, value, MIN_SIZE, most)
-    if value % SIZE_STEP:
-        raise BadField(field, f"{label} must be a multiple of {SIZE_STEP}, not {value}.")
-
-
-def _within(field: str, label: str, value: float, low: float, high: float) -> None:
-    if not math.isfinite(value) or not low <= value <= high:
-        raise BadField(field, f"{label} must be between {low:g} and {high:.12g}, not {value:g}.")
+    sides = (name for name in ("hires_width", "hires_height") if getattr(request, name))
+    raise BadField(
+        next(sides, "hires_scale"),
+        f"The image would become {width}×{height}; its sides must be between {MIN_SIZE} and "
+        f"{MAX_HIRES_SIZE}.",
+    )

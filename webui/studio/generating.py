@@ -15,7 +15,7 @@ from PIL import Image
 
 from webui.errors import AppError, Interrupted
 from webui.generation.outputs import save_grid, save_picture
-from webui.generation.request import GenerationRequest, checked
+from webui.generation.request import GenerationRequest, checked, default_request
 from webui.generation.styles import Styles
 from webui.studio.gpu import GpuGate
 from webui.studio.library_overlay import LibraryOverlay
@@ -294,13 +294,6 @@ class Generating:
             first = job.view.pictures[0]
             path = save_grid(images, first.infotext, job.folder)
             job.publish(grid=replace(first, path=path))
-
-
-def default_request(defaults: dict[str, object], **changes: object) -> GenerationRequest:
-    """Return a request with what the loaded checkpoint recommends, and ``changes`` on top."""
-    fields = ("width", "height", "steps", "cfg_scale", "sampler", "schedule_type")
-    hints = {key: defaults[key] for key in fields if key in defaults}
-    return GenerationRequest(**(hints | changes))
 
 
 def explain(error: Exception) -> str:

@@ -15,8 +15,7 @@ from webui.embeddings.library import EmbeddingLibrary
 from webui.errors import AppError, BadField, Interrupted
 from webui.generation.metadata.infotext import with_pairs
 from webui.generation.outputs import make_grid, save_picture
-from webui.generation.plots.grid import Cell as Drawn
-from webui.generation.plots.grid import draw_grid, small_enough
+from webui.generation.plots.grid import Drawn, draw_grid, small_enough
 from webui.generation.plots.xyz import Cell, Plan, PlotContext, TrainedRun, plan
 from webui.generation.request import GenerationRequest
 from webui.generation.styles import Styles

@@ -52,6 +52,9 @@ def test_samplers_schedules_sizes_layers_and_models():
     assert (sampler[0].request.sampler, sampler[1].request.schedule_type) == ("Euler a", "Karras")
     assert planned(("Schedule type", "karras")).cells[0].request.schedule_type == "Karras"
     assert planned(("Size", "64x128")).cells[0].request.height == 128
+    assert planned(("Emphasis", "no norm")).cells[0].request.emphasis == "No norm"
+    variations = planned(("Variation seed strength", "0, 0.5"), ("Variation seed", "8")).cells
+    assert variations[1].request.subseed_strength == 0.5 and variations[1].request.subseed == 8
     assert planned(("Clip skip", "1-2")).cells[1].request.clip_skip == 2
     assert planned(("Checkpoint name", "SD/v1-5")).cells[0].checkpoint == "sd/v1-5"
 
@@ -114,6 +117,8 @@ def test_steps_of_a_run_are_called_by_its_name():
         ([("Seed", "1"), ("Seed", "2")], "y_values", "together"),
         ([("Embedding", "mood"), OFF, ("Training step", "")], "z_values", "together"),
         ([("Steps", "1-11"), ("CFG scale", "1-10")], "x_values", "110 cells"),
+        ([("Hires steps", "5, 9")], "x_values", "no effect without Hires. fix"),
+        ([OFF, ("Variation seed", "5, 9")], "y_values", "without Variation strength"),
         ([("Hypernetwork", "a")], "x_values", "no axis"),
     ],
 )  # fmt: skip

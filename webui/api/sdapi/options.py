@@ -127,8 +127,9 @@ class Options:
         """Return a checkpoint as A1111 lists it: its file, with its hash once it is known."""
         model = self._studio.models.state.model
         name = checkpoint.name + ("" if checkpoint.is_folder else checkpoint.path.suffix)
-        known = model is not None and model.name == checkpoint.name
-        return f"{name} [{model.short_hash}]" if known else name
+        if model is None or model.name != checkpoint.name:
+            return name
+        return f"{name} [{model.short_hash}]"
 
     def _title(self, name: str) -> str | None:
         found = find(name, self._studio.models.checkpoints())

@@ -6,16 +6,16 @@ import difflib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, create_model
 
 from webui import __version__
 from webui.api.sdapi.answers import Question, Shape
 from webui.api.sdapi.pictures import to_text
 from webui.errors import AppError, BadField
 from webui.generation.metadata.infotext import read_infotext
-from webui.generation.request import GenerationRequest
+from webui.generation.request import FIELDS, GenerationRequest, default_request
 from webui.generation.sampling.samplers import (
     SAMPLERS,
     SCHEDULE_TYPES,
@@ -23,18 +23,29 @@ from webui.generation.sampling.samplers import (
     split_sampler,
 )
 from webui.models.model import Model
-from webui.studio.generating import GenerationJob, SavedPicture, default_request
+from webui.studio.generating import GenerationJob, SavedPicture
 
-USUAL: Mapping[str, Any] = {
-    "steps": 50,
-    "cfg_scale": 7.0,
-    "width": 512,
-    "height": 512,
-    "sampler": "Euler",
-}
-"""What clients may leave out, where the checkpoint does not recommend something else."""
+USUAL: Mapping[str, Any] = {"steps": 50, "sampler": "Euler"}
+"""A1111's own defaults where they are others than ours."""
+API_NAMES = {name: field.api_name for name, field in FIELDS.items() if field.api_name}
+"""The names in the body of those fields of a request that it has."""
+
+Body = TypeVar("Body", bound=Shape)
 
 
+def _with_request_fields(body: type[Body]) -> type[Body]:
+    """Return a body that also has the fields of a request; their limits are checked later."""
+    made: dict[str, Any] = {}
+    for name, theirs in API_NAMES.items():
+        field = FIELDS[name]
+        limits = {"minimum": field.low, "maximum": field.high, "maxLength": field.max_length}
+        shown: dict[str, Any] = {key: limit for key, limit in limits.items() if limit is not None}
+        about = f"{field.help} ({field.note})" if field.note else field.help
+        made[theirs] = (field.type | None, Field(None, description=about, json_schema_extra=shown))
+    return create_model(body.__name__, __base__=body, __doc__=body.__doc__, **made)
+
+
+@_with_request_fields
 class Txt2ImgRequest(Question):
     """What pictures are asked for. What is left out or null is as the checkpoint recommends."""
 
@@ -56,34 +67,8 @@ class Txt2ImgRequest(Question):
         },
     )
 
-    prompt: str | None = None
-    negative_prompt: str | None = None
-    styles: list[str] | None = None
-    seed: int | None = None
-    """-1 draws one."""
-    subseed: int | None = None
-    subseed_strength: float | None = None
-    sampler_name: str | None = None
-    """As /samplers lists them; names with the scheduler at their end are understood."""
     sampler_index: str | None = None
-    """The same under its old name."""
-    scheduler: str | None = None
-    batch_size: int | None = None
-    n_iter: int | None = None
-    """Batches one after the other."""
-    steps: int | None = None
-    cfg_scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    clip_skip: int | None = None
-    enable_hr: bool | None = None
-    hr_scale: float | None = None
-    hr_upscaler: str | None = None
-    hr_second_pass_steps: int | None = None
-    hr_resize_x: int | None = None
-    hr_resize_y: int | None = None
-    denoising_strength: float | None = None
-    """Of the second pass."""
+    """The sampler under its old name."""
     infotext: str | None = None
     """A parameters text whose settings are used where the request has none."""
     override_settings: dict[str, Any] | None = None
@@ -109,29 +94,6 @@ class Txt2ImgAnswer(Shape):
     info: str = Field(examples=['{"all_seeds": [1], "infotexts": ["…"]}'])
     """A JSON text: ``all_seeds``, ``all_prompts``, ``infotexts``, ``warnings``, …"""
 
-
-SAME_NAME = (
-    "prompt negative_prompt seed subseed subseed_strength batch_size steps cfg_scale width height "
-    "clip_skip denoising_strength"
-).split()
-RENAMED: Mapping[str, str] = {
-    "n_iter": "batch_count",
-    "enable_hr": "hires",
-    "hr_scale": "hires_scale",
-    "hr_upscaler": "hires_upscaler",
-    "hr_second_pass_steps": "hires_steps",
-    "hr_resize_x": "hires_width",
-    "hr_resize_y": "hires_height",
-}
-"""Fields of the request by the names they have here."""
-OURS = {name: name for name in SAME_NAME} | dict(RENAMED)
-THEIRS = {ours: theirs for theirs, ours in OURS.items()} | {
-    "sampler": "sampler_name",
-    "schedule_type": "scheduler",
-    "emphasis": "override_settings",
-}
-HIRES_ONLY = {ours for ours in OURS.values() if ours.startswith("hires_")} | {"denoising_strength"}
-"""Fields that act in the second pass alone."""
 
 NOT_HERE: Mapping[str, tuple[object, ...]] = {
     "restore_faces": (False,),
@@ -180,11 +142,10 @@ def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> Gene
     """
     refuse_unsupported(body)
     given = _from_infotext(body.infotext) | body.model_dump(exclude_none=True)
-    changes = {ours: given[theirs] for theirs, ours in OURS.items() if theirs in given}
-    changes = _from_options(options) | changes
-    changes["styles"] = tuple(given.get("styles", ()))
-    if not changes.get("hires"):
-        changes = {key: value for key, value in changes.items() if key not in HIRES_ONLY}
+    changes = {field.name: options[field.option] for field in FIELDS.values() if field.option}
+    changes |= {
+        name: given[theirs] for name, theirs in API_NAMES.items() if given.get(theirs, "") != ""
+    }
     changes |= _sampler(given)
     request = default_request({**USUAL, **model.defaults}, **changes)
     _check_schedule(request, model)
@@ -217,16 +178,11 @@ def _from_infotext(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
     request, _ = read_infotext(text)
-    usual = GenerationRequest()
     return {
-        theirs: getattr(request, ours)
-        for ours, theirs in THEIRS.items()
-        if ours != "emphasis" and getattr(request, ours) != getattr(usual, ours)
+        theirs: getattr(request, name)
+        for name, theirs in API_NAMES.items()
+        if getattr(request, name) != FIELDS[name].default
     }
-
-
-def _from_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {"clip_skip": options["CLIP_stop_at_last_layers"], "emphasis": options["emphasis"]}
 
 
 def _sampler(given: Mapping[str, Any]) -> dict[str, str]:
@@ -270,7 +226,9 @@ def _check_eta(body: Txt2ImgRequest, request: GenerationRequest) -> None:
 
 def renamed(error: BadField) -> BadField:
     """Return an error of our request under the name that the field has in the body."""
-    return BadField(THEIRS.get(error.field, error.field), str(error))
+    field = FIELDS.get(error.field)
+    name = field and (field.api_name or f"override_settings.{field.option}")
+    return BadField(name or error.field, str(error))
 
 
 def answer(
@@ -282,16 +240,11 @@ def answer(
     """Return A1111's answer with the files of the pictures."""
     request = job.request
     sent = body.send_images is not False
-    parameters = {
-        theirs: getattr(request, ours)
-        for ours, theirs in THEIRS.items()
-        if theirs != "override_settings"
-    }
     known = body.model_dump(include=set(Txt2ImgRequest.model_fields))
-    parameters = known | parameters | {"styles": list(request.styles)}
+    drawn = {theirs: getattr(request, name) for name, theirs in API_NAMES.items()}
     return Txt2ImgAnswer(
         images=[to_text(data) for _, data in pictures] if sent else [],
-        parameters=parameters,
+        parameters=known | drawn,
         info=json.dumps(_info(body, job, model, [saved for saved, _ in pictures])),
     )
 

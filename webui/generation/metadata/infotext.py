@@ -4,79 +4,32 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from webui import __version__
-from webui.generation.request import (
-    EMPHASES,
-    MAX_CFG,
-    MAX_CLIP_SKIP,
-    MAX_HIRES_SCALE,
-    MAX_HIRES_SIZE,
-    MAX_SEED,
-    MAX_SIZE,
-    MAX_STEPS,
-    MIN_SIZE,
-    SIZE_STEP,
-    GenerationRequest,
-)
-from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES, split_sampler
-from webui.generation.upscaling import UPSCALERS
+from webui.errors import BadField
+from webui.generation.request import FIELDS, GenerationRequest, RequestField, acts
+from webui.generation.sampling.samplers import split_sampler
 
 NEGATIVE = "Negative prompt:"
 # Bounded, so that a hostile text is read in a time that grows with its length alone.
 _PAIR = re.compile(r'(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
-ANYWHERE = "Embedding names"
-"""Our key that says that names were also found inside other words."""
-SCHEDULES = "Prompt schedules"
-"""Our key that says that prompts changed one step late."""
 PLACED = "Embedding placed"
 """Our key that says where a plot put an embedding."""
 _FEWEST_PAIRS = 3
 """A last line with fewer pairs is a line of the prompt, not the settings."""
-_LONGEST_TOLD, _MOST_TOLD = 60, 12
-"""Characters of a value, and settings, that are told to people."""
-_USUAL = GenerationRequest()
-_USUAL_IF_MISSING = (
-    "schedule_type",
-    "clip_skip",
-    "emphasis",
-    "match_anywhere",
-    "late_schedules",
-    "subseed",
-    "subseed_strength",
-    "hires",
-    "hires_upscaler",
-    "hires_scale",
-    "hires_width",
-    "hires_height",
-    "hires_steps",
-)
-_NUMBERS: Sequence[tuple[str, str, type, float, float]] = (
-    ("Steps", "steps", int, 1, MAX_STEPS),
-    ("CFG scale", "cfg_scale", float, 1, MAX_CFG),
-    ("Seed", "seed", int, 0, MAX_SEED),
-    ("Clip skip", "clip_skip", int, 1, MAX_CLIP_SKIP),
-    ("Variation seed", "subseed", int, 0, MAX_SEED),
-    ("Variation seed strength", "subseed_strength", float, 0, 1),
-    ("Hires upscale", "hires_scale", float, 1, MAX_HIRES_SCALE),
-    ("Hires steps", "hires_steps", int, 0, MAX_STEPS),
-    ("Denoising strength", "denoising_strength", float, 0, 1),
-)
-"""Key, field of GenerationRequest, kind and limits of the settings that are numbers."""
-_READ = {
-    "Size",
-    "Sampler",
-    "Schedule type",
-    "Emphasis",
-    "Hires upscaler",
-    "Hires resize",
-    ANYWHERE,
-    SCHEDULES,
-}
-"""Keys of the other settings that become fields of a request."""
+_LONGEST_SHOWN, _MOST_SHOWN = 60, 12
+"""Characters of a value, and settings, that people are shown."""
+_HIRES = "Hires "
+"""What keys of a second pass begin with."""
+_KEYS: dict[str, list[RequestField]] = {}
+for _field in FIELDS.values():
+    if _field.infotext:
+        _KEYS.setdefault(_field.infotext, []).append(_field)
+_FIRST = [key for key, (field, *_) in _KEYS.items() if field.always_written and not field.acts_if]
+"""Keys that every text has; the model follows them."""
 _WITHOUT_EFFECT = {
     "Batch pos",
     "Batch size",
@@ -110,29 +63,11 @@ def write_infotext(
     ``request`` is that of the single picture (its own seed). ``embeddings`` maps the names used to
     the first 12 hex digits of their files' SHA-256 and becomes ``TI hashes``.
     """
-    fields: dict[str, object] = {
-        "Steps": request.steps,
-        "Sampler": request.sampler,
-        "Schedule type": request.schedule_type,
-        "CFG scale": f"{request.cfg_scale:g}",
-        "Seed": request.seed,
-        "Size": f"{request.width}x{request.height}",
-        "Model hash": model_hash,
-        "Model": model_name.replace(",", "").replace(":", ""),
-    }
-    if request.subseed_strength:
-        fields["Variation seed"] = request.subseed
-        fields["Variation seed strength"] = f"{request.subseed_strength:g}"
-    if request.hires:
-        fields |= _hires_fields(request)
-    if request.clip_skip > 1:
-        fields["Clip skip"] = request.clip_skip
-    if request.emphasis != "Original":
-        fields["Emphasis"] = request.emphasis
-    if request.match_anywhere:
-        fields[ANYWHERE] = "anywhere"
-    if request.late_schedules:
-        fields[SCHEDULES] = "late"
+    written = {key: _written(key, request) for key in _KEYS}
+    fields: dict[str, object] = {key: written[key] for key in _FIRST}
+    fields["Model hash"] = model_hash
+    fields["Model"] = model_name.replace(",", "").replace(":", "")
+    fields |= {key: value for key, value in written.items() if value is not None}
     if embeddings:
         fields["TI hashes"] = ", ".join(
             f"{re.sub('[:,]', '', name)}: {digest}" for name, digest in embeddings.items()
@@ -141,16 +76,16 @@ def write_infotext(
     return compose(request.prompt, request.negative_prompt, fields)
 
 
-def _hires_fields(request: GenerationRequest) -> dict[str, object]:
-    """Return what the settings say of a second pass."""
-    fields: dict[str, object] = {"Denoising strength": f"{request.denoising_strength:g}"}
-    if request.hires_width or request.hires_height:
-        fields["Hires resize"] = f"{request.hires_width}x{request.hires_height}"
-    else:
-        fields["Hires upscale"] = f"{request.hires_scale:g}"
-    if request.hires_steps:
-        fields["Hires steps"] = request.hires_steps
-    return fields | {"Hires upscaler": request.hires_upscaler}
+def _written(key: str, request: GenerationRequest) -> str | None:
+    """Return the value of a key, None where it is left out."""
+    fields = _KEYS[key]
+    values = [getattr(request, field.name) for field in fields]
+    usual = values == [field.default for field in fields]
+    if not acts(fields[0], request) or (usual and not fields[0].always_written):
+        return None
+    if word := fields[0].infotext_word:
+        return word
+    return "x".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
 def read_infotext(text: str) -> tuple[GenerationRequest, dict[str, str]]:
@@ -170,44 +105,58 @@ def read_infotext(text: str) -> tuple[GenerationRequest, dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Settings:
+class InfotextSettings:
     """What the pairs of a parameters text say about a request."""
 
-    values: Mapping[str, object]
+    values: Mapping[str, Any]
     """Fields of GenerationRequest with values within their limits."""
     refused: tuple[str, ...]
     """Sentences about what could not be taken."""
 
 
-def read_settings(pairs: Mapping[str, str]) -> Settings:
+def read_settings(pairs: Mapping[str, str]) -> InfotextSettings:
     """Return the settings of a picture that can be used here, and what cannot.
 
-    Settings that AUTOMATIC1111 only writes when they are unusual are given their usual values when
-    they are missing. Sampler names of old versions with the schedule type at their end
-    ("DPM++ 2M Karras") are understood.
+    Settings that are only written when they are unusual, or together with others, are given their
+    usual values when they are missing. Sampler names of old versions with the schedule type at
+    their end ("DPM++ 2M Karras") are understood.
     """
     if not pairs:
-        return Settings({}, ())
-    values: dict[str, object] = {field: getattr(_USUAL, field) for field in _USUAL_IF_MISSING}
+        return InfotextSettings({}, ())
+    values = {
+        field.name: field.default
+        for key, fields in _KEYS.items()
+        for field in fields
+        if key not in _FIRST
+    }
+    values["hires"] = any(key.startswith(_HIRES) for key in pairs)
     refused: list[str] = []
-    for key, field, kind, low, high in _NUMBERS:
-        if key in pairs:
-            number = _number(pairs[key], kind, low, high)
-            if number is None:
-                refused.append(
-                    f"“{key}: {_short(pairs[key])}” was not taken; it must be a number between "
-                    f"{low:g} and {high:.12g}."
-                )
-            else:
-                values[field] = number
-    for read in (_read_size, _read_sampler, _read_hires, _read_prompt_reading):
-        read(pairs, values, refused)
-    known = {key for key, *_ in _NUMBERS} | _READ | _WITHOUT_EFFECT
+    sampler, schedule = split_sampler(pairs.get("Sampler", ""))
+    given = {"Schedule type": schedule, **pairs} | ({"Sampler": sampler} if sampler else {})
+    for key in _KEYS:
+        if key not in given:
+            continue
+        try:
+            values |= _read(key, given[key])
+        except BadField as error:
+            refused.append(f"“{key}: {_short(given[key])}” was not taken. {error}")
+    known = _KEYS.keys() | _WITHOUT_EFFECT
     others = [f"{key}: {_short(value)}" for key, value in pairs.items() if key not in known]
     if others:
-        more = f" and {len(others) - _MOST_TOLD} more" if len(others) > _MOST_TOLD else ""
-        refused.append(f"There is no control here for {', '.join(others[:_MOST_TOLD])}{more}.")
-    return Settings(values, tuple(refused))
+        more = f" and {len(others) - _MOST_SHOWN} more" if len(others) > _MOST_SHOWN else ""
+        refused.append(f"Ignored (unsupported): {', '.join(others[:_MOST_SHOWN])}{more}.")
+    return InfotextSettings(values, tuple(refused))
+
+
+def _read(key: str, text: str) -> dict[str, Any]:
+    """Return the fields that a key's value stands for; raises BadField."""
+    fields = _KEYS[key]
+    if word := fields[0].infotext_word:
+        return {fields[0].name: text == word}
+    parts = re.split(r" ?[x×] ?", text) if len(fields) > 1 else [text]
+    if len(parts) != len(fields):
+        raise BadField(fields[0].name, f"{key} must be like 512x768.")
+    return {field.name: field.check(part) for field, part in zip(fields, parts, strict=True)}
 
 
 def embedding_hashes(pairs: Mapping[str, str]) -> dict[str, str]:
@@ -243,76 +192,9 @@ def compose(prompt: str, negative_prompt: str, pairs: Mapping[str, object]) -> s
     return "\n".join(lines)
 
 
-def _number(text: str, kind: type, low: float, high: float) -> float | None:
-    """Return a number of a setting, or None if it is none or outside its limits."""
-    try:
-        value = kind(text)
-    except ValueError:
-        return None
-    return value if low <= value <= high else None
-
-
-def _read_size(pairs: Mapping[str, str], values: dict[str, object], refused: list[str]) -> None:
-    if "Size" in pairs and (sides := _sides("Size", pairs["Size"], MIN_SIZE, MAX_SIZE, refused)):
-        values["width"], values["height"] = sides
-
-
-def _read_hires(pairs: Mapping[str, str], values: dict[str, object], refused: list[str]) -> None:
-    """Read the second pass; it took place if the picture says anything about its size."""
-    values["hires"] = not {"Hires upscale", "Hires resize", "Hires upscaler"}.isdisjoint(pairs)
-    upscaler = pairs.get("Hires upscaler", _USUAL.hires_upscaler)
-    if upscaler in UPSCALERS:
-        values["hires_upscaler"] = upscaler
-    else:
-        refused.append(f"There is no upscaler “{_short(upscaler)}” here; choose another one.")
-    if "Hires resize" in pairs and (
-        sides := _sides("Hires resize", pairs["Hires resize"], 0, MAX_HIRES_SIZE, refused)
-    ):
-        values["hires_width"], values["hires_height"] = sides
-
-
-def _sides(key: str, text: str, low: int, high: int, refused: list[str]) -> list[int]:
-    """Return the width and height of a size such as 512x768, or none after saying why not."""
-    match = re.fullmatch(r"(\d{1,5}) ?[x×] ?(\d{1,5})", text)
-    sides = [int(side) for side in match.groups()] if match else []
-    if not sides or any(side % SIZE_STEP or not low <= side <= high for side in sides):
-        refused.append(
-            f"“{key}: {_short(text)}” was not taken; both sides must be multiples of {SIZE_STEP} "
-            f"between {low} and {high}."
-        )
-        return []
-    return sides
-
-
-def _read_sampler(pairs: Mapping[str, str], values: dict[str, object], refused: list[str]) -> None:
-    written = pairs.get("Sampler", "")
-    sampler, schedule = split_sampler(written)
-    schedule = pairs.get("Schedule type", schedule)
-    if sampler in SAMPLERS:
-        values["sampler"] = sampler
-    elif written:
-        refused.append(f"There is no sampler “{_short(written)}” here; choose another one.")
-    if schedule in SCHEDULE_TYPES:
-        values["schedule_type"] = schedule
-    else:
-        refused.append(f"There is no schedule type “{_short(schedule)}” here.")
-
-
-def _read_prompt_reading(
-    pairs: Mapping[str, str], values: dict[str, object], refused: list[str]
-) -> None:
-    emphasis = pairs.get("Emphasis", _USUAL.emphasis)
-    if emphasis in EMPHASES:
-        values["emphasis"] = emphasis
-    else:
-        refused.append(f"There is no emphasis “{_short(emphasis)}” here.")
-    values["match_anywhere"] = pairs.get(ANYWHERE) == "anywhere"
-    values["late_schedules"] = pairs.get(SCHEDULES) == "late"
-
-
 def _short(value: str) -> str:
-    """Return a value as it is told to people, cut where it is long."""
-    return value if len(value) <= _LONGEST_TOLD else f"{value[:_LONGEST_TOLD]}…"
+    """Return a value as people are shown it, cut where it is long."""
+    return value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}…"
 
 
 def _json_object(text: str) -> dict[str, Any]:

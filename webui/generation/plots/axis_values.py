@@ -7,8 +7,11 @@ import io
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import TypeVar
 
 from webui.errors import AppError
+
+T = TypeVar("T")
 
 MAX_VALUES = 100
 """Most values of one axis."""
@@ -90,7 +93,7 @@ def _range(entry: str, first: str, last: str, step: str | None, count: str | Non
     return [start + stride * number for number in range(steps + 1)]
 
 
-def _not_too_many(values: list) -> list:
+def _not_too_many(values: list[T]) -> list[T]:
     if len(values) > MAX_VALUES:
         raise AppError(f"There are {len(values)} values; an axis takes at most {MAX_VALUES}.")
     return values

@@ -19,7 +19,7 @@ MOST_LINES = 6
 _GAP = 4
 _PAPER, _INK, _BLANK = "white", "black", "#dddddd"
 
-Cell = Image.Image | str | None
+Drawn = Image.Image | str | None
 """A picture, the reason why there is none, or nothing."""
 
 
@@ -43,7 +43,7 @@ def small_enough(image: Image.Image, cells: int) -> Image.Image:
 
 
 def draw_grid(
-    cells: Sequence[Cell],
+    cells: Sequence[Drawn],
     columns: Sequence[str],
     rows: Sequence[str],
     sheets: Sequence[str],
@@ -71,7 +71,7 @@ def draw_grid(
 
 
 def _sheet(
-    cells: Sequence[Cell],
+    cells: Sequence[Drawn],
     columns: Sequence[str],
     rows: Sequence[str],
     title: str,

@@ -30,17 +30,15 @@ def calls_in(text: str, names: Mapping[str, bool]) -> list[EmbeddingCall]:
     return [call for call in calls if call.known]
 
 
-def place(request: GenerationRequest, call: str) -> GenerationRequest:
-    """Return the request with a call in the place of each ``MARKER``, or else appended.
+def put_call(request: GenerationRequest, call: str) -> GenerationRequest:
+    """Return the request with a call instead of each ``MARKER``, or else appended.
 
     An empty call takes the marker out, with the bracket and the comma that it leaves behind.
     """
-    texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
-    if any(MARKER in text for text in texts.values()):
-        put = {name: _put(text, call) for name, text in texts.items()}
-    else:
-        put = {"prompt": f"{request.prompt.rstrip(' ,')}, {call}" if call else request.prompt}
-    return replace(request, **put)
+    prompt, negative = request.prompt, request.negative_prompt
+    if MARKER in prompt + negative:
+        return replace(request, prompt=_put(prompt, call), negative_prompt=_put(negative, call))
+    return replace(request, prompt=f"{prompt.rstrip(' ,')}, {call}") if call else request
 
 
 def _put(text: str, call: str) -> str:

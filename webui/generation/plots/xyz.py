@@ -5,22 +5,29 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from webui.errors import AppError, BadField
 from webui.generation.metadata.infotext import PLACED
 from webui.generation.plots.axis_values import read_list, read_numbers, read_whole_numbers
-from webui.generation.plots.prompt_edit import MARKER, call_of, calls_in, place, weigh_call
-from webui.generation.request import MAX_SEED, GenerationRequest, checked
-from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES, split_sampler
+from webui.generation.plots.prompt_edit import MARKER, call_of, calls_in, put_call, weigh_call
+from webui.generation.request import (
+    FIELDS,
+    MAX_SEED,
+    GenerationRequest,
+    RequestField,
+    acts,
+    checked,
+)
+from webui.generation.sampling.samplers import SAMPLERS, split_sampler
 
 MAX_CELLS = 100
 """Most combinations of values in one plot."""
 MAX_PICTURES = 400
 """Most pictures of one plot, if its cells have several."""
-FIELDS = ("x_values", "y_values", "z_values")
+VALUES = ("x_values", "y_values", "z_values")
 """The fields that errors name: the values of the three axes."""
 NOTHING, NONE = "Nothing", "none"
 
@@ -74,8 +81,10 @@ class Axis:
     """Returns what a value is called in the grid."""
     order: int = 0
     """Axes of a lower one are applied first."""
-    choices: Callable[[PlotContext], Sequence[str]] | None = None
+    choices: Callable[[PlotContext], Collection[str]] | None = None
     """Returns all there is to choose from, where that can be counted."""
+    field: RequestField | None = None
+    """The field of the request that it sets, where it is only one."""
 
 
 @dataclass(frozen=True)
@@ -101,33 +110,35 @@ class Plan:
         return pairs | ({PLACED: self.placement} if self.placement else {})
 
 
-def plan(request: GenerationRequest, chosen: Sequence[tuple[str, str]], here: PlotContext) -> Plan:
+def plan(
+    request: GenerationRequest, chosen: Sequence[tuple[str, str]], context: PlotContext
+) -> Plan:
     """Return the cells of a plot.
 
     ``chosen`` are the name of the kind and the text of the values of the x, y and z axis. All
     cells share one seed, from which it counts up in a cell of several pictures. Raises BadField
-    with the first field of the request or of ``FIELDS`` that cannot be used.
+    with the first field of the request or of ``VALUES`` that cannot be used.
     """
     base = checked(replace(request, save_grid=False))
-    axes = [_axis(name, where) for (name, _), where in zip(chosen, FIELDS, strict=True)]
+    axes = [_axis(name, where) for (name, _), where in zip(chosen, VALUES, strict=True)]
     _refuse_doubles(axes)
     values = [
-        _values(axis, text, where, base, here)
-        for axis, (_, text), where in zip(axes, chosen, FIELDS, strict=True)
+        _values(axis, text, where, base, context)
+        for axis, (_, text), where in zip(axes, chosen, VALUES, strict=True)
     ]
     _refuse_too_many(values, base)
     cells = []
     for z, y, x in itertools.product(values[2], values[1], values[0]):
         cell = Cell(base)
         for axis, value in sorted(zip(axes, (x, y, z), strict=True), key=lambda one: one[0].order):
-            cell = axis.apply(cell, value, here)
+            cell = axis.apply(cell, value, context)
         cells.append(cell)
-    _refuse_idle_strength(axes, cells, base)
+    _refuse_idle(axes, cells)
     labels = [
         tuple(axis.label(value) for value in row) for axis, row in zip(axes, values, strict=True)
     ]
     named = tuple((axis.name, row) for axis, row in zip(axes, labels, strict=True))
-    return Plan(base, named, tuple(cells), _placement(axes, base, here))
+    return Plan(base, named, tuple(cells), _placement(axes, base, context))
 
 
 def _axis(name: str, where: str) -> Axis:
@@ -143,22 +154,22 @@ def _refuse_doubles(axes: Sequence[Axis]) -> None:
         clash = {"Embedding", "Training step"} if axis.name in _PLACING else {axis.name}
         if axis.name not in (NOTHING, "Prompt S/R") and clash.intersection(others):
             raise BadField(
-                FIELDS[number],
+                VALUES[number],
                 f"{axis.name} cannot be used together with {clash.intersection(others).pop()} "
                 "on another axis.",
             )
 
 
 def _values(
-    axis: Axis, text: str, where: str, base: GenerationRequest, here: PlotContext
+    axis: Axis, text: str, where: str, base: GenerationRequest, context: PlotContext
 ) -> Sequence[Any]:
     """Return the values of an axis, each of which makes a request that can be drawn."""
     try:
-        values = axis.read(text, base, here)
+        values = axis.read(text, base, context)
         if not values:
             raise AppError(f"Enter values: {axis.hint}")
         for value in values:
-            checked(axis.apply(Cell(base), value, here).request)
+            checked(axis.apply(Cell(base), value, context).request)
     except AppError as error:
         raise BadField(where, str(error)) from error
     return values
@@ -167,7 +178,7 @@ def _values(
 def _refuse_too_many(values: Sequence[Sequence[Any]], base: GenerationRequest) -> None:
     """Raise BadField at the longest axis if there are too many cells or pictures."""
     cells = len(values[0]) * len(values[1]) * len(values[2])
-    longest = FIELDS[max(range(3), key=lambda number: len(values[number]))]
+    longest = VALUES[max(range(3), key=lambda number: len(values[number]))]
     if cells > MAX_CELLS:
         raise BadField(
             longest,
@@ -183,45 +194,62 @@ def _refuse_too_many(values: Sequence[Sequence[Any]], base: GenerationRequest) -
         )
 
 
-def _refuse_idle_strength(
-    axes: Sequence[Axis], cells: Sequence[Cell], base: GenerationRequest
-) -> None:
-    """Raise BadField if there is an axis of strengths and nothing that they act on."""
-    names = [axis.name for axis in axes]
-    if "Embedding strength" not in names:
-        return
-    if all(cell.placed is None for cell in cells):
-        raise BadField(
-            FIELDS[names.index("Embedding strength")],
-            "The prompts call no embedding whose strength could change. Write one into a prompt.",
-        )
+def _refuse_idle(axes: Sequence[Axis], cells: Sequence[Cell]) -> None:
+    """Raise BadField for an axis whose values change nothing in any cell."""
+    for axis, where in zip(axes, VALUES, strict=True):
+        field = axis.field
+        if field and not any(acts(field, cell.request) for cell in cells):
+            needed = FIELDS.get(field.acts_if, FIELDS["hires"]).label
+            raise BadField(where, f"{axis.name} has no effect without {needed}.")
+        if axis.name == "Embedding strength" and all(cell.placed is None for cell in cells):
+            raise BadField(
+                where,
+                "The prompts call no embedding whose strength could change. Write one into a "
+                "prompt.",
+            )
 
 
-def _placement(axes: Sequence[Axis], base: GenerationRequest, here: PlotContext) -> str:
+def _placement(axes: Sequence[Axis], base: GenerationRequest, context: PlotContext) -> str:
     """Say where the embedding of an axis was put, "" where no axis puts one."""
     names = [axis.name for axis in axes if axis.name in _PLACING]
-    texts = (base.prompt, base.negative_prompt)
     if not names:
         return ""
-    if MARKER in "".join(texts):
+    if MARKER in base.prompt + base.negative_prompt:
         return f"at {MARKER}"
-    if "Training step" in names and any(calls_in(text, {here.run.name: False}) for text in texts):
+    if "Training step" in names and _calls(_run(context).name, base):
         return "where the prompts call it"
     return "at the end of the prompt"
 
 
-def _setting(name: str) -> Callable[[Cell, Any, PlotContext], Cell]:
-    """Return what sets a field of the request."""
-    return lambda cell, value, here: replace(cell, request=replace(cell.request, **{name: value}))
+def _axis_of(field: RequestField) -> Axis:
+    """Return the axis of a field of the request."""
 
+    def read_values(text: str, base: GenerationRequest, context: PlotContext) -> Sequence[Any]:
+        if field.choices:
+            return _listed(field.label.lower(), field.choices, text)
+        values = read_whole_numbers(text) if field.type is int else read_numbers(text)
+        drawn = [secrets.randbelow(MAX_SEED + 1) if field.random and v == -1 else v for v in values]
+        return [field.check(value) for value in drawn]
 
-def _read_seeds(text: str, base: GenerationRequest, here: PlotContext) -> list[int]:
-    seeds = read_whole_numbers(text)
-    return [secrets.randbelow(MAX_SEED + 1) if seed == -1 else seed for seed in seeds]
+    def apply(cell: Cell, value: Any, context: PlotContext) -> Cell:
+        return replace(cell, request=replace(cell.request, **{field.name: value}))
+
+    def label(value: Any) -> str:
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        return shown if field.choices else f"{field.infotext}: {shown}"
+
+    if field.choices:
+        hint = f"names: {', '.join(list(field.choices)[1:3])}"
+    else:
+        hint = f"{'whole ' if field.type is int else ''}numbers {field.limits}"
+    return Axis(
+        field.infotext, hint, read_values, apply, label, field=field,
+        choices=(lambda context: list(field.choices)) if field.choices else None,
+    )  # fmt: skip
 
 
 def _read_replacements(
-    text: str, base: GenerationRequest, here: PlotContext
+    text: str, base: GenerationRequest, context: PlotContext
 ) -> list[tuple[str, str]]:
     """Return the words to look for with each of the words to put in their place."""
     words = read_list(text)
@@ -230,13 +258,15 @@ def _read_replacements(
     return [(words[0], word) for word in words]
 
 
-def _replace_words(cell: Cell, value: tuple[str, str], here: PlotContext) -> Cell:
+def _replace_words(cell: Cell, value: tuple[str, str], context: PlotContext) -> Cell:
     request = cell.request
-    texts = {name: getattr(request, name).replace(*value) for name in ("prompt", "negative_prompt")}
-    return replace(cell, request=replace(request, **texts))
+    prompt, negative = request.prompt.replace(*value), request.negative_prompt.replace(*value)
+    return replace(cell, request=replace(request, prompt=prompt, negative_prompt=negative))
 
 
-def _read_samplers(text: str, base: GenerationRequest, here: PlotContext) -> list[tuple[str, str]]:
+def _read_samplers(
+    text: str, base: GenerationRequest, context: PlotContext
+) -> list[tuple[str, str]]:
     """Return samplers, each with the schedule type that its name ends with."""
     found = []
     for name in read_list(text):
@@ -247,31 +277,31 @@ def _read_samplers(text: str, base: GenerationRequest, here: PlotContext) -> lis
     return found
 
 
-def _set_sampler(cell: Cell, value: tuple[str, str], here: PlotContext) -> Cell:
+def _set_sampler(cell: Cell, value: tuple[str, str], context: PlotContext) -> Cell:
     sampler, schedule = value
-    changes = {"sampler": sampler} | (
-        {"schedule_type": schedule} if schedule != "Automatic" else {}
-    )
-    return replace(cell, request=replace(cell.request, **changes))
+    if schedule == "Automatic":
+        schedule = cell.request.schedule_type
+    return replace(cell, request=replace(cell.request, sampler=sampler, schedule_type=schedule))
 
 
 def _named(
-    what: str, names: Callable[[PlotContext], Sequence[str]]
+    what: str, names: Callable[[PlotContext], Collection[str]]
 ) -> Callable[[str, GenerationRequest, PlotContext], list[str]]:
-    """Return what reads a list of names, in any case, that must be among some."""
-
-    def read(text: str, base: GenerationRequest, here: PlotContext) -> list[str]:
-        known = {name.casefold(): name for name in names(here)}
-        for name in read_list(text):
-            if name.casefold() not in known:
-                listed = ", ".join(list(known.values())[:20])
-                raise AppError(f"There is no {what} “{name}” here. There are: {listed or 'none'}.")
-        return [known[name.casefold()] for name in read_list(text)]
-
-    return read
+    """Return what reads a list of names that must be among some."""
+    return lambda text, base, context: _listed(what, names(context), text)
 
 
-def _read_sizes(text: str, base: GenerationRequest, here: PlotContext) -> list[tuple[int, int]]:
+def _listed(what: str, names: Collection[str], text: str) -> list[str]:
+    """Return the names in a list, in whatever case; raises AppError for those that are unknown."""
+    known = {name.casefold(): name for name in names}
+    for name in read_list(text):
+        if name.casefold() not in known:
+            listed = ", ".join(list(known.values())[:20])
+            raise AppError(f"There is no {what} “{name}” here. There are: {listed or 'none'}.")
+    return [known[name.casefold()] for name in read_list(text)]
+
+
+def _read_sizes(text: str, base: GenerationRequest, context: PlotContext) -> list[tuple[int, int]]:
     sizes = []
     for entry in read_list(text):
         match = re.fullmatch(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", entry)
@@ -281,51 +311,60 @@ def _read_sizes(text: str, base: GenerationRequest, here: PlotContext) -> list[t
     return sizes
 
 
-def _set_size(cell: Cell, value: tuple[int, int], here: PlotContext) -> Cell:
+def _set_size(cell: Cell, value: tuple[int, int], context: PlotContext) -> Cell:
     return replace(cell, request=replace(cell.request, width=value[0], height=value[1]))
 
 
-def _embeddings(here: PlotContext) -> list[str]:
-    return [NONE, *sorted(here.embeddings, key=str.casefold)]
+def _embeddings(context: PlotContext) -> list[str]:
+    return [NONE, *sorted(context.embeddings, key=str.casefold)]
 
 
-def _put_embedding(cell: Cell, name: str, here: PlotContext) -> Cell:
-    if name == NONE and NONE not in here.embeddings:
-        return replace(cell, request=place(cell.request, ""), placed=None)
-    call = call_of(name, here.embeddings[name])
-    return replace(cell, request=place(cell.request, call), placed=name)
+def _put_embedding(cell: Cell, name: str, context: PlotContext) -> Cell:
+    if name == NONE and NONE not in context.embeddings:
+        return replace(cell, request=put_call(cell.request, ""), placed=None)
+    call = call_of(name, context.embeddings[name])
+    return replace(cell, request=put_call(cell.request, call), placed=name)
 
 
-def _read_steps(text: str, base: GenerationRequest, here: PlotContext) -> list[int]:
-    if here.run is None or not here.run.steps:
-        raise AppError("Choose a training run that has kept some of its steps.")
+def _read_steps(text: str, base: GenerationRequest, context: PlotContext) -> list[int]:
+    run = _run(context)
     if text.strip().casefold() in ("", "all"):
-        return list(here.run.steps)
+        return list(run.steps)
     steps = read_whole_numbers(text)
     for step in steps:
-        if step not in here.run.steps:
-            kept = ", ".join(map(str, here.run.steps))
+        if step not in run.steps:
+            kept = ", ".join(map(str, run.steps))
             raise AppError(f"Step {step} was not kept. The run has kept: {kept}.")
     return steps
 
 
-def _put_step(cell: Cell, step: int, here: PlotContext) -> Cell:
-    request, name = cell.request, here.run.name
-    texts = (request.prompt, request.negative_prompt)
-    called = any(calls_in(text, {name: False}) for text in texts)
-    if MARKER in "".join(texts) or not called:
-        request = place(request, call_of(name, False))
+def _run(context: PlotContext) -> TrainedRun:
+    """Return the training run whose steps are values; raises AppError if there is none."""
+    if context.run is None or not context.run.steps:
+        raise AppError("Choose a training run that has kept some of its steps.")
+    return context.run
+
+
+def _calls(name: str, request: GenerationRequest) -> bool:
+    """Return whether one of the prompts calls an embedding."""
+    return any(calls_in(text, {name: False}) for text in (request.prompt, request.negative_prompt))
+
+
+def _put_step(cell: Cell, step: int, context: PlotContext) -> Cell:
+    request, name = cell.request, _run(context).name
+    if MARKER in request.prompt + request.negative_prompt or not _calls(name, request):
+        request = put_call(request, call_of(name, False))
     return replace(cell, request=request, training_step=step, placed=name)
 
 
-def _set_strength(cell: Cell, weight: float, here: PlotContext) -> Cell:
+def _set_strength(cell: Cell, weight: float, context: PlotContext) -> Cell:
     """Weigh the embedding that another axis put into the prompts, or the first in them."""
-    names = dict(here.embeddings) | ({here.run.name: False} if here.run else {})
+    names = dict(context.embeddings) | ({context.run.name: False} if context.run else {})
     for field_name in ("prompt", "negative_prompt"):
         text = getattr(cell.request, field_name)
         calls = [call for call in calls_in(text, names) if cell.placed in (None, call.name)]
         if calls:
-            changed = {field_name: weigh_call(text, calls[0], weight)}
+            changed: dict[str, Any] = {field_name: weigh_call(text, calls[0], weight)}
             return replace(cell, request=replace(cell.request, **changed), placed=calls[0].name)
     return cell
 
@@ -334,7 +373,7 @@ _PLACING = ("Embedding", "Training step")
 _LAST = 2
 _AXES = (
     Axis(
-        NOTHING, "", lambda text, base, here: [None], lambda cell, value, here: cell,
+        NOTHING, "", lambda text, base, context: [None], lambda cell, value, context: cell,
         lambda value: "",
     ),
     Axis(
@@ -344,55 +383,33 @@ _AXES = (
     ),
     Axis(
         "Embedding strength", "weights: 0.6, 0.8, 1, 1.2 or 0-1.5 (+0.25)",
-        lambda text, base, here: read_numbers(text), _set_strength,
+        lambda text, base, context: read_numbers(text), _set_strength,
         lambda weight: f"strength {weight:g}", order=_LAST,
     ),
     Axis(
         "Training step", "steps that the run has kept: 100, 300; nothing for all of them",
         _read_steps, _put_step, lambda step: f"step {step}", order=1,
-        choices=lambda here: [str(step) for step in here.run.steps] if here.run else [],
+        choices=lambda context: [str(step) for step in context.run.steps] if context.run else [],
     ),
     Axis(
         "Prompt S/R", "words to look for, then what replaces them: red, green, blue",
         _read_replacements, _replace_words, lambda value: value[1],
     ),
     Axis(
-        "Seed", "whole numbers: 1-4 or 7, 8, -1", _read_seeds, _setting("seed"),
-        lambda seed: f"Seed: {seed}",
-    ),
-    Axis(
-        "Steps", "whole numbers: 10, 20 or 10-50 (+10)",
-        lambda text, base, here: read_whole_numbers(text), _setting("steps"),
-        lambda steps: f"Steps: {steps}",
-    ),
-    Axis(
-        "CFG scale", "numbers: 4, 7.5 or 3-9 [4]",
-        lambda text, base, here: read_numbers(text), _setting("cfg_scale"),
-        lambda scale: f"CFG scale: {scale:g}",
-    ),
-    Axis(
         "Sampler", "names: Euler a, DPM++ 2M Karras", _read_samplers, _set_sampler,
         lambda value: " ".join(part for part in value if part != "Automatic"),
-        choices=lambda here: list(SAMPLERS),
+        choices=lambda context: list(SAMPLERS),
     ),
     Axis(
-        "Schedule type", "names: Karras, Exponential",
-        _named("schedule type", lambda here: list(SCHEDULE_TYPES)), _setting("schedule_type"),
-        str, choices=lambda here: list(SCHEDULE_TYPES),
-    ),
-    Axis(
-        "Checkpoint name", "names of models", _named("model", lambda here: here.checkpoints),
-        lambda cell, name, here: replace(cell, checkpoint=name), str,
-        choices=lambda here: here.checkpoints,
-    ),
-    Axis(
-        "Clip skip", "whole numbers: 1, 2", lambda text, base, here: read_whole_numbers(text),
-        _setting("clip_skip"), lambda layers: f"Clip skip: {layers}",
+        "Checkpoint name", "names of models", _named("model", lambda context: context.checkpoints),
+        lambda cell, name, context: replace(cell, checkpoint=name), str,
+        choices=lambda context: context.checkpoints,
     ),
     Axis(
         "Size", "width and height: 512x512, 512x768", _read_sizes, _set_size,
         lambda size: f"{size[0]}×{size[1]}",
     ),
+    *(_axis_of(field) for field in FIELDS.values() if field.axis),
 )  # fmt: skip
 AXES: Mapping[str, Axis] = {axis.name: axis for axis in _AXES}
 """The kinds of axes in the order in which they are offered."""

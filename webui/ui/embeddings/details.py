@@ -12,9 +12,9 @@ import gradio as gr
 from webui.embeddings.formats import SUFFIXES
 from webui.embeddings.library import Card, Notes
 from webui.errors import AppError
+from webui.generation.request import default_request
 from webui.images import open_picture
 from webui.studio.card_feed import call
-from webui.studio.generating import default_request
 from webui.studio.studio import Studio
 from webui.ui.embeddings import facts as embedding_facts
 from webui.ui.markup import message, progress

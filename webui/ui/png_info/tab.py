@@ -78,7 +78,7 @@ def build(studio: Studio, target: Target, tabs: gr.Tabs) -> None:
         api_visibility="private",
     )
     send.click(
-        lambda given: [*apply_infotext(studio, given), gr.Tabs(selected="txt2img")],
+        lambda given: apply_infotext(studio, target, given) | {tabs: gr.Tabs(selected="txt2img")},
         text,
         [*target.outputs(), tabs],
         **quiet,

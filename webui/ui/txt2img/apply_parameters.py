@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from webui.generation.metadata.infotext import read_infotext, read_settings
 from webui.generation.metadata.png_info import MAX_TEXT
 from webui.generation.metadata.provenance import check_embeddings, with_names_here
+from webui.generation.request import FIELDS
 from webui.studio.studio import Studio
 from webui.ui.markup import message
-from webui.ui.txt2img.controls import FIELDS, FROM_MODEL, Controls
+from webui.ui.txt2img.controls import FROM_MODEL, Controls
 
 NOT_PARAMETERS = (
     "There is no parameters text in the prompt box. Paste one that was copied with a picture: the "
@@ -29,55 +31,60 @@ class Target:
     """What the model suggested last; None in it keeps the next suggestion from a control."""
     messages: gr.HTML
 
-    def outputs(self) -> list[gr.components.Component]:
-        """Return the components in the order in which ``apply_infotext`` returns their values."""
-        return [*self.controls.components(), self.held, self.messages]
+    def outputs(self) -> list[Component]:
+        """Return the components that ``apply_infotext`` may set."""
+        return [*self.controls.values(), self.held, self.messages]
 
 
-def apply_infotext(studio: Studio, text: str) -> list[Any]:
-    """Return the values of ``Target.outputs`` that a parameters text stands for.
+def apply_infotext(studio: Studio, target: Target, text: str) -> dict[Component, Any]:
+    """Return the new values of what a parameters text sets.
 
-    What the text says nothing about stays as it is, and what could not be taken is told.
-    Embeddings that have another name here are called by that.
+    What the text says nothing about stays as it is, and messages say what could not be taken.
     """
     if len(text) > MAX_TEXT:
-        return _only_told(f"The text is longer than the {MAX_TEXT:,} characters that are read.")
+        sentence = f"The text is longer than the {MAX_TEXT:,} characters that are read."
+        return {target.messages: message(sentence, "bad")}
+    values, sentences = field_values(studio, text)
+    return {
+        **{target.controls[field]: value for field, value in values.items()},
+        target.held: [None] * len(FROM_MODEL),
+        target.messages: "".join(message(sentence, "warn") for sentence in sentences),
+    }
+
+
+def field_values(studio: Studio, text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of a request that a parameters text gives, and what could not be taken.
+
+    Embeddings that have another name here are called by that.
+    """
     request, pairs = read_infotext(text)
     settings = read_settings(pairs)
     cards = studio.library.snapshot().cards
     found = check_embeddings(request, pairs, cards)
     # The styles of a picture are in its prompts already.
     values: dict[str, Any] = {"styles": [], **settings.values}
-    told = list(settings.refused)
+    sentences = list(settings.refused)
     for field in ("prompt", "negative_prompt"):
         values[field] = with_names_here(getattr(request, field), found, cards)
         if values[field] != getattr(request, field):
-            told.append(f"In the {field.replace('_', ' ')} embeddings go by their names here.")
-    return [
-        *(values.get(field, gr.skip()) for field in FIELDS),
-        [None] * len(FROM_MODEL),
-        "".join(message(sentence, "warn") for sentence in told),
-    ]
+            label = FIELDS[field].label.lower()
+            sentences.append(f"In the {label} embeddings go by their names here.")
+    return values, sentences
 
 
 def connect_paste(studio: Studio, button: gr.Button, target: Target) -> None:
     """Make a button take the prompt box apart where a parameters text was pasted into it."""
 
-    def take_apart(text: str) -> list[Any]:
+    def take_apart(text: str) -> dict[Component, Any]:
         if len(text) <= MAX_TEXT and not read_infotext(text)[1]:
-            return _only_told(NOT_PARAMETERS)
-        return apply_infotext(studio, text)
+            return {target.messages: message(NOT_PARAMETERS, "bad")}
+        return apply_infotext(studio, target, text)
 
     button.click(
         take_apart,
-        target.controls.prompt,
+        target.controls["prompt"],
         target.outputs(),
         queue=False,
         show_progress="hidden",
         api_visibility="private",
     )
-
-
-def _only_told(sentence: str) -> list[Any]:
-    """Return the outputs that change nothing and say why."""
-    return [gr.skip()] * (len(FIELDS) + 1) + [message(sentence, "bad")]

@@ -1,24 +1,43 @@
-"""The controls of the txt2img tab: what a request is made of."""
+"""The controls of the txt2img tab, made of the declarations of a request's fields."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import gradio as gr
 
 from webui.errors import BadField
-from webui.generation.request import EMPHASES, SIZE_STEP, GenerationRequest, checked
-from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
-from webui.generation.upscaling import UPSCALERS
+from webui.generation.request import (
+    EXTRA,
+    FIELDS,
+    HIRES,
+    PROMPT_PARSING,
+    SIZE_STEP,
+    GenerationRequest,
+    RequestField,
+    default_request,
+)
 from webui.models.families import FAMILIES
-from webui.studio.generating import default_request
 from webui.studio.studio import Studio
 from webui.ui.polling import Poll
 
-FROM_MODEL = ("sampler", "steps", "cfg_scale", "width", "height")
+Control = gr.Textbox | gr.Number | gr.Slider | gr.Dropdown | gr.Checkbox
+Controls = Mapping[str, Control]
+"""The controls that make a request, by field, in the order of ``FIELDS``."""
+FROM_MODEL = tuple(name for name, field in FIELDS.items() if field.from_model)
 """Controls that take what the loaded checkpoint recommends."""
+SECTIONS = {
+    HIRES: "hires-settings",
+    EXTRA: "extra-settings",
+    PROMPT_PARSING: "prompt-settings",
+}
+"""The closed accordions below the main controls, and their ids in the page."""
+IN_A_ROW = 3
+"""Controls side by side in an accordion."""
 SDXL_SIZES = [
     "1024×1024",
     "896×1152",
@@ -30,58 +49,16 @@ SDXL_SIZES = [
 ]
 
 
-@dataclass(frozen=True)
-class Controls:
-    """The controls that make a request; the names are those of GenerationRequest."""
-
-    prompt: gr.Textbox
-    negative_prompt: gr.Textbox
-    sampler: gr.Dropdown
-    schedule_type: gr.Dropdown
-    steps: gr.Number
-    cfg_scale: gr.Number
-    width: gr.Number
-    height: gr.Number
-    seed: gr.Number
-    batch_size: gr.Number
-    batch_count: gr.Number
-    clip_skip: gr.Number
-    emphasis: gr.Dropdown
-    match_anywhere: gr.Checkbox
-    late_schedules: gr.Checkbox
-    subseed: gr.Number
-    subseed_strength: gr.Slider
-    hires: gr.Checkbox
-    hires_upscaler: gr.Dropdown
-    hires_scale: gr.Number
-    hires_width: gr.Number
-    hires_height: gr.Number
-    hires_steps: gr.Number
-    denoising_strength: gr.Slider
-    styles: gr.Dropdown
-    save_grid: gr.Checkbox
-
-    def components(self) -> list[gr.components.Component]:
-        """Return the controls in the order of ``FIELDS``."""
-        return [getattr(self, name) for name in FIELDS]
-
-
-FIELDS = tuple(field.name for field in fields(Controls))
-_USUAL = GenerationRequest()
-
-
-def read(values: tuple[Any, ...]) -> GenerationRequest:
+def read(values: Sequence[Any]) -> GenerationRequest:
     """Return the request of the controls' values, which come in the order of ``FIELDS``.
 
     Raises BadField for a control that was left empty.
     """
     given = dict(zip(FIELDS, values, strict=True))
-    for field, value in given.items():
+    for name, value in given.items():
         if value is None:
-            choice = isinstance(getattr(_USUAL, field), str)
-            raise BadField(field, "Choose one." if choice else "Enter a number here.")
-    whole = {key: int(value) for key, value in given.items() if type(getattr(_USUAL, key)) is int}
-    return GenerationRequest(**(given | whole | {"styles": tuple(given["styles"])}))
+            FIELDS[name].check(None)
+    return GenerationRequest(**(given | {"styles": tuple(given["styles"])}))
 
 
 def restored(saved: Any) -> dict[str, Any]:
@@ -91,23 +68,13 @@ def restored(saved: Any) -> dict[str, Any]:
     """
     kept = saved if isinstance(saved, dict) else {}
     usable: dict[str, Any] = {}
-    for field in FIELDS:
-        value, usual = kept.get(field), getattr(_USUAL, field)
-        if isinstance(usual, float) and type(value) is int:
-            value = float(value)
-        if isinstance(usual, tuple):
-            value = tuple(value) if isinstance(value, list) else None
-        if type(value) is not type(usual):
-            continue
-        try:
-            checked(
-                replace(
-                    _USUAL, **({"prompt": "a", "hires": True} | ({field: value} if value else {}))
-                )
-            )
-        except BadField:
-            continue
-        usable[field] = list(value) if isinstance(value, tuple) else value
+    for name, field in FIELDS.items():
+        if name in kept:
+            try:
+                value = field.from_json(json.dumps(kept[name]))
+            except BadField:
+                continue
+            usable[name] = list(value) if isinstance(value, tuple) else value
     return usable
 
 
@@ -123,7 +90,7 @@ def style_choice() -> gr.Dropdown:
         value=[],
         multiselect=True,
         allow_custom_value=True,  # the list changes while the page is open
-        label="Styles",
+        label=FIELDS["styles"].label,
         elem_id="styles",
         min_width=150,
     )
@@ -141,101 +108,30 @@ def build(
 
     ``last_seed`` holds the seed of the newest picture, for the button that takes it again.
     """
-    made: dict[str, gr.components.Component] = {
-        "prompt": prompt,
-        "negative_prompt": negative,
-        "styles": styles,
-    }
+    made: dict[str, Control] = {"prompt": prompt, "negative_prompt": negative, "styles": styles}
     with gr.Row(elem_classes=["narrow"]):
-        made["sampler"] = _choice("sampler", "Sampling method", SAMPLERS)
-        made["schedule_type"] = _choice("schedule_type", "Schedule type", SCHEDULE_TYPES)
-        made["steps"] = _number("steps", "Steps")
+        made |= _controls("sampler", "schedule_type", "steps")
     with gr.Row(elem_classes=["narrow"]):
-        made["width"] = _number("width", "Width", step=8)
-        made["height"] = _number("height", "Height", step=8)
+        made |= _controls("width", "height")
         swap = _icon("⇅", "swap-size")
         presets = gr.Dropdown(
-            [], value=None, label="Usual sizes", elem_id="size-presets", min_width=120
+            [], value=None, label="Size presets", elem_id="size-presets", min_width=120
         )
     with gr.Row(elem_classes=["narrow"]):
-        made["cfg_scale"] = _number("cfg_scale", "CFG scale", step=0.5)
-        made["seed"] = _number("seed", "Seed (−1 is a new one)", scale=2)
+        made |= _controls("cfg_scale", "seed")
         dice = _icon("🎲", "random-seed")
         reuse = _icon("♻️", "reuse-seed")
     with gr.Row(elem_classes=["narrow"]):
-        made["batch_count"] = _number("batch_count", "Batch count")
-        made["batch_size"] = _number("batch_size", "Batch size")
-        made["clip_skip"] = _number("clip_skip", "Clip skip")
-    made |= _second_pass() | _extra() | _prompt_reading()
+        made |= _controls(*(n for n, field in FIELDS.items() if not field.section if n not in made))
+    for section, elem_id in SECTIONS.items():
+        with gr.Accordion(section, open=False, elem_id=elem_id):
+            made |= _section([field for field in FIELDS.values() if field.section == section])
     poll.watch(lambda: _sizes(studio), lambda: [gr.update(choices=_sizes(studio))], [presets])
     _connect_buttons(made, dice, reuse, last_seed, swap, presets)
-    return Controls(**made)
+    return {name: made[name] for name in FIELDS}
 
 
-def _second_pass() -> dict[str, gr.components.Component]:
-    """Build the controls of hires fix in a closed accordion."""
-    with gr.Accordion("Hires. fix", open=False, elem_id="hires-settings"):
-        hires = gr.Checkbox(
-            label="Enlarge the picture and draw it over in a second pass", elem_id="hires"
-        )
-        with gr.Row(elem_classes=["narrow"]):
-            upscaler = _choice("hires_upscaler", "Upscaler", UPSCALERS)
-            scale = _number("hires_scale", "Upscale by", step=0.05, precision=2)
-            steps = _number("hires_steps", "Steps (0: as many)")
-        with gr.Row(elem_classes=["narrow"]):
-            width = _number("hires_width", "Or to width (0: by factor)", step=8)
-            height = _number("hires_height", "Or to height", step=8)
-        strength = _strength(
-            "denoising_strength",
-            "Denoising strength",
-            "Latent upscalers need 0.5 or more; Lanczos is good from 0.3.",
-        )
-    return {
-        "hires": hires,
-        "hires_upscaler": upscaler,
-        "hires_scale": scale,
-        "hires_steps": steps,
-        "hires_width": width,
-        "hires_height": height,
-        "denoising_strength": strength,
-    }
-
-
-def _extra() -> dict[str, gr.components.Component]:
-    """Build the variation of a seed and the grid in a closed accordion."""
-    with gr.Accordion("Extra: variations, grid", open=False, elem_id="extra-settings"):
-        with gr.Row(elem_classes=["narrow"]):
-            subseed = _number("subseed", "Variation seed (−1 is a new one)")
-            strength = _strength(
-                "subseed_strength",
-                "Variation strength",
-                "How far from the seed's picture to the variation seed's.",
-            )
-        grid = gr.Checkbox(
-            label="Also save the pictures of a request side by side, as grid-*.png",
-            elem_id="save-grid",
-        )
-    return {"subseed": subseed, "subseed_strength": strength, "save_grid": grid}
-
-
-def _prompt_reading() -> dict[str, gr.components.Component]:
-    """Build what decides how prompts are read in a closed accordion."""
-    with gr.Accordion("How prompts are read", open=False, elem_id="prompt-settings"):
-        emphasis = _choice(
-            "emphasis", "Emphasis", EMPHASES, info="How weights such as (word:1.2) act."
-        )
-        anywhere = gr.Checkbox(
-            label="Find names of embeddings inside other words, as AUTOMATIC1111 does",
-            elem_id="match-anywhere",
-        )
-        late = gr.Checkbox(
-            label="Switch [a:b:10] and [a|b] one step later, as AUTOMATIC1111 does",
-            elem_id="late-schedules",
-        )
-    return {"emphasis": emphasis, "match_anywhere": anywhere, "late_schedules": late}
-
-
-def recommended(studio: Studio) -> list[Any] | None:
+def suggested(studio: Studio) -> list[Any] | None:
     """Return the values of ``FROM_MODEL`` that suit the loaded model; None while none is loaded."""
     model = studio.models.state.model
     if model is None:
@@ -261,45 +157,47 @@ def _sizes(studio: Studio) -> list[str]:
     return [f"{width}×{height}" for width, height in pairs]
 
 
-def _strength(field: str, label: str, info: str) -> gr.Slider:
-    return gr.Slider(
-        0,
-        1,
-        value=getattr(_USUAL, field),
-        step=0.01,
-        label=label,
-        info=info,
-        elem_id=element_id(field),
-        min_width=180,
-        buttons=[],
-        interactive=True,
-    )
+def _section(fields: Sequence[RequestField]) -> Controls:
+    """Build the controls of an accordion: checkboxes alone, the others a few side by side."""
+    made: dict[str, Control] = {}
+    for alone, group in groupby(fields, lambda field: field.type is bool):
+        names = [field.name for field in group]
+        for start in range(0, len(names), IN_A_ROW):
+            row = names[start : start + IN_A_ROW]
+            if alone:
+                made |= _controls(*row)
+                continue
+            with gr.Row(elem_classes=["narrow"]):
+                made |= _controls(*row)
+    return made
 
 
-def _number(
-    field: str, label: str, step: float = 1, precision: int = 1, **options: Any
-) -> gr.Number:
-    value = getattr(_USUAL, field)
+def _controls(*names: str) -> Controls:
+    return {name: _control(FIELDS[name]) for name in names}
+
+
+def _control(field: RequestField) -> Control:
+    """Build the control that suits a field's type and limits."""
+    common: dict[str, Any] = {
+        "value": field.default,
+        "label": field.page_label,
+        "info": field.help if field.explained else None,
+        "elem_id": element_id(field.name),
+        "interactive": True,
+    }
+    if field.type is bool:
+        return gr.Checkbox(**common)
+    if field.choices:
+        return gr.Dropdown(list(field.choices), min_width=130, **common)
+    if (field.low, field.high) == (0, 1) and not field.optional:
+        return gr.Slider(0, 1, step=field.step, min_width=180, buttons=[], **common)
+    decimals = -int(Decimal(str(field.step)).as_tuple().exponent)
     return gr.Number(
-        value,
-        label=label,
-        precision=0 if isinstance(value, int) else precision,
-        step=step,
+        precision=0 if field.type is int else decimals,
+        step=field.step,
         min_width=90,
-        elem_id=element_id(field),
-        interactive=True,
-        **options,
-    )
-
-
-def _choice(field: str, label: str, choices: Any, **options: Any) -> gr.Dropdown:
-    return gr.Dropdown(
-        list(choices),
-        value=getattr(_USUAL, field),
-        label=label,
-        elem_id=element_id(field),
-        min_width=130,
-        **options,
+        scale=2 if field.random else None,
+        **common,
     )
 
 
@@ -308,7 +206,7 @@ def _icon(text: str, elem_id: str) -> gr.Button:
 
 
 def _connect_buttons(
-    made: Mapping[str, gr.components.Component],
+    made: Controls,
     dice: gr.Button,
     reuse: gr.Button,
     last_seed: gr.Number,

@@ -10,11 +10,13 @@ import json
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
+from webui.generation.request import FIELDS
 from webui.studio.studio import Studio
 from webui.ui.polling import Poll
 from webui.ui.txt2img import controls, results, styles_panel
-from webui.ui.txt2img.controls import FIELDS, FROM_MODEL, Controls
+from webui.ui.txt2img.controls import FROM_MODEL, Controls
 from webui.ui.txt2img.results import Results
 
 _QUIET: dict[str, Any] = {
@@ -30,9 +32,10 @@ def remember_controls(demo: gr.Blocks, studio: Studio, inputs: Controls, held: g
     ``held`` has what the model suggested last for ``FROM_MODEL``.
     """
     saved = gr.JSON(visible="hidden")
-    fields, suggested = json.dumps(FIELDS), json.dumps(FROM_MODEL)
+    fields, suggested = json.dumps(list(FIELDS)), json.dumps(FROM_MODEL)
+    every = list(inputs.values())
     demo.load(None, None, saved, js="() => [window.txt2imgMemory.values()]", **_QUIET).then(
-        lambda values: _restore(studio, values), saved, [saved, *inputs.components()], **_QUIET
+        lambda values: _restored(studio, inputs, saved, values), saved, [saved, *every], **_QUIET
     ).then(
         None,
         [saved, held],
@@ -41,22 +44,24 @@ def remember_controls(demo: gr.Blocks, studio: Studio, inputs: Controls, held: g
         **_QUIET,
     )
     gr.on(
-        [control.change for control in inputs.components()],
+        [control.change for control in every],
         None,
-        [held, *inputs.components()],
+        [held, *every],
         None,
         js=f"(held, ...values) => window.txt2imgMemory.keep({fields}, {suggested}, held, values)",
         **_QUIET,
     )
 
 
-def _restore(studio: Studio, saved: Any) -> list[Any]:
-    """Return what is usable of the saved values, and each control's value or "as it is"."""
-    usable = controls.restored(saved)
+def _restored(
+    studio: Studio, inputs: Controls, saved: gr.JSON, values: Any
+) -> dict[Component, Any]:
+    """Return what is usable of the values that a browser has kept, as ``saved`` and by control."""
+    usable = controls.restored(values)
     if "styles" in usable:
         known = styles_panel.names(studio)
         usable["styles"] = [name for name in usable["styles"] if name in known]
-    return [usable, *(usable.get(field, gr.skip()) for field in FIELDS)]
+    return {saved: usable} | {inputs[field]: value for field, value in usable.items()}
 
 
 def remember_job(demo: gr.Blocks, studio: Studio, poll: Poll, outputs: Results) -> gr.Textbox:

@@ -33,15 +33,15 @@ def build(studio: Studio, poll: Poll, inputs: Controls) -> None:
             )
             save = gr.Button("Save prompts as a style", size="sm", elem_id="save-style")
         with gr.Row(elem_classes=["narrow"]):
-            write_out = gr.Button("Write chosen into the prompts", size="sm", elem_id="use-styles")
-            delete = gr.Button("Delete chosen …", size="sm", elem_id="delete-styles")
+            write_out = gr.Button("Apply selected", size="sm", elem_id="use-styles")
+            delete = gr.Button("Delete selected …", size="sm", elem_id="delete-styles")
         answer = gr.HTML(elem_id="styles-answer", js_on_load=None)
         setter = message_setter()
     _connect(studio, inputs, name, (save, write_out, delete), answer, setter)
     poll.watch(
         studio.styles.version,
         lambda: [gr.update(choices=names(studio)), _problem(studio)],
-        [inputs.styles, answer],
+        [inputs["styles"], answer],
     )
 
 
@@ -53,7 +53,7 @@ def _connect(
     answer: gr.HTML,
     setter: gr.HTML,
 ) -> None:
-    prompts = [inputs.prompt, inputs.negative_prompt]
+    prompts = [inputs["prompt"], inputs["negative_prompt"]]
     quiet: dict[str, Any] = {
         "queue": False,
         "show_progress": "hidden",
@@ -89,9 +89,10 @@ def _connect(
 
     save_button, write_button, delete_button = buttons
     save_button.click(save, [name, *prompts], [answer, setter], **quiet)
-    chosen = [inputs.styles, *prompts]
+    styles_control = inputs["styles"]
+    chosen = [styles_control, *prompts]
     write_button.click(write_out, chosen, chosen, **quiet)
-    delete_button.click(delete, inputs.styles, [inputs.styles, answer], js=_ASK, **quiet)
+    delete_button.click(delete, styles_control, [styles_control, answer], js=_ASK, **quiet)
 
 
 def names(studio: Studio) -> list[str]:

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gradio as gr
 
 from webui.errors import BadField
+from webui.generation.request import FIELDS
 from webui.studio.studio import Studio
 from webui.ui.cards import card_grid
 from webui.ui.polling import Poll
 from webui.ui.theme import asset
 from webui.ui.txt2img import completion, controls, memory, results, styles_panel, xray, xyz_panel
 from webui.ui.txt2img.apply_parameters import Target, connect_paste
-from webui.ui.txt2img.controls import FIELDS, FROM_MODEL, Controls
+from webui.ui.txt2img.controls import FROM_MODEL, Controls
 from webui.ui.txt2img.results import Results
 
 
 def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
-    """Build the tab inside the open Blocks and return where parameters are apply_infotext to."""
+    """Build the tab inside the open Blocks and return what parameters can be sent to."""
     with gr.Row(elem_classes=["narrow"]):
         with gr.Column(scale=5, min_width=300, elem_classes=["narrow"]):
             prompt = _prompt_box(
-                "Prompt", "prompt", 3, "What the picture should show, e.g. a red heart on a hill"
+                "Prompt", "prompt", 3, "What the image should show, e.g. a red heart on a hill"
             )
             xray.build(studio, poll, prompt, negative=False)
             negative = _prompt_box(
@@ -46,7 +47,9 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
                 skip = _steering("Skip", "skip")
             forever = gr.Checkbox(label="Generate forever", elem_id="forever")
             chosen_styles = controls.style_choice()
-            paste = gr.Button("↙ Read pasted parameters", size="sm", elem_id="paste-parameters")
+            paste = gr.Button(
+                "↙ Read parameters from the prompt", size="sm", elem_id="paste-parameters"
+            )
     with gr.Accordion("Embeddings", open=False, elem_id="cards-panel"):
         card_grid("prompt-cards")
     last_seed = gr.Number(-1, visible="hidden", precision=0)
@@ -60,9 +63,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
         xyz_panel.build(studio, inputs, outputs)
     drawn = _connect(studio, inputs, outputs, go)
     poll.watch(lambda: _examples(studio), lambda: [_examples(studio)], [examples])
-    held = poll.suggest(
-        lambda: controls.recommended(studio), [getattr(inputs, field) for field in FROM_MODEL]
-    )
+    held = poll.suggest(lambda: controls.suggested(studio), [inputs[field] for field in FROM_MODEL])
     memory.remember_controls(demo, studio, inputs, held)
     followed = memory.remember_job(demo, studio, poll, outputs)
     memory.remember_forever(demo, outputs, drawn, followed, forever)
@@ -112,7 +113,7 @@ def _connect(
 
     drawn = go.click(
         _with_named_parameters(txt2img, FIELDS),
-        inputs.components(),
+        list(inputs.values()),
         outputs.components(),
         show_progress="hidden",
         api_name="txt2img",
@@ -129,9 +130,10 @@ def _connect(
 
 
 def _with_named_parameters(
-    function: Callable[..., Any], names: tuple[str, ...]
+    function: Callable[..., Any], names: Iterable[str]
 ) -> Callable[..., Any]:
     """Give a function of ``*values`` the parameter names that clients of the page's API see."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    named: Any = function
+    named.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
     return function

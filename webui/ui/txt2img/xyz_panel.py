@@ -10,7 +10,7 @@ import gradio as gr
 from webui.errors import BadField
 from webui.generation.plots.axis_values import write_list
 from webui.generation.plots.prompt_edit import MARKER
-from webui.generation.plots.xyz import AXES, FIELDS, MAX_CELLS, NOTHING
+from webui.generation.plots.xyz import AXES, MAX_CELLS, NOTHING, VALUES
 from webui.studio.studio import Studio
 from webui.ui.markup import message
 from webui.ui.txt2img import controls, results
@@ -32,7 +32,7 @@ def build(studio: Studio, inputs: Controls, outputs: Results) -> None:
     with gr.Accordion("X/Y/Z plot", open=False, elem_id="xyz"):
         gr.HTML(message(ABOUT), js_on_load=None)
         kinds, values, fills = [], [], []
-        for letter, field in zip("XYZ", FIELDS, strict=True):
+        for letter, field in zip("XYZ", VALUES, strict=True):
             with gr.Row(elem_classes=["narrow"]):
                 kinds.append(
                     gr.Dropdown(
@@ -63,7 +63,7 @@ def build(studio: Studio, inputs: Controls, outputs: Results) -> None:
         run = gr.Dropdown(
             [], label="Training run", visible=False, elem_id="xyz-run", interactive=True
         )
-        draw = gr.Button("Draw the plot", variant="primary", elem_id="draw-plot")
+        draw = gr.Button("Generate plot", variant="primary", elem_id="draw-plot")
     _connect_axes(studio, kinds, values, fills, run)
     _connect_drawing(studio, inputs, outputs, [*kinds, *values, run], draw)
 
@@ -114,7 +114,7 @@ def _connect_drawing(
     axes: list[gr.components.Component],
     draw: gr.Button,
 ) -> None:
-    shared = inputs.components()
+    shared = list(inputs.values())
 
     def plot(*given: Any) -> Iterator[list[Any]]:
         of_axes = given[len(shared) :]

@@ -1,0 +1,59 @@
+"""The tables in docs/ that follow from declarations; run as a module, it writes them anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from webui.generation.request import FIELDS, RequestField
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+FEW = 6
+"""Choices that a table lists; more have a table of their own."""
+MARKED = re.compile(r"(<!-- written by tests/field_tables\.py -->\n\n).*?(\n\n<!-- end -->)", re.S)
+
+
+def request_table() -> str:
+    """Return the table of a request's fields."""
+    lines = [
+        "| control | values | default | in the API | in the parameters | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for field in FIELDS.values():
+        option = f"`override_settings.{field.option}`" if field.option else ""
+        in_api = f"`{field.api_name}`" if field.api_name else option
+        key = f"`{field.infotext}`" if field.infotext else ""
+        cells = [field.page_label, values_of(field), default_of(field), in_api, key, field.help]
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def values_of(field: RequestField) -> str:
+    """Return a field's values as the table has them."""
+    if field.choices:
+        return ", ".join(field.choices) if len(field.choices) <= FEW else "names, below"
+    if field.type is bool:
+        return "on, off"
+    if field.low is None or field.high is None:
+        return ""
+    multiple = f", multiples of {field.multiple_of}" if field.multiple_of else ""
+    return f"{field.low:g} to {field.high:.12g}{multiple}"
+
+
+def default_of(field: RequestField) -> str:
+    """Return a field's default as the table has it."""
+    if field.default in ("", (), None):
+        return ""
+    if isinstance(field.default, bool):
+        return "on" if field.default else "off"
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+
+
+def written(text: str, table: str) -> str:
+    """Return a document with its marked table replaced."""
+    return MARKED.sub(lambda match: f"{match[1]}{table}{match[2]}", text)
+
+
+if __name__ == "__main__":
+    page = DOCS / "txt2img.md"
+    page.write_text(written(page.read_text(encoding="utf-8"), request_table()), encoding="utf-8")
