@@ -13,13 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from transformers import CLIPTokenizer
 
+from webui.embeddings.cards import Card
 from webui.prompting import xray
 from webui.prompting.lookup import Lookup
 from webui.prompting.reader import Reader
@@ -48,15 +48,12 @@ class ManyNames:
             for number in range(count)
         ]
         self._keys = {name.casefold() for name in self._names}
-        self._card = SimpleNamespace(
-            widths=WIDTHS, vectors=4, folder="", notes=SimpleNamespace(explicit_only=False),
-            problem=None, trained_on=None, short_hash="", content_hash="",
-        )  # fmt: skip
+        self._card = Card("any", Path("any.pt"), Path(), "", WIDTHS, 4)
 
     def names(self) -> list[str]:
         return self._names
 
-    def card(self, name: str) -> SimpleNamespace | None:
+    def card(self, name: str) -> Card | None:
         return self._card if name.casefold() in self._keys else None
 
     def get(self, name: str) -> None:
@@ -88,7 +85,7 @@ def lay_out(tokens: Tokens, source: ManyNames, prompt: str) -> int:
     """Take a prompt from text to chunks; return the positions used."""
     reader = Reader(tokens, Lookup(source, WIDTHS, "bench", load=False), PromptSettings())
     text = reader.script(prompt, 20).parts[0].stages[0].text
-    return reader.layout(reader.items(reader.attention(text).segments)).used
+    return reader.read(text).layout.used
 
 
 def forgetful(tokens: Tokens) -> Tokens:

@@ -5,24 +5,10 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from pathlib import Path
 
+from webui.embeddings.cards import Card
 from webui.embeddings.embedding import Embedding
-from webui.embeddings.sidecars import Notes
-
-
-@dataclass(frozen=True)
-class Card:
-    """What ``webui.prompting.source.Card`` asks for, of an embedding in memory."""
-
-    widths: dict[str, int]
-    vectors: int
-    content_hash: str
-    short_hash: str = "0123456789ab"
-    folder: str = ""
-    notes: Notes = field(default_factory=Notes)
-    problem: str | None = None
-    trained_on: str | None = None
 
 
 class Library:
@@ -47,7 +33,18 @@ class Library:
 
     def card(self, name: str) -> Card | None:
         found = self.get(name)
-        return found and Card(found.widths, len(found), found.content_hash)
+        if found is None:
+            return None
+        return Card(
+            found.name,
+            Path(found.name),
+            Path(),
+            "",
+            found.widths,
+            len(found),
+            short_hash="0123456789ab",
+            content_hash=found.content_hash,
+        )
 
 
 def free_port() -> int:

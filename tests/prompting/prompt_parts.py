@@ -14,28 +14,11 @@ from transformers import (
     CLIPTokenizer,
 )
 
+from webui.embeddings.cards import Card
 from webui.embeddings.embedding import Embedding
 from webui.models.model import Model, TextEncoder
 
 EOS = 49407
-
-
-@dataclass(frozen=True)
-class ShelfNotes:
-    explicit_only: bool = False
-
-
-@dataclass(frozen=True)
-class ShelfCard:
-    name: str
-    widths: dict[str, int]
-    vectors: int
-    content_hash: str = ""
-    short_hash: str = "0123456789ab"
-    folder: str = ""
-    notes: ShelfNotes = ShelfNotes()
-    problem: str | None = None
-    trained_on: str | None = None
 
 
 @dataclass(eq=False)
@@ -44,13 +27,20 @@ class Shelf:
 
     version: int = 0
     embeddings: dict[str, Embedding] = field(default_factory=dict)
-    cards: dict[str, ShelfCard] = field(default_factory=dict)
+    cards: dict[str, Card] = field(default_factory=dict)
 
     def put(self, name: str, vectors: dict[str, torch.Tensor], **card) -> Embedding:
         embedding = Embedding(name, vectors)
         self.embeddings[name.lower()] = embedding
-        self.cards[name.lower()] = ShelfCard(
-            name, embedding.widths, len(embedding), embedding.content_hash, **card
+        known = {"folder": "", "short_hash": "0123456789ab", **card}
+        self.cards[name.lower()] = Card(
+            name,
+            Path(name),
+            Path(),
+            widths=embedding.widths,
+            vectors=len(embedding),
+            content_hash=embedding.content_hash,
+            **known,
         )
         self.version += 1
         return embedding
@@ -69,7 +59,7 @@ class Shelf:
     def get(self, name: str) -> Embedding | None:
         return self.embeddings.get(name.lower())
 
-    def card(self, name: str) -> ShelfCard | None:
+    def card(self, name: str) -> Card | None:
         return self.cards.get(name.lower())
 
 

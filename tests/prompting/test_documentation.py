@@ -48,8 +48,8 @@ def test_the_table_of_schedules_is_right():
 
 
 def test_an_embedding_marked_explicit_only_is_a_word_unless_called(shelf: Shelf, tokenizer):
-    from tests.prompting.prompt_parts import ShelfNotes
+    from webui.embeddings.sidecars import Notes
 
-    shelf.put("painting", {"clip_l": torch.zeros(1, 16)}, notes=ShelfNotes(explicit_only=True))
+    shelf.put("painting", {"clip_l": torch.zeros(1, 16)}, notes=Notes(explicit_only=True))
     pieces = xray.read("painting <painting>", tokenizer, shelf, {"clip_l": 16}, "tiny").pieces
     assert [piece.kind for piece in pieces] == ["text", "embedding"]

@@ -75,9 +75,9 @@ def test_an_embedding_of_more_than_75_vectors_is_refused(shelf: Shelf):
 
 
 def test_names_marked_explicit_only_are_not_called_by_the_bare_word(shelf: Shelf):
-    from tests.prompting.prompt_parts import ShelfNotes
+    from webui.embeddings.sidecars import Notes
 
-    shelf.change_card("bad", notes=ShelfNotes(explicit_only=True))
+    shelf.change_card("bad", notes=Notes(explicit_only=True))
     lookup = lookup_in(shelf)
     assert not lookup.accept("bad")
     assert lookup.called("bad", known=True, folder="") is shelf.get("bad")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from webui.embeddings.formats import VECTOR_SUFFIXES
 from webui.embeddings.index import Stamp
@@ -54,6 +55,18 @@ class Card:
     """Where two files make one SDXL embedding: the file for the second text encoder."""
     stamp: Stamp = Stamp(0, 0, 0)
     """State of the file that all this was read from."""
+    inside: bool = False
+    """Whether this is one of several embeddings in its file, called by its name in there."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other cards."""
+        return f"{self.path}#{self.name}" if self.inside else str(self.path)
+
+    @property
+    def explicit_only(self) -> bool:
+        """Whether it is only called as ``<name>``; names that strangers chose always are."""
+        return self.inside or self.notes.explicit_only
 
     @property
     def usable(self) -> bool:
@@ -77,30 +90,33 @@ Merge = Callable[[Card, Card], str | None]
 class Naming:
     """Decides which card has each name, and pairs the two files of an SDXL embedding."""
 
-    def __init__(self, rank: Callable[[Card], object], relative: Callable[[Card], str]) -> None:
+    def __init__(
+        self, rank: Callable[[Card], tuple[Any, ...]], relative: Callable[[Card], str]
+    ) -> None:
         """``rank`` sorts cards of one name, the winner first; ``relative`` shortens its path."""
         self._rank = rank
         self._relative = relative
-        self._raw: dict[str, Card] = {}
+        self._raw: dict[str, dict[str, Card]] = {}
+        """The cards of each file, by their names (case folded)."""
         self._paths: dict[str, set[str]] = {}
 
-    def put(self, path: str, card: Card | None) -> set[str]:
-        """Take in, replace or remove (None) one file's card; return the names to resolve anew."""
-        touched = set()
-        old = self._raw.pop(path, None)
-        if old:
-            touched.add(old.name.casefold())
-            self._paths[old.name.casefold()].discard(path)
-        if card:
-            self._raw[path] = card
-            touched.add(card.name.casefold())
-            self._paths.setdefault(card.name.casefold(), set()).add(path)
+    def put(self, path: str, cards: Sequence[Card]) -> set[str]:
+        """Take in, replace or remove (none) one file's cards; return the names to resolve anew."""
+        old = self._raw.pop(path, {})
+        for key in old:
+            self._paths[key].discard(path)
+        new = {card.name.casefold(): card for card in cards}
+        if new:
+            self._raw[path] = new
+        for key in new:
+            self._paths.setdefault(key, set()).add(path)
+        touched = {*old, *new}
         paired = {other for key in touched for other in _related(key) if other in self._paths}
         return touched | paired
 
     def resolve(self, key: str, merge: Merge) -> list[Card]:
         """Return the cards of one name (case folded), the one that has the name first."""
-        cards = [self._paired(self._raw[path], merge) for path in self._paths.get(key, ())]
+        cards = [self._paired(self._raw[path][key], merge) for path in self._paths.get(key, ())]
         shown = [card for card in cards if card]
         if len(shown) > 1:
             shown.sort(key=self._rank)
@@ -137,7 +153,7 @@ class Naming:
         """Return the fitting card of one of these names in the same folder, or None."""
         for name in names:
             for path in sorted(self._paths.get(name.casefold(), ())):
-                other = self._raw[path]
+                other = self._raw[path][name.casefold()]
                 if other.path.parent == card.path.parent and fits(other):
                     return other
         return None
@@ -150,11 +166,11 @@ def suffix_rank(path: Path) -> int:
 
 
 def _is_first(card: Card) -> bool:
-    return card.problem is None and dict(card.widths) == {"clip_l": 768}
+    return card.problem is None and not card.inside and dict(card.widths) == {"clip_l": 768}
 
 
 def _is_second(card: Card) -> bool:
-    return card.problem is None and dict(card.widths) == {"clip_g": 1280}
+    return card.problem is None and not card.inside and dict(card.widths) == {"clip_g": 1280}
 
 
 def _second_names(name: str) -> list[str]:

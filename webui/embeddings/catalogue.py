@@ -54,10 +54,10 @@ class Catalogue:
         with self._lock:
             return tuple(self._resolved.get(name.casefold(), ()))
 
-    def put(self, path: str, card: Card | None) -> None:
-        """Take in one file's card, or its absence; seen by nobody before ``publish``."""
+    def put(self, path: str, cards: Sequence[Card]) -> None:
+        """Take in one file's cards, if any; seen by nobody before ``publish``."""
         with self._lock:
-            self._touched |= self._naming.put(path, card)
+            self._touched |= self._naming.put(path, cards)
 
     def publish(self) -> None:
         """Decide the names that were touched; the version grows if any card became different."""
@@ -93,10 +93,11 @@ class Catalogue:
                 self._names = None
         return missing
 
-    def _rank(self, card: Card) -> tuple[int, int, int, str]:
-        """Sort files of one name: nearest the top first, then by folder, ending and path."""
+    def _rank(self, card: Card) -> tuple[bool, int, int, int, str]:
+        """Sort cards of one name: whole files first, the nearest to the top, then by path."""
         depth = len(card.path.parts) - len(card.root.parts)
-        return depth, self._folders.index(card.root), suffix_rank(card.path), str(card.path)
+        folder = self._folders.index(card.root)
+        return card.inside, depth, folder, suffix_rank(card.path), str(card.path)
 
 
 def relative(card: Card) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CACHED_BYTES = 64 << 20
+"""Most memory for vectors that have been read; an SDXL embedding of 8 vectors takes 64 KiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,47 @@ class Embedding:
     def widths(self) -> dict[str, int]:
         """Width of its vectors per text encoder, e.g. ``{"clip_l": 768, "clip_g": 1280}``."""
         return {key: tensor.shape[1] for key, tensor in self.vectors.items()}
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that its vectors take."""
+        return sum(tensor.numel() * 4 for tensor in self.vectors.values())
+
+    def beside(self, other: Embedding) -> Embedding:
+        """Return this embedding with another's vectors too, for a second text encoder."""
+        return replace(self, vectors={**self.vectors, **other.vectors})
+
+
+class EmbeddingCache:
+    """The embeddings read last, each by its file and name; safe from any thread."""
+
+    def __init__(self, most_bytes: int = CACHED_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[Path, str], Embedding] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, path: Path, name: str, content_hash: str) -> Embedding | None:
+        """Return a file's embedding if it is kept with just this content."""
+        with self._lock:
+            found = self._kept.get((path, name))
+            if found is None or found.content_hash != content_hash:
+                return None
+            self._kept.move_to_end((path, name))
+            return found
+
+    def put(self, path: Path, name: str, embedding: Embedding) -> None:
+        """Keep an embedding in place of an earlier one; those not used for longest go."""
+        with self._lock:
+            self._drop((path, name))
+            self._kept[path, name] = embedding
+            self._bytes += embedding.size_bytes
+            while self._bytes > self._most_bytes and len(self._kept) > 1:
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: tuple[Path, str]) -> None:
+        if dropped := self._kept.pop(key, None):
+            self._bytes -= dropped.size_bytes
 
 
 def hash_vectors(vectors: Mapping[str, Tensor]) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from webui.embeddings.sidecars import Notes
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 """Grows when the readers learn something new; older indexes are then made again."""
 
 
@@ -38,6 +38,16 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """One of several embeddings in a file, called by the name that it has there."""
+
+    name: str
+    widths: Mapping[str, int]
+    vectors: int
+    content_hash: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """What reading one file gave."""
 
@@ -53,6 +63,8 @@ class Facts:
     problem: str | None = None
     plain_picture: bool = False
     """A picture without an embedding inside, which gets no card."""
+    inside: tuple[Inside, ...] = ()
+    """What else its file calls by names of their own; the rest here is of the first in it."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ class Entry:
     notes: Notes = NO_NOTES
     notes_stamp: str = ""
     """Names and stamps of the sidecars that ``notes`` were read from."""
+    read_s: float = 0.0
+    """When the file was read, seconds since 1970; not kept in the index, 0 from there."""
 
 
 class Index:
@@ -98,7 +112,7 @@ class Index:
             try:
                 entries[os.fsdecode(path)] = Entry(
                     Stamp(size, mtime, ctime),
-                    Facts(**json.loads(facts)),
+                    _facts(facts),
                     added,
                     _notes(notes) if notes else NO_NOTES,
                     notes_stamp,
@@ -114,7 +128,7 @@ class Index:
                 os.fsencode(path),
                 *entry.stamp,
                 entry.added,
-                json.dumps(vars(entry.facts)),
+                json.dumps(vars(entry.facts), default=vars),
                 "" if entry.notes == NO_NOTES else json.dumps(vars(entry.notes)),
                 entry.notes_stamp,
             )
@@ -132,7 +146,7 @@ class Index:
         with self._lock:
             self._database.close()
 
-    def _execute(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+    def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Run a statement for all rows; the index only saves time, so a fault is only logged."""
         if not rows:
             return
@@ -165,6 +179,12 @@ class Index:
         except sqlite3.DatabaseError:
             self._database.close()
             raise
+
+
+def _facts(text: str) -> Facts:
+    """Return facts as they were saved."""
+    written = json.loads(text)
+    return Facts(**{**written, "inside": tuple(Inside(**one) for one in written["inside"])})
 
 
 def _notes(text: str) -> Notes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from webui.embeddings import formats
 from webui.embeddings.cards import Card
 from webui.embeddings.catalogue import Catalogue
-from webui.embeddings.embedding import hash_vectors
+from webui.embeddings.embedding import Embedding, EmbeddingCache
 from webui.embeddings.index import Entry, Index, Stamp
 from webui.embeddings.listing import Changes, Listing
 from webui.embeddings.reading import StillChanging, as_text, name_problem, read_facts
@@ -23,8 +24,10 @@ log = logging.getLogger(__name__)
 
 YOUNG_S = 0.5
 """A file changed this recently that cannot be read may still be on its way; it is tried again."""
-COARSE_S = 2.0
-"""The date of a file changed this recently may be the same after another change."""
+SAME_DATE_S = 0.05
+"""A file read this soon after its change may be changed again without another date."""
+SAME_COARSE_DATE_S = 2.0
+"""The same where files have dates in whole seconds."""
 PUBLISH_EVERY_S = 0.5
 """How often cards appear while many files are being read."""
 
@@ -35,10 +38,17 @@ Groups = dict[tuple[str, str], set[str]]
 class Intake:
     """Brings the catalogue up to date with the listing; one thread at a time reads files."""
 
-    def __init__(self, listing: Listing, index: Index, writing: Callable[[str], bool]) -> None:
-        """``writing`` says whether a file is known to be open for writing."""
+    def __init__(
+        self,
+        listing: Listing,
+        index: Index,
+        cache: EmbeddingCache,
+        writing: Callable[[str], bool],
+    ) -> None:
+        """``cache`` takes what is read; ``writing`` says whether a file is open for writing."""
         self._listing = listing
         self._index = index
+        self._cache = cache
         self._writing = writing
         self._work = threading.RLock()
         self._entries, self._pairs = index.load()
@@ -62,21 +72,21 @@ class Intake:
             self._forget_missing()
             known = {group for group in groups if self._is_known(*group)}
             for folder, stem in known:
-                self._learn(folder, stem, set(), patient=False)
+                self._learn(folder, stem, set())
             self.catalogue.publish()
             self.save()
         return {group: paths for group, paths in groups.items() if group not in known}
 
-    def learn(self, groups: Groups, patient: bool = False) -> list[str]:
+    def learn(self, groups: Groups, patient: bool = False, own: bool = False) -> list[str]:
         """Bring the cards of some stems up to date and publish; return files to try again later.
 
         ``patient`` leaves the card of a young file that cannot be read as it was, since more of it
-        may be coming.
+        may be coming. ``own`` says that we wrote the files ourselves, each at once.
         """
         again: list[str] = []
         for (folder, stem), changed in groups.items():
             with self._work:
-                again += self._learn(folder, stem, changed, patient)
+                again += self._learn(folder, stem, changed, patient, own)
                 if time.monotonic() - self._published > PUBLISH_EVERY_S:
                     self._publish()
             time.sleep(0)  # lets in whoever waits for the lock
@@ -95,7 +105,9 @@ class Intake:
         self.catalogue.publish()
         self._published = time.monotonic()
 
-    def _learn(self, folder: str, stem: str, changed: set[str], patient: bool) -> list[str]:
+    def _learn(
+        self, folder: str, stem: str, changed: set[str], patient: bool = False, own: bool = False
+    ) -> list[str]:
         """Bring the cards of one stem up to date; return files to be tried again later."""
         group = self._listing.group(folder, stem)
         candidates = _candidates(group)
@@ -103,9 +115,9 @@ class Intake:
         for name in candidates:
             path, stamp = os.path.join(folder, name), group[name]
             entry = self._entries.get(path)
-            coarse = path in changed and time.time() - stamp.mtime_ns / 1e9 < COARSE_S
-            if entry is None or entry.stamp != stamp or coarse:
-                entry, settled = self._read_file(path, stamp, patient)
+            again_so_soon = path in changed and entry is not None and _may_have_changed(entry)
+            if entry is None or entry.stamp != stamp or again_so_soon:
+                entry, settled = self._read_file(path, stamp, patient, own)
                 if not settled:
                     again.append(path)
             if entry is not None:
@@ -116,13 +128,16 @@ class Intake:
                 self._show(path, None, group)
         return again
 
-    def _read_file(self, path: str, stamp: Stamp, patient: bool) -> tuple[Entry | None, bool]:
+    def _read_file(
+        self, path: str, stamp: Stamp, patient: bool, own: bool
+    ) -> tuple[Entry | None, bool]:
         """Read one file; also say whether that is final, or the file still being written."""
         old = self._entries.get(path)
         if self._writing(path):
             return old, False
+        read_s = math.inf if own else time.time()
         try:
-            facts = read_facts(Path(path))
+            facts, named = read_facts(Path(path))
         except FileNotFoundError:
             return None, True
         except StillChanging:
@@ -130,7 +145,10 @@ class Intake:
         young = time.time() - stamp.mtime_ns / 1e9 < YOUNG_S
         if facts.problem and young and patient:
             return old, False
-        entry = Entry(stamp, facts, old.added if old else stamp.ctime_ns / 1e9)
+        for name, embedding in named.items():
+            self._cache.put(Path(path), name, embedding)
+        added = old.added if old else stamp.ctime_ns / 1e9
+        entry = Entry(stamp, facts, added, read_s=read_s)
         return entry, not (facts.problem and young)
 
     def _show(self, path: str, entry: Entry | None, group: Mapping[str, Stamp]) -> None:
@@ -143,15 +161,16 @@ class Intake:
             self._entries[path] = self._unsaved[path] = entry
             self._gone.discard(path)
         shown = entry is not None and not entry.facts.plain_picture
-        self.catalogue.put(path, self._card(path, entry, group) if entry and shown else None)
+        self.catalogue.put(path, self._cards(path, entry, group) if entry and shown else ())
 
-    def _card(self, path: str, entry: Entry, group: Mapping[str, Stamp]) -> Card:
+    def _cards(self, path: str, entry: Entry, group: Mapping[str, Stamp]) -> list[Card]:
+        """Return a file's own card, and one for each embedding that has a name of its own in it."""
         facts = entry.facts
         folder, name = os.path.split(path)
         stem = os.path.splitext(name)[0]
         root, inside = self._listing.place(folder) or (Path(folder), "")
         preview = find_preview(stem, group)
-        return Card(
+        card = Card(
             name=as_text(stem),
             path=Path(path),
             root=root,
@@ -174,18 +193,24 @@ class Intake:
             notes=entry.notes,
             stamp=entry.stamp,
         )
+        return [card, *(replace(card, inside=True, **vars(one)) for one in facts.inside)]
 
     def _pair_hash(self, first: Card, second: Card) -> str:
         """Return the content hash of two files together, "" if they cannot be read as one."""
         key = first.content_hash, second.content_hash
         if key not in self._pairs:
             try:
-                vectors = {**formats.read(first.path).vectors, **formats.read(second.path).vectors}
+                both = self._embedding_of(first).beside(self._embedding_of(second))
             except (formats.Refused, OSError):
                 return ""
-            self._pairs[key] = hash_vectors(vectors)
-            self._index.save_pair(*key, self._pairs[key])
+            self._cache.put(first.path, first.name, both)
+            self._pairs[key] = both.content_hash
+            self._index.save_pair(*key, both.content_hash)
         return self._pairs[key]
+
+    def _embedding_of(self, card: Card) -> Embedding:
+        kept = self._cache.get(card.path, card.name, card.content_hash)
+        return kept or formats.read(card.path)
 
     def _is_known(self, folder: str, stem: str) -> bool:
         """Say whether the index has all files of one stem as they are."""
@@ -206,6 +231,13 @@ class Intake:
             place = self._listing.place(folder)
             if place is not None and place[0].exists():
                 self._gone.add(path)
+
+
+def _may_have_changed(entry: Entry) -> bool:
+    """Say whether a file may have another content than was read, although its date is the same."""
+    coarse = entry.stamp.mtime_ns % 10**9 == 0
+    least_s = SAME_COARSE_DATE_S if coarse else SAME_DATE_S
+    return entry.read_s - max(entry.stamp.mtime_ns, entry.stamp.ctime_ns) / 1e9 < least_s
 
 
 def _with_notes(folder: str, stem: str, entry: Entry, group: Mapping[str, Stamp]) -> Entry:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +16,11 @@ from webui.embeddings import file_actions as housekeeping
 from webui.embeddings import formats
 from webui.embeddings.cards import Card, LibrarySnapshot
 from webui.embeddings.catalogue import relative
-from webui.embeddings.embedding import Embedding
-from webui.embeddings.index import Index, Stamp
+from webui.embeddings.embedding import Embedding, EmbeddingCache
+from webui.embeddings.index import Index
 from webui.embeddings.intake import Intake, role
 from webui.embeddings.listing import Changes, Listing, look
+from webui.embeddings.reading import as_text, by_name
 from webui.embeddings.sidecars import Notes, save_notes
 from webui.embeddings.watcher import Watcher
 from webui.errors import AppError, BadField
@@ -37,8 +36,6 @@ log = logging.getLogger(__name__)
 
 TRASH_KEPT_S = 30 * 86_400
 """Deleted files can be brought back for this long."""
-CACHED_BYTES = 256 << 20
-"""Most memory for vectors that have been read."""
 
 
 class EmbeddingLibrary:
@@ -55,11 +52,10 @@ class EmbeddingLibrary:
         self._listing = Listing(self.folders)
         self._index = Index(Path(index_file))
         self._watcher = Watcher(self._listing, self._apply)
-        self._intake = Intake(self._listing, self._index, self._watcher.writing)
+        self._cache = EmbeddingCache()
+        self._intake = Intake(self._listing, self._index, self._cache, self._watcher.writing)
         self._catalogue = self._intake.catalogue
         self._changing = threading.RLock()
-        self._cache_lock = threading.Lock()
-        self._cache: OrderedDict[tuple[Path, Stamp], Embedding] = OrderedDict()
 
     def start(self, wait: bool = True) -> None:
         """Take in what the folders hold, then watch them; to be called once.
@@ -109,22 +105,26 @@ class EmbeddingLibrary:
         card = self.card(name)
         if card is None or not card.usable:
             return None
-        key = (card.path, card.stamp)
-        with self._cache_lock:
-            if (found := self._cache.get(key)) and found.content_hash == card.content_hash:
-                self._cache.move_to_end(key)
-                return found
         try:
-            embedding = _read(card)
+            return self._embedding_of(card)
         except formats.Refused as fault:
             log.warning("“%s” could not be read although it was fine before: %s", name, fault)
             self._watcher.expect([str(card.path)])
             return None
+
+    def _embedding_of(self, card: Card) -> Embedding:
+        """Return a card's embedding, from its file if it is not kept. Raises Refused."""
+        if kept := self._cache.get(card.path, card.name, card.content_hash):
+            return kept
+        own_name = as_text(card.path.stem)
+        embedding = by_name(own_name, formats.read_all(card.path)).get(card.name)
+        if embedding is None:
+            raise formats.Refused(card.path, f"“{card.name}” is no longer in it.")
+        if card.second_path is not None:
+            embedding = embedding.beside(formats.read(card.second_path))
         if embedding.content_hash != card.content_hash:
             self._watcher.expect([str(card.path)])
-        with self._cache_lock:
-            self._cache[key] = embedding
-            self._trim_cache()
+        self._cache.put(card.path, card.name, embedding)
         return embedding
 
     def refresh(self) -> None:
@@ -163,7 +163,8 @@ class EmbeddingLibrary:
             name = embedding.name if overwrite else self._free_name(embedding.name)
             path = housekeeping.place(self.folders[0], name, ".safetensors")
             for card in self._catalogue.cards(name):
-                if card.path.parent == path.parent and card.path.suffix == path.suffix:
+                alike = card.path.parent == path.parent and card.path.suffix == path.suffix
+                if alike and not card.inside:
                     path = card.path  # the same name in other capitals
             with housekeeping.os_errors_as_app_errors(path):
                 formats.write(embedding, path, "safetensors", metadata or {})
@@ -176,7 +177,7 @@ class EmbeddingLibrary:
         ``path`` chooses among several files of one name; else it is the one that has the name.
         """
         with self._changing:
-            card = self._existing(name, path)
+            card = self._whole_file(name, path)
             paths = self._belongings(card)
             token = housekeeping.throw_away(card.root, paths)
             self._refresh_paths(paths)
@@ -202,7 +203,7 @@ class EmbeddingLibrary:
         Raises AppError if the new name is taken or not allowed.
         """
         with self._changing:
-            card = self._existing(name, path)
+            card = self._whole_file(name, path)
             if new_name.casefold() != name.casefold():
                 self._free_name(new_name)
             paths = self._belongings(card)
@@ -216,7 +217,7 @@ class EmbeddingLibrary:
         ``path`` as in ``delete``. Raises AppError if its place is taken or it is not allowed.
         """
         with self._changing:
-            card = self._existing(name, path)
+            card = self._whole_file(name, path)
             paths = self._belongings(card)
             moved = housekeeping.move(card.root, paths, folder)
             self._refresh_paths([*paths, *moved])
@@ -248,7 +249,8 @@ class EmbeddingLibrary:
         if card.problem:
             raise AppError(card.problem)
         image = open_picture(card.preview) if kind == "picture" and card.preview else None
-        return formats.encode(_read(card), kind, formats.inspect(card.path).metadata, image)
+        metadata = formats.inspect(card.path).metadata
+        return formats.encode(self._embedding_of(card), kind, metadata, image)
 
     def _apply(self, changes: Changes) -> list[str]:
         """Take in changes the watcher saw; return files to be given again later."""
@@ -257,7 +259,7 @@ class EmbeddingLibrary:
     def _refresh_paths(self, paths: Iterable[Path]) -> None:
         """Take in files that we changed ourselves."""
         groups = self._intake.take_in({str(path): look(path) for path in paths})
-        self._watcher.expect(self._intake.learn(groups))
+        self._watcher.expect(self._intake.learn(groups, own=True))
 
     def _differences(self) -> Changes:
         changes: Changes = {}
@@ -270,6 +272,16 @@ class EmbeddingLibrary:
             if path is None or card.path == path:
                 return card
         raise AppError(f"There is no embedding called “{name}”. It may have been removed.")
+
+    def _whole_file(self, name: str, path: Path | None) -> Card:
+        """Return the card of a file; AppError for one of several embeddings in a file."""
+        card = self._existing(name, path)
+        if card.inside:
+            raise AppError(
+                f"“{card.name}” is one of several embeddings in {relative(card)} and cannot be "
+                f"moved, renamed or deleted by itself. Do it with “{as_text(card.path.stem)}”."
+            )
+        return card
 
     def _free_name(self, name: str) -> str:
         housekeeping.check_name(name)
@@ -291,24 +303,3 @@ class EmbeddingLibrary:
             others = [n for n in names if role(n) == "vectors" and n != path.name]
             paths += [path] if others else [path.parent / name for name in names]
         return [path for path in paths if os.path.lexists(path)]
-
-    def _trim_cache(self) -> None:
-        """Forget the vectors that were not used for longest; the caller holds the lock."""
-        total = sum(_bytes_of(embedding) for embedding in self._cache.values())
-        while total > CACHED_BYTES and len(self._cache) > 1:
-            _, dropped = self._cache.popitem(last=False)
-            total -= _bytes_of(dropped)
-
-
-def _read(card: Card) -> Embedding:
-    """Read the vectors of a card's file or two files. Raises Refused."""
-    embedding = formats.read(card.path)
-    if card.second_path is not None:
-        second = formats.read(card.second_path)
-        vectors = {**embedding.vectors, **second.vectors}
-        embedding = replace(embedding, vectors=vectors)
-    return replace(embedding, name=card.name)
-
-
-def _bytes_of(embedding: Embedding) -> int:
-    return sum(tensor.numel() * 4 for tensor in embedding.vectors.values())

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from webui.embeddings import formats
-from webui.embeddings.index import Facts
+from webui.embeddings.embedding import Embedding
+from webui.embeddings.file_actions import check_name
+from webui.embeddings.index import Facts, Inside
 from webui.embeddings.listing import look
+from webui.errors import BadField
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +22,13 @@ class StillChanging(Exception):
     """The file was written to while it was being read."""
 
 
-def read_facts(path: Path) -> Facts:
-    """Read one file. Raises StillChanging if it did not hold still; OSError if it is gone."""
+def read_facts(path: Path) -> tuple[Facts, dict[str, Embedding]]:
+    """Read one file; also return its embeddings by the names that call them.
+
+    Raises StillChanging if it did not hold still; OSError if it is gone.
+    """
     before = look(path)
+    named: dict[str, Embedding] = {}
     try:
         found = formats.inspect(path)
     except formats.NoEmbedding:
@@ -34,7 +43,8 @@ def read_facts(path: Path) -> Facts:
         log.exception("Unexpected fault while reading %s", path)
         facts = Facts(problem="It could not be read because of an unexpected error; see the log.")
     else:
-        first = found.embeddings[0]
+        named = by_name(as_text(path.stem), found.embeddings)
+        first, *others = named.values()
         inner_name = first.inner_name
         if len(found.embeddings) > 1:
             inner_name = f"{inner_name} (first of {len(found.embeddings)} in the file)"
@@ -48,10 +58,43 @@ def read_facts(path: Path) -> Facts:
             short_hash=found.short_hash,
             content_hash=first.content_hash,
             format=found.format,
+            inside=tuple(
+                Inside(one.name, one.widths, len(one), one.content_hash) for one in others
+            ),
         )
     if look(path) != before:
         raise StillChanging
-    return facts
+    return facts, named
+
+
+def by_name(stem: str, embeddings: Sequence[Embedding]) -> dict[str, Embedding]:
+    """Return the embeddings of a file by what calls them, the first by the file's own name.
+
+    Where there are several, each is called by its placeholder too, without the brackets round it;
+    one that is no name, such as ``*``, gives way to the file's name and a number.
+    """
+    named = {stem: replace(embeddings[0], name=stem)}
+    taken = {stem.casefold()}
+    for number, embedding in enumerate(embeddings if len(embeddings) > 1 else (), start=1):
+        name = _placeholder_name(embedding.inner_name)
+        if name is None or name.casefold() in taken:
+            if number == 1:
+                continue
+            name = f"{stem}-{number}"
+        if name.casefold() not in taken:
+            taken.add(name.casefold())
+            named[name] = replace(embedding, name=name)
+    return named
+
+
+def _placeholder_name(placeholder: str | None) -> str | None:
+    """Return what a placeholder can be called by, or None if it is no name."""
+    name = (placeholder or "").strip().removeprefix("<").removesuffix(">")
+    try:
+        check_name(name)
+    except BadField:
+        return None
+    return name if sum(map(str.isalnum, name)) > 1 else None
 
 
 def name_problem(file_name: str) -> str | None:

@@ -80,7 +80,7 @@ class Lookup:
     def accept(self, name: str) -> bool:
         """Say whether the bare name calls an embedding."""
         card = self.source.card(name)
-        if card is not None and card.notes.explicit_only:
+        if card is not None and card.explicit_only:
             return False
         return self.resolve(name) is not None
 
@@ -168,7 +168,7 @@ class Lookup:
                 continue
             name = nearest.to(word, _ALIKE) if pieces > 2 else nearest.same_letters(word)
             card = self.source.card(name) if name else None
-            if name and not (card is not None and card.notes.explicit_only):
+            if name and not (card is not None and card.explicit_only):
                 self._remarks[f"There is no embedding “{word}”; did you mean “{name}”?"] = None
 
 

@@ -23,6 +23,8 @@ class EmbeddingSource(Protocol):
     def version(self) -> int:
         """Grows with each change, so that whoever remembers something can compare one number."""
 
+    def __hash__(self) -> int: ...
+
     def names(self) -> Collection[str]:
         """Return the usable names as they are written."""
 

@@ -65,7 +65,7 @@ class Tokens:
 
     def text(self, ids: Iterable[int]) -> str:
         """Return token ids as text, in lower case as the tokenizer keeps it."""
-        return self._tokenizer.decode(list(ids)).strip()
+        return str(self._tokenizer.decode(list(ids))).strip()
 
 
 @lru_cache(maxsize=4)

@@ -53,7 +53,7 @@ class CardFeed:
         only_files = self._seen is not None and seen[1:] == self._seen[1:]
         self._seen = seen
         self._revision += 1
-        cards = {str(card.path): card for card in studio.library.snapshot().cards}
+        cards = {card.key: card for card in studio.library.snapshot().cards}
         for key, card in cards.items():
             if only_files and self._cards.get(key) is card:
                 continue
@@ -102,8 +102,8 @@ def card_data(studio: Studio, card: Card) -> dict[str, Any]:
 
 
 def card_key(card: Card) -> str:
-    """Return what tells a card from all others in the page: its file's path."""
-    return str(card.path)
+    """Return what tells a card from all others in the page."""
+    return card.key
 
 
 def call(card: Card) -> str:
@@ -114,7 +114,7 @@ def call(card: Card) -> str:
     """
     notes = card.notes
     name = re.sub(r"([()\[\]\\])", r"\\\1", card.name)
-    if notes.explicit_only:
+    if card.explicit_only:
         name = f"<{card.name}>"
     weight = notes.preferred_weight
     return name if weight in (None, 1) else f"({name}:{weight:g})"

@@ -75,7 +75,7 @@ class Plotting:
         """Return what values can name now, with the steps of a training run."""
         model = self._models.state.model
         embeddings = {
-            card.name: card.notes.explicit_only
+            card.name: card.explicit_only
             for card in self._library.snapshot().cards
             if card.usable
             and (model is None or incompatibility(card.widths, model.widths, model.name) is None)

@@ -86,6 +86,11 @@ def inspect(path: Path) -> Inspection:
     Raises Refused with the reasons (NoEmbedding for a plain picture), OSError if the file cannot
     be opened. Nothing in the file is ever run.
     """
+    return _inspect(path, hashed=True)
+
+
+def _inspect(path: Path, hashed: bool) -> Inspection:
+    """Inspect a file; its SHA-256 is taken only if wanted."""
     source = None
     try:
         with Source(path) as source:
@@ -98,7 +103,7 @@ def inspect(path: Path) -> Inspection:
                 embeddings,
                 _describe(found[0].layout, content.container, path),
                 content.metadata,
-                source.short_hash,
+                source.short_hash if hashed else "",
                 source.size_bytes,
             )
     except NothingInside as reason:
@@ -118,7 +123,7 @@ def read(path: Path) -> Embedding:
 def read_all(path: Path) -> tuple[Embedding, ...]:
     """Read every embedding of a file. Raises Refused."""
     try:
-        return inspect(path).embeddings
+        return _inspect(path, hashed=False).embeddings
     except OSError as fault:
         raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
 

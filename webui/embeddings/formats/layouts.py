@@ -44,7 +44,8 @@ def find(content: Content) -> list[Found]:
     reasons = []
     for layout in LAYOUTS:
         try:
-            return [_with_metadata(found, content.metadata) for found in layout(content.values)]
+            found = layout(content.values)
+            return [_with_metadata(one, content.metadata, len(found) == 1) for one in found]
         except NotMine as reason:
             reasons.append(str(reason))
     raise Broken("No known layout of an embedding fits it: " + "; ".join(reasons) + ".")
@@ -168,9 +169,13 @@ def _diffusers(values: Any) -> list[Found]:
     _refuse_models(list(tensors))
     if not tensors:
         raise NotMine("no “<token>” with vectors as in files of diffusers")
+    groups = one_or_several(tensors)
+    facts = _facts(values)
+    if len(groups) > 1:
+        facts.pop("inner_name", None)  # the whole file's
     return [
-        Found("diffusers", vectors, **{"inner_name": clean_text(token), **_facts(values)})
-        for token, vectors in one_or_several(tensors)
+        Found("diffusers", vectors, **{"inner_name": clean_text(token), **facts})
+        for token, vectors in groups
     ]
 
 
@@ -196,8 +201,11 @@ def _facts(values: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _with_metadata(found: Found, metadata: Mapping[str, str]) -> Found:
-    """Fill in what the layout left open from our own or kohya's safetensors metadata."""
+def _with_metadata(found: Found, metadata: Mapping[str, str], alone: bool) -> Found:
+    """Fill in what the layout left open from our own or kohya's safetensors metadata.
+
+    The name there is that of the whole file, and so only that of an embedding ``alone`` in it.
+    """
 
     def first(*keys: str) -> str | None:
         return next((metadata[key] for key in keys if metadata.get(key)), None)
@@ -205,7 +213,8 @@ def _with_metadata(found: Found, metadata: Mapping[str, str]) -> Found:
     step = clean_step(first("step", "ss_steps"))
     return replace(
         found,
-        inner_name=clean_text(first("name", "ss_output_name")) or found.inner_name,
+        inner_name=(clean_text(first("name", "ss_output_name")) if alone else None)
+        or found.inner_name,
         step=found.step if found.step is not None else step,
         trained_on=found.trained_on or clean_text(first("trained_on", "ss_sd_model_name")),
         trained_on_hash=found.trained_on_hash

@@ -51,7 +51,7 @@ def called_in(texts: Sequence[str], cards: Sequence[Card]) -> list[str]:
     calls = (
         call.name
         for text in texts
-        for call in find_calls(text, index, lambda name: not usable[name].notes.explicit_only)
+        for call in find_calls(text, index, lambda name: not usable[name].explicit_only)
     )
     return list(dict.fromkeys(calls))
 
@@ -87,7 +87,7 @@ _SHADOWED = "Another file of the same name is used in its place."
 
 def with_names_here(text: str, findings: Sequence[Finding], cards: Sequence[Card]) -> str:
     """Return a prompt in which embeddings that have another name here are called by that."""
-    usable = {card.name: card.notes.explicit_only for card in cards if card.usable}
+    usable = {card.name: card.explicit_only for card in cards if card.usable}
     renamed = {
         _plain(found.name): found.here
         for found in findings

@@ -173,7 +173,7 @@ def _notes(
 def _find(studio: Studio, key: object) -> Card | None:
     """Return the card of a file; a path that is no card's finds nothing, so none can be reached."""
     cards = studio.library.snapshot().cards
-    return next((card for card in cards if str(card.path) == key), None)
+    return next((card for card in cards if card.key == key), None)
 
 
 def _existing(studio: Studio, key: str) -> Card:
@@ -196,7 +196,7 @@ def _show(studio: Studio, card: Card | None) -> list[Any]:
     notes = card.notes
     used = studio.history.made_with(card.name, card.short_hash)[:PICTURES_SHOWN]
     return [
-        str(card.path),
+        card.key,
         embedding_facts.about(studio, card),
         gr.update(visible=True),
         notes.description,
