@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import write_tiny_checkpoint
-from webui.errors import AppError
+from webui.errors import AppError, BadField
 from webui.models.model import Model
 from webui.studio.gpu import GpuGate
 from webui.studio.models_in_use import ModelsInUse
@@ -113,3 +113,28 @@ def test_a_model_asked_for_again_before_its_turn_is_not_read_anew(two: Path):
         models.switch("two")
         models.switch("one")
     assert models.get(60) is one
+
+
+def test_the_vae_is_chosen_by_itself_and_stays_chosen(two: Path):
+    files = {"one": two / "one" / "vae" / "diffusion_pytorch_model.safetensors"}
+    (two / "vae").mkdir()
+    other = write_tiny_checkpoint(two.parent / "other", seed=3)
+    weights = other / "vae" / "diffusion_pytorch_model.safetensors"
+    (two / "vae" / "soft.safetensors").write_bytes(weights.read_bytes())
+    (two / "vae" / "one.safetensors").write_bytes(files["one"].read_bytes())
+    (two / "vae" / "notes.txt").write_text("no VAE")
+    models = models_in(two)
+    assert models.vaes() == ["Automatic", "None", "one.safetensors", "soft.safetensors"]
+    found = {}
+    for choice in ("Automatic", "None", "soft.safetensors"):
+        models.switch("one", choice)
+        found[choice] = models.get(60)
+        assert models.state.vae == choice
+    names = [model.vae_name for model in found.values()]
+    assert names == ["one.safetensors", None, "soft.safetensors"]
+    kernels = [model.vae.decoder.conv_in.weight for model in found.values()]
+    assert kernels[0].equal(kernels[1]) and not kernels[0].equal(kernels[2])
+    assert switched(models, "two").vae_name == "soft.safetensors"
+    with pytest.raises(BadField, match="no VAE “gone.pt”"):
+        models.switch("two", "gone.pt")
+    assert models.state.vae == "soft.safetensors" and models.get(1).name == "two"

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 STARTER = "starter"
 """The folder name of the small model that ships with the app."""
 SINGLE_FILES = (".safetensors", ".ckpt")
+AUTOMATIC_VAE, NO_VAE = "Automatic", "None"
+"""What AUTOMATIC1111's menu of VAEs has besides files."""
 VAE_FOLDER = "vae"
 VAE_FILES = (".safetensors", ".pt", ".ckpt")
 NOT_CHECKPOINTS = frozenset(
@@ -34,6 +36,9 @@ class Checkpoint:
     path: Path
     root: Path | None = None
     """The models folder it was found in; None if it was not searched for."""
+    vae: Path | str = AUTOMATIC_VAE
+    """The file of another VAE; or ``AUTOMATIC_VAE`` for one that lies beside it under its name, if
+    there is one; or ``NO_VAE`` for its own."""
 
     @property
     def is_folder(self) -> bool:
@@ -87,22 +92,39 @@ def list_checkpoints(*folders: Path) -> list[Checkpoint]:
 def separate_vae(checkpoint: Checkpoint) -> Path | None:
     """Return the VAE file that goes with a checkpoint, or None if it brings its own.
 
-    Looked for as AUTOMATIC1111 does: ``<checkpoint>.vae.safetensors`` (or .pt, .ckpt) beside it,
-    then ``<checkpoint>.safetensors`` in the sub-folder vae/ of the models folder.
+    "Automatic" looks for it as AUTOMATIC1111 does: ``<checkpoint>.vae.safetensors`` (or .pt, .ckpt)
+    beside it, then ``<checkpoint>.safetensors`` in the sub-folder vae/ of the models folder.
     """
+    if checkpoint.vae != AUTOMATIC_VAE:
+        return checkpoint.vae if isinstance(checkpoint.vae, Path) else None
     path = checkpoint.path
     stem = path.name if checkpoint.is_folder else path.stem
-    models = checkpoint.root
     places = [(path.parent, f"{stem}.vae")]
-    if models is not None and models.is_dir():
-        for folder in sorted(models.iterdir()):
-            if folder.name.lower() == VAE_FOLDER and folder.is_dir():
-                places += [(folder, stem), (folder, f"{stem}.vae")]
+    for folder in _vae_folders(checkpoint.root):
+        places += [(folder, stem), (folder, f"{stem}.vae")]
     for folder, name in places:
         for ending in VAE_FILES:
             if (file := folder / (name + ending)).is_file():
                 return file
     return None
+
+
+def list_vaes(*folders: Path) -> dict[str, Path]:
+    """Return the VAE files in the sub-folders vae/ of the models folders, by their file names."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for place in _vae_folders(folder):
+            for file in sorted(place.iterdir()):
+                if file.suffix.lower() in VAE_FILES and file.is_file():
+                    found.setdefault(file.name, file)
+    return found
+
+
+def _vae_folders(models: Path | None) -> list[Path]:
+    if models is None or not models.is_dir():
+        return []
+    folders = (path for path in sorted(models.iterdir()) if path.name.lower() == VAE_FOLDER)
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def find_checkpoint(folder: Path, name: str | None = None, more: Sequence[Path] = ()) -> Checkpoint:

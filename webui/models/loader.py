@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from webui.errors import AppError
 from webui.models.catalog import Checkpoint, separate_vae
 from webui.models.diffusers_folder import load_folder
-from webui.models.hashes import HASH_CACHE
+from webui.models.hashes import HASH_CACHE, short_hash
 from webui.models.model import Model
 from webui.models.offloading import Offloading
 from webui.models.single_file import load_single_file
@@ -93,6 +93,9 @@ def load(
             "that use it, or start the app with --offload sequential, --precision fp16 or "
             "--device cpu."
         ) from error
+    if vae_file is not None:
+        hashed = short_hash(vae_file, hash_cache)
+        model = replace(model, vae_name=vae_file.name, vae_hash=hashed)
     return offloaded(model, device, offload)
 
 

@@ -78,6 +78,10 @@ class Model:
     """Precision of the UNet; the VAE and the text encoders stay in float32 on a CPU."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Hints of the checkpoint: width, height, steps, cfg_scale, sampler, example_prompts."""
+    vae_name: str | None = None
+    """File name of the VAE that took the place of the checkpoint's own, if one did."""
+    vae_hash: str | None = None
+    """Its short hash."""
     offloading: Offloading | None = None
     """Brings the parts to ``device`` when they compute; None if they are there all the time."""
 

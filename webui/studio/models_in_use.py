@@ -13,8 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webui.errors import AppError
-from webui.models.catalog import Checkpoint, find_checkpoint, list_checkpoints
+from webui.errors import AppError, BadField
+from webui.models.catalog import (
+    AUTOMATIC_VAE,
+    NO_VAE,
+    Checkpoint,
+    find_checkpoint,
+    list_checkpoints,
+    list_vaes,
+)
 from webui.models.hashes import known_short_hash
 from webui.models.model_cache import (
     Fingerprint,
@@ -58,6 +65,8 @@ class ModelState:
     """The loaded model; None while loading or after a failure."""
     problem: str | None = None
     """Why it could not be loaded."""
+    vae: str = AUTOMATIC_VAE
+    """Which VAE was asked for: Automatic, None for the model's own, or a file's name."""
 
     @property
     def loading(self) -> bool:
@@ -112,6 +121,10 @@ class ModelsInUse:
         """Return the names of all checkpoints that could be loaded."""
         return [checkpoint.name for checkpoint in self.checkpoints()]
 
+    def vaes(self) -> list[str]:
+        """Return what the VAE can be: Automatic, None, and each file of models/vae/."""
+        return [AUTOMATIC_VAE, NO_VAE, *list_vaes(self._folder, *self._more)]
+
     def hashes(self) -> dict[str, str | None]:
         """Return the short hash of each checkpoint by its name; None where it is not known yet.
 
@@ -136,21 +149,34 @@ class ModelsInUse:
             self._hashes[key] = known
         return self._hashes.get(key)
 
-    def switch(self, name: str | None = None) -> None:
+    def switch(self, name: str | None = None, vae: str | None = None) -> None:
         """Start loading a checkpoint in the background; None stands for the default.
 
-        Raises AppError at once if there is no such checkpoint.
+        ``vae`` is one of ``vaes()``; None leaves the choice as it is. Raises AppError at once if
+        there is no such checkpoint, or BadField if there is no such VAE.
         """
-        checkpoint = find_checkpoint(self._folder, name, self._more)
+        vae = vae or self._state.vae
+        checkpoint = replace(
+            find_checkpoint(self._folder, name, self._more), vae=self._vae_file(vae)
+        )
         with self._changed:
-            if self._state.name == checkpoint.name and self._state.problem is None:
+            state = self._state
+            if (state.name, state.vae) == (checkpoint.name, vae) and state.problem is None:
                 return
             self._wanted += 1
             wish = self._wanted
-            self._set(checkpoint.name, None)
+            self._set(checkpoint.name, None, vae=vae)
         threading.Thread(
             target=self._load, args=(checkpoint, wish), name="load-model", daemon=True
         ).start()
+
+    def _vae_file(self, name: str) -> Path | str:
+        if name in (AUTOMATIC_VAE, NO_VAE):
+            return name
+        files = list_vaes(self._folder, *self._more)
+        if name not in files:
+            raise BadField("sd_vae", f"There is no VAE “{name[:200]}” in {self._folder.name}/vae/.")
+        return files[name]
 
     def get(self, timeout_s: float = 600) -> Model:
         """Return the model, waiting while it is being loaded.
@@ -233,6 +259,9 @@ class ModelsInUse:
             return None
         return replace(held, model=offload_to_cpu(held.model))
 
-    def _set(self, name: str, model: Model | None, problem: str | None = None) -> None:
-        self._state = ModelState(self._state.version + 1, name, model, problem)
+    def _set(
+        self, name: str, model: Model | None, problem: str | None = None, vae: str | None = None
+    ) -> None:
+        version = self._state.version + 1
+        self._state = ModelState(version, name, model, problem, vae or self._state.vae)
         self._changed.notify_all()

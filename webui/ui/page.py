@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -30,12 +33,13 @@ UPLOADS_KEPT_S = 86_400
 
 def build(studio: Studio) -> gr.Blocks:
     """Build the page for a studio; it is not launched."""
-    with gr.Blocks(
+    demo = gr.Blocks(
         title="Embeddings WebUI",
         analytics_enabled=False,
         delete_cache=(3600, UPLOADS_KEPT_S),
         fill_width=True,
-    ) as demo:
+    )
+    with demo:
         poll = Poll()
         _header(studio, poll)
         if studio.settings.host in LOCAL_HOSTS or studio.settings.auth:
@@ -66,6 +70,14 @@ def _header(studio: Studio, poll: Poll) -> None:
                 elem_id="model",
                 interactive=True,
             )
+        with gr.Column(scale=1, min_width=140):
+            vae = gr.Dropdown(
+                studio.models.vaes(),
+                value=studio.models.state.vae,
+                label="VAE",
+                elem_id="vae",
+                interactive=True,
+            )
         with gr.Column(scale=2, min_width=180):
             state = gr.HTML(elem_id="model-state", js_on_load=None)
         dark = gr.Button("◐", elem_classes=["icon-button"], elem_id="dark", scale=0)
@@ -77,29 +89,36 @@ def _header(studio: Studio, poll: Poll) -> None:
         api_visibility="private",
     )
 
-    def switch(name: str) -> None:
+    def switch(name: str, vae_name: str) -> None:
         try:
-            studio.models.switch(name)
+            studio.models.switch(name, vae_name)
         except AppError as error:
             raise gr.Error(str(error)) from error
 
-    model.input(switch, model, None, api_visibility="private", show_progress="hidden")
-    model.focus(
-        lambda: gr.update(choices=studio.models.names()),
-        None,
-        model,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    for menu, choices in ((model, studio.models.names), (vae, studio.models.vaes)):
+        menu.input(switch, [model, vae], None, api_visibility="private", show_progress="hidden")
+        menu.focus(
+            partial(_listed, choices),
+            None,
+            menu,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
     poll.watch(
         version=lambda: studio.models.state.version,
         render=lambda: [
             gr.update(value=studio.models.state.name, choices=studio.models.names()),
+            gr.update(value=studio.models.state.vae, choices=studio.models.vaes()),
             _state(studio),
         ],
-        outputs=[model, state],
+        outputs=[model, vae, state],
     )
+
+
+def _listed(choices: Callable[[], list[str]]) -> dict[str, Any]:
+    """Return what brings a menu's choices up to date."""
+    return gr.update(choices=choices())
 
 
 def _state(studio: Studio) -> str:
