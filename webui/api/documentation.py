@@ -14,9 +14,7 @@ from webui import __version__
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 FILES = ("docs.css", "docs.js")
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'self'"
-}
+HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:"}
 ABOUT = (
     "The API that clients of AUTOMATIC1111's web UI speak. Wrong input is answered with 422 and "
     "the name of the field. With --auth, send the same user and password as HTTP Basic."

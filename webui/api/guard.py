@@ -1,72 +1,110 @@
-"""Turns away what no client of ours sends: other sites' requests, and bodies too large."""
+"""What stands before the whole app: nothing of Gradio's or ours sees a request earlier."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import mimetypes
+import os
+from collections.abc import Callable
+from pathlib import Path
 
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY_BYTES = 64 << 20
-"""Largest body of a request to the API; the page's uploads have Gradio's own limit."""
-API_PATH = "/sdapi/"
+from webui.api.bodies import Bodies
+from webui.api.login import Login
+from webui.api.origins import Origins
+from webui.api.refusing import refuse
+from webui.settings import Settings
+
+FILES = ("/gradio_api/file", "/file")
+"""Gradio's route of files, up to the = before a file's path."""
+OLD_FILES = ("/gradio_api/file/", "/file/")
+ELSEWHERE = ("/gradio_api/proxy", "/proxy")
+"""Gradio's route that fetches from other machines."""
+PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff")
 
 
-class Guard:
-    """ASGI middleware around the whole app."""
+def guarded(
+    app: ASGIApp, settings: Settings, has_session: Callable[[HTTPConnection], bool]
+) -> ASGIApp:
+    """Return the app behind its guard, which must be the outermost middleware of all.
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    ``has_session`` tells whether a request has the cookie of someone who is logged in.
+    """
+    inside: ASGIApp = Bodies(Files(app, settings))
+    if settings.auth:
+        inside = Login(inside, settings.auth, has_session)
+    return _Guard(Origins(inside, settings), settings.frame_ancestors)
+
+
+class _Guard:
+    """ASGI middleware that adds to every answer what browsers are to allow with it."""
+
+    def __init__(self, app: ASGIApp, frame_ancestors: tuple[str, ...]) -> None:
         self._app = app
-        self._most = max_body_bytes
+        self._frames = "frame-ancestors " + (" ".join(frame_ancestors) or "'none'")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403 or 413, or pass the request on."""
-        if scope["type"] not in ("http", "websocket"):
+        """Pass HTTP on; there are no web sockets here."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if scope["type"] == "http" and is_foreign(headers):
-            detail = "Pages of other sites may not send requests to this app."
-            await _refuse(403, "ForeignOrigin", detail)(scope, receive, send)
-        elif not scope["path"].startswith(API_PATH):
-            await self._app(scope, receive, send)
-        elif int(headers.get("content-length", "0")) > self._most:
-            await _refuse(413, "TooLarge", self._too_large())(scope, receive, send)
-        else:
-            await self._app(scope, self._counted(receive), send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        """Return ``receive`` that raises HTTPException once a body has become too long."""
-        size = 0
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.append("Content-Security-Policy", self._frames)
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Cross-Origin-Resource-Policy"] = "same-origin"
+            await send(message)
 
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._most:
-                raise HTTPException(413, self._too_large())
-            return message
-
-        return counted
-
-    def _too_large(self) -> str:
-        return f"The request is larger than {self._most >> 20} MiB."
+        await self._app(scope, receive, marked)
 
 
-def is_foreign(headers: Headers) -> bool:
-    """Whether a browser says that a page of another origin sends this request.
+class Files:
+    """ASGI middleware around Gradio's route of files: pictures are shown, the rest is saved.
 
-    Behind a proxy the address that the browser knows is in X-Forwarded-Host, which no page can
-    set without being asked for permission first.
+    Whatever a file is called, a browser neither runs it nor takes it for a page.
     """
-    origin = headers.get("origin")
-    if origin is None:
-        return False
-    own = {headers.get("host", ""), *headers.get("x-forwarded-host", "").split(",")}
-    return urlsplit(origin).netloc.lower() not in {host.strip().lower() for host in own if host}
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._outputs, self._uploads = settings.outputs_dir, settings.uploads_dir
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403 for what is no picture or lies elsewhere, or pass the request on."""
+        route, _, named = scope["path"].partition("=")
+        refused = route in ELSEWHERE or scope["path"].startswith(OLD_FILES)
+        if refused or (route in FILES and not self._is_served(named)):
+            detail = "There is no such picture here."
+            await refuse(403, "NotServed", detail)(scope, receive, send)
+        else:
+            await self._app(scope, receive, _as_picture(send) if route in FILES else send)
+
+    def _is_served(self, named: str) -> bool:
+        """Whether a file is a picture of ours, or something the page was sent or offers."""
+        place = Path(os.path.abspath(named))
+        if place.is_relative_to(self._uploads):
+            return True
+        kind = mimetypes.guess_type(place.name)[0]
+        return place.is_relative_to(self._outputs) and kind in PICTURE_TYPES
 
 
-def _refuse(status: int, error: str, detail: str) -> JSONResponse:
-    return JSONResponse({"error": error, "detail": detail}, status)
+def _as_picture(send: Send) -> Send:
+    """Return a ``send`` that makes an answer a picture or a file to be saved."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.append("Content-Security-Policy", "sandbox; default-src 'none'")
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if message["status"] in (200, 206) and kind not in PICTURE_TYPES:
+                headers["Content-Type"] = "application/octet-stream"
+                headers["Content-Disposition"] = "attachment"
+        await send(message)
+
+    return sent
