@@ -25,7 +25,7 @@ get, post, request = (
 )
 LOGIN = ("me", "se:cret ü")
 PATHS = ("/sdapi/v1/embeddings", "/sdapi/v1/no-such-thing", "/docs", "/docs/docs.js",
-         "/openapi.json", "/thumbnails/any")  # fmt: skip
+         "/openapi.json", "/thumbnails?card=any")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_files_outside_the_pictures_are_not_served(served: Served, path: str):
     link.symlink_to(served.embeddings / "secret.txt")
     root = Path(__file__).resolve().parents[2]
     place = path.format(outputs=served.outputs, root=root)
-    for address in (f"/gradio_api/file={place}", f"/file={place}", f"/thumbnails/{place}"):
+    for address in (f"/gradio_api/file={place}", f"/file={place}", f"/thumbnails?card={place}"):
         answer = get(served.url + address)
         assert answer.status_code in (400, 403, 404), (address, answer.text[:200])
 

@@ -36,16 +36,32 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     library.start()
     app = FastAPI()
     app.include_router(thumbnails.routes(Holder(library)))
-    yield TestClient(app)
+    found = TestClient(app)
+    found.library = library
+    yield found
     library.stop()
 
 
-def test_a_preview_is_served_small(client: TestClient):
-    answer = client.get("/thumbnails/with%20picture")
+def test_a_preview_is_served_small(client: TestClient, tmp_path: Path):
+    key = str(tmp_path / "embeddings" / "with picture.pt")
+    answer = client.get("/thumbnails", params={"card": key})
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/webp"
     assert Image.open(io.BytesIO(answer.content)).size == (256, 171)
 
 
-@pytest.mark.parametrize("name", ["plain", "broken", "unknown", "../secret", "..%2Fsecret.png"])
-def test_anything_else_is_not_found(client: TestClient, name: str):
-    assert client.get(f"/thumbnails/{name}").status_code == 404
+def test_each_file_of_a_name_has_its_own_picture(client: TestClient, tmp_path: Path):
+    other = tmp_path / "embeddings" / "sub"
+    other.mkdir()
+    torch.save({"string_to_param": {"*": torch.randn(1, 768)}}, other / "with picture.pt")
+    Image.new("RGB", (20, 30), "blue").save(other / "with picture.png")
+    client.library.refresh()
+    answer = client.get("/thumbnails", params={"card": str(other / "with picture.pt")})
+    assert Image.open(io.BytesIO(answer.content)).size == (20, 30)
+
+
+@pytest.mark.parametrize(
+    "name", ["plain.pt", "broken.pt", "unknown.pt", "../secret.png", "with picture.preview.png"]
+)
+def test_anything_else_is_not_found(client: TestClient, tmp_path: Path, name: str):
+    for key in (str(tmp_path / "embeddings" / name), name):
+        assert client.get("/thumbnails", params={"card": key}).status_code == 404

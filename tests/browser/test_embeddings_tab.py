@@ -151,7 +151,7 @@ def test_a_file_is_moved_and_downloaded_in_every_format(tab: Page, full: App, tm
     (full.embeddings / "far" / "away" / "wanderer.safetensors").unlink()
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "nothing"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "nothing"])
 def test_no_other_file_can_be_downloaded(full: App, path: str):
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{full.url}/embedding-files/{path}")
+        urllib.request.urlopen(f"{full.url}/embedding-files?card={path}&as=a1111")

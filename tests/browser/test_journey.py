@@ -72,7 +72,7 @@ def write_embedding(path: Path, seed: int = 0, count: int = 2) -> None:
 
 
 def card(page: Page, grid: str, name: str):
-    return page.locator(f'#{grid} .card[data-name="{name}"]')
+    return page.locator(f'#{grid} .card:has(.card-name:text-is("{name}"))')
 
 
 def test_a_newcomer_generates_uses_an_embedding_and_trains_one(

@@ -25,7 +25,7 @@ def test_the_page_and_our_routes_ask_for_the_password(
     start_app: Callable[..., App], chromium: Browser
 ):
     app = start_app("--auth", "me:secret")
-    for path in ("/thumbnails/any", "/config", "/gradio_api/info"):
+    for path in ("/thumbnails?card=any", "/config", "/gradio_api/info"):
         assert status(app.url + path) == 401, path
     context = chromium.new_context()
     page = context.new_page()
@@ -40,7 +40,7 @@ def test_the_page_and_our_routes_ask_for_the_password(
     page.get_by_role("button", name="Login").click()
     expect(page.locator("#generate")).to_be_visible(timeout=20_000)
     cookies = "; ".join(f"{c['name']}={c['value']}" for c in context.cookies())
-    request = urllib.request.Request(f"{app.url}/thumbnails/any", headers={"Cookie": cookies})
+    request = urllib.request.Request(f"{app.url}/thumbnails?card=any", headers={"Cookie": cookies})
     with pytest.raises(urllib.error.HTTPError) as answer:
         urllib.request.urlopen(request, timeout=20)
     assert answer.value.code == 404, "who is logged in hears that there is no such picture"

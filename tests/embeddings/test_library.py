@@ -16,6 +16,7 @@ import torch
 
 from tests.embeddings.embedding_parts import embedding, put, rows, until
 from webui.embeddings import formats, reading, watcher
+from webui.embeddings.embedding import Embedding
 from webui.embeddings.library import EmbeddingLibrary, Notes
 from webui.errors import AppError
 
@@ -501,6 +502,25 @@ def test_renaming_takes_the_sidecars_along(folder: Path, open_library: Open):
     with pytest.raises(AppError, match="already"):
         library.rename("lynx", "OTHER")
     assert library.rename("lynx", "Lynx").name == "Lynx"
+
+
+def test_a_card_that_another_of_its_name_shadows_has_notes_and_text_of_its_own(
+    folder: Path, open_library: Open
+):
+    put(folder / "cat.pt")
+    (folder / "cat.json").write_text('{"notes": "the first"}')
+    other = folder / "sub" / "cat.safetensors"
+    other.parent.mkdir()
+    made = Embedding("cat", {"clip_l": torch.ones(1, 768)})
+    formats.write(made, other, "safetensors", {"recipe": "the other"})
+    library = open_library(folder)
+    shadowed = library.card_at(str(other))
+    assert shadowed.shadowed_by == "cat.pt"
+    library.save_notes("cat", Notes(notes="the second"), other)
+    assert library.card_at(str(other)).notes.notes == "the second"
+    assert library.card("cat").notes.notes == "the first"
+    assert library.metadata("cat", other)["recipe"] == "the other"
+    assert library.card_at(str(folder / "cat.json")) is None
 
 
 def test_notes_are_saved_shown_and_kept_for_other_programs(folder: Path, open_library: Open):

@@ -15,16 +15,16 @@ Wish = Annotated[Literal["safetensors", "a1111", "diffusers", "picture"], Query(
 
 
 def routes(studio: Studio) -> APIRouter:
-    """Return the route ``/embedding-files/<name>?as=<format>``; only cards can be asked for."""
+    """Return the route ``/embedding-files?card=<key>&as=<format>``; only cards can be asked for."""
     router = APIRouter()
 
-    @router.get("/embedding-files/{name:path}", include_in_schema=False)
-    def embedding_file(name: str, kind: Wish = "safetensors") -> Response:
-        card = studio.library.card(name)
-        if card is None or not card.usable:
-            raise HTTPException(404, f"There is no embedding called {name!r} that can be used.")
+    @router.get("/embedding-files", include_in_schema=False)
+    def embedding_file(key: Annotated[str, Query(alias="card")], kind: Wish) -> Response:
+        card = studio.library.card_at(key)
+        if card is None or card.problem:
+            raise HTTPException(404, "This embedding is gone or cannot be read.")
         try:
-            data = studio.library.export(card.name, kind)
+            data = studio.library.export(card.name, kind, card.path)
         except AppError as error:
             raise HTTPException(409, str(error)) from error
         file_name = quote(card.name + SUFFIXES[kind], safe="")

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
-from webui.api import cards, documentation, embedding_files, sdapi, thumbnails
+from webui.api import cards, documentation, embedding_files, prompt_edits, sdapi, thumbnails
 from webui.api.guard import guarded
 from webui.studio.studio import Studio
 
@@ -42,6 +42,7 @@ def add(app: FastAPI, studio: Studio) -> None:
         cards.routes(studio),
         thumbnails.routes(studio),
         embedding_files.routes(studio),
+        prompt_edits.routes(studio),
         api,
         documentation.routes(api),
     ):

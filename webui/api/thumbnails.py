@@ -20,19 +20,19 @@ SIDE = 256
 
 
 def routes(studio: Studio) -> APIRouter:
-    """Return the route ``/thumbnails/<name>``; only pictures of cards can be asked for."""
+    """Return the route ``/thumbnails?card=<key>``; only pictures of cards can be asked for."""
     router = APIRouter()
 
-    @router.get("/thumbnails/{name:path}", include_in_schema=False)
-    def thumbnail(name: str) -> Response:
-        card = studio.library.card(name)
-        if card is None or card.preview is None:
+    @router.get("/thumbnails", include_in_schema=False)
+    def thumbnail(card: str) -> Response:
+        found = studio.library.card_at(card)
+        if found is None or found.preview is None:
             raise HTTPException(404, "This embedding has no picture.")
         try:
-            stat = card.preview.stat()
-            data = _small(card.preview, stat.st_mtime_ns, stat.st_size)
+            stat = found.preview.stat()
+            data = _small(found.preview, stat.st_mtime_ns, stat.st_size)
         except Exception as error:  # the picture is a stranger's file; Pillow raises all sorts
-            log.warning("No thumbnail of %s: %s", card.preview.name, error)
+            log.warning("No thumbnail of %s: %s", found.preview.name, error)
             raise HTTPException(404, "The picture cannot be read.") from error
         return Response(data, media_type="image/webp", headers={"Cache-Control": "max-age=86400"})
 

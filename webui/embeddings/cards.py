@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ class LibrarySnapshot:
     version: int
     cards: tuple[Card, ...]
     """Sorted by name."""
+
+    @cached_property
+    def by_key(self) -> Mapping[str, Card]:
+        """The cards by their keys."""
+        return {card.key: card for card in self.cards}
 
 
 Merge = Callable[[Card, Card], str | None]

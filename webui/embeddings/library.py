@@ -97,6 +97,10 @@ class EmbeddingLibrary:
         """Return the card of a name in any case: the usable one if any, else one with a problem."""
         return next(iter(self._catalogue.cards(name)), None)
 
+    def card_at(self, key: str) -> Card | None:
+        """Return the card of this ``Card.key``; None for any other text."""
+        return self.snapshot().by_key.get(key)
+
     def get(self, name: str) -> Embedding | None:
         """Return the embedding of a name in any case, or None if it is unknown or unusable.
 
@@ -132,12 +136,12 @@ class EmbeddingLibrary:
         groups = self._intake.take_in(self._differences())
         self._watcher.expect(self._intake.learn(groups))
 
-    def metadata(self, name: str) -> Mapping[str, str]:
+    def metadata(self, name: str, path: Path | None = None) -> Mapping[str, str]:
         """Return the free text inside a file, e.g. the recipe; hostile until shown as text.
 
-        Raises AppError if the file is unknown or unreadable.
+        ``path`` as in ``delete``. Raises AppError if the file is unknown or unreadable.
         """
-        return formats.inspect(self._existing(name).path).metadata
+        return formats.inspect(self._existing(name, path).path).metadata
 
     def add_file(self, source: Path, name: str) -> Card:
         """Inspect a file from outside and copy it in under a name.
@@ -188,10 +192,13 @@ class EmbeddingLibrary:
         with self._changing:
             self._refresh_paths(housekeeping.put_back(self.folders, token))
 
-    def save_notes(self, name: str, notes: Notes) -> None:
-        """Write what people say about an embedding to its sidecar, as A1111 does."""
+    def save_notes(self, name: str, notes: Notes, path: Path | None = None) -> None:
+        """Write what people say about an embedding to its sidecar, as A1111 does.
+
+        ``path`` as in ``delete``.
+        """
         with self._changing:
-            card = self._existing(name)
+            card = self._existing(name, path)
             housekeeping.check_inside(card.root, card.path)
             with housekeeping.os_errors_as_app_errors(card.path):
                 path = save_notes(card.path.parent, card.path.stem, notes)

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-_COMMENT = re.compile(r"(?<!\S)#(?!\ufe0f)[^\n]*")
+COMMENT = re.compile(r"(?<!\S)#(?!\ufe0f)[^\n]*")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = re.compile(r"<(\w{1,40}):([^<>\n]{1,300})>")
 _LORA_KINDS = {"lora", "lyco", "locon"}
@@ -32,7 +32,7 @@ def clean(text: str) -> str:
     A comment runs from a ``#`` at the start of a word to the end of its line.
     """
     text = unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", text))
-    return _COMMENT.sub("", text) if "#" in text else text
+    return COMMENT.sub("", text) if "#" in text else text
 
 
 def take_loras(text: str) -> tuple[str, tuple[LoraCall, ...], list[str]]:
@@ -66,6 +66,16 @@ def take_loras(text: str) -> tuple[str, tuple[LoraCall, ...], list[str]]:
         return ""
 
     return _TAG.sub(take, text), tuple(calls.values()), warnings
+
+
+def lora_spans(text: str) -> list[tuple[int, int]]:
+    """Return where the calls that ``take_loras`` takes out stand in a clean text."""
+    return [
+        match.span()
+        for match in _TAG.finditer(text)
+        if match[1].lower() in _UNKNOWN_KINDS
+        or (match[1].lower() in _LORA_KINDS and _read_call(match[2]) is not None)
+    ]
 
 
 def _read_call(arguments: str) -> LoraCall | None:

@@ -58,10 +58,14 @@ class Tokens:
             self.learn((text,))
             return tuple(self._core.encode(text, add_special_tokens=False).ids)
 
+    def with_spans(self, text: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """Return the token ids of a text, and where in it each token stands."""
+        encoded = self._core.encode(text, add_special_tokens=False)
+        return tuple(encoded.ids), encoded.offsets
+
     def starts(self, text: str) -> list[int]:
         """Return where in the text each of its tokens begins."""
-        encoded = self._core.encode(text, add_special_tokens=False)
-        return [start for start, _ in encoded.offsets]
+        return [start for start, _ in self.with_spans(text)[1]]
 
     def text(self, ids: Iterable[int]) -> str:
         """Return token ids as text, in lower case as the tokenizer keeps it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 from datetime import datetime
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 from webui.embeddings.library import Card
 from webui.models.families import describe_widths, family_of_widths
+from webui.prompting.editing.calls import call_text
 from webui.studio.studio import Studio
 
 
@@ -78,9 +78,8 @@ def card_data(studio: Studio, card: Card) -> dict[str, Any]:
     badges = [] if card.problem else [_family(card), _count(card.vectors, "vector")]
     notes = card.notes
     return {
-        "key": card_key(card),
+        "key": card.key,
         "name": card.name,
-        "call": call(card),
         "family": None if card.problem else _family(card),
         "folder": card.folder,
         "badges": [*(["negative"] if notes.side == "negative" else []), *badges],
@@ -101,23 +100,9 @@ def card_data(studio: Studio, card: Card) -> dict[str, Any]:
     }
 
 
-def card_key(card: Card) -> str:
-    """Return what tells a card from all others in the page."""
-    return card.key
-
-
 def call(card: Card) -> str:
-    """Return what a click on the card writes into the prompt.
-
-    The name with its brackets escaped; ``<name>`` if it only works when called explicitly;
-    ``(name:0.8)`` if its notes have a preferred weight.
-    """
-    notes = card.notes
-    name = re.sub(r"([()\[\]\\])", r"\\\1", card.name)
-    if card.explicit_only:
-        name = f"<{card.name}>"
-    weight = notes.preferred_weight
-    return name if weight in (None, 1) else f"({name}:{weight:g})"
+    """Return what a click on the card writes into the prompt."""
+    return call_text(card.name, card.explicit_only, card.notes.preferred_weight)
 
 
 def thumbnail_url(card: Card) -> str | None:
@@ -125,7 +110,7 @@ def thumbnail_url(card: Card) -> str | None:
     if card.preview_stamp is None:
         return None
     stamp = card.preview_stamp
-    return f"thumbnails/{quote(card.name, safe='')}?v={stamp.mtime_ns}-{stamp.size}"
+    return f"thumbnails?card={quote(card.key, safe='')}&v={stamp.mtime_ns}-{stamp.size}"
 
 
 def describe(card: Card) -> str:

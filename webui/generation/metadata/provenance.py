@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from webui.embeddings.cards import Card
 from webui.generation.metadata.infotext import embedding_hashes
-from webui.generation.plots.prompt_edit import call_of
 from webui.generation.request import GenerationRequest
+from webui.prompting.editing.calls import call_text
 from webui.prompting.names import NameIndex, find_calls
 
 SHORTEST_HASH = 8
@@ -98,7 +98,7 @@ def with_names_here(text: str, findings: Sequence[Finding], cards: Sequence[Card
     for call in find_calls(text, NameIndex(names), lambda name: True):
         if call.known:
             here = renamed[_plain(call.name)]
-            written = call_of(here, usable[here])
+            written = call_text(here, usable[here])
             if call.weight != 1:
                 written = f"<embedding:{here}:{call.weight:g}>"
             pieces += [text[position : call.start], written]

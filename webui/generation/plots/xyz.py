@@ -12,7 +12,7 @@ from typing import Any
 from webui.errors import AppError, BadField
 from webui.generation.metadata.infotext import PLACED
 from webui.generation.plots.axis_values import read_list, read_numbers, read_whole_numbers
-from webui.generation.plots.prompt_edit import MARKER, call_of, calls_in, put_call, weigh_call
+from webui.generation.plots.prompt_edit import MARKER, calls_in, put_call
 from webui.generation.request import (
     FIELDS,
     MAX_SEED,
@@ -22,6 +22,8 @@ from webui.generation.request import (
     checked,
 )
 from webui.generation.sampling.samplers import SAMPLERS, split_sampler
+from webui.prompting.editing.calls import call_text
+from webui.prompting.editing.weights import set_weight
 
 MAX_CELLS = 100
 """Most combinations of values in one plot."""
@@ -322,7 +324,7 @@ def _embeddings(context: PlotContext) -> list[str]:
 def _put_embedding(cell: Cell, name: str, context: PlotContext) -> Cell:
     if name == NONE and NONE not in context.embeddings:
         return replace(cell, request=put_call(cell.request, ""), placed=None)
-    call = call_of(name, context.embeddings[name])
+    call = call_text(name, context.embeddings[name])
     return replace(cell, request=put_call(cell.request, call), placed=name)
 
 
@@ -353,7 +355,7 @@ def _calls(name: str, request: GenerationRequest) -> bool:
 def _put_step(cell: Cell, step: int, context: PlotContext) -> Cell:
     request, name = cell.request, _run(context).name
     if MARKER in request.prompt + request.negative_prompt or not _calls(name, request):
-        request = put_call(request, call_of(name, False))
+        request = put_call(request, call_text(name))
     return replace(cell, request=request, training_step=step, placed=name)
 
 
@@ -364,7 +366,7 @@ def _set_strength(cell: Cell, weight: float, context: PlotContext) -> Cell:
         text = getattr(cell.request, field_name)
         calls = [call for call in calls_in(text, names) if cell.placed in (None, call.name)]
         if calls:
-            changed: dict[str, Any] = {field_name: weigh_call(text, calls[0], weight)}
+            changed: dict[str, Any] = {field_name: set_weight(text, calls[0], weight)}
             return replace(cell, request=replace(cell.request, **changed), placed=calls[0].name)
     return cell
 

@@ -49,7 +49,7 @@ function card(item) {
   const entry = tag("li", "card-entry");
   const button = tag("button", "card");
   button.type = "button";
-  button.dataset.name = item.name;
+  button.dataset.key = item.key;
   button.classList.toggle("card-unusable", Boolean(item.reason));
   button.title = item.reason || item.description || `${item.name}: click to put it into the prompt`;
   const text = tag("span", "card-text");
@@ -113,8 +113,9 @@ function drawSight() {
 
 // The button of the same card, of those that were made anew.
 function again(button) {
-  const { name, details } = button.dataset;
-  return [...sight.querySelectorAll("button")].find((other) => other.dataset.name === name && other.dataset.details === details);
+  const { key, details } = button.dataset;
+  const same = (other) => other.dataset.key === key && other.dataset.details === details;
+  return [...sight.querySelectorAll("button")].find(same);
 }
 
 function chip(label, value, number) {
@@ -193,7 +194,7 @@ new ResizeObserver(drawSight).observe(grid);
 grid.addEventListener("mousedown", (event) => {
   if (event.target.closest(".card, .card-more")) event.preventDefault();
 });
-grid.addEventListener("click", (event) => {
+grid.addEventListener("click", async (event) => {
   const more = event.target.closest(".card-more");
   if (more) {
     trigger("select", { value: more.dataset.details });
@@ -201,9 +202,9 @@ grid.addEventListener("click", (event) => {
   }
   const button = event.target.closest(".card");
   if (!button) return;
-  const item = all().find((other) => other.name === button.dataset.name && !other.reason);
-  if (item) say(window.promptBoxes.toggle(item.call, item.name, item.side));
-  else say(button.title);
+  const item = all().find((other) => other.key === button.dataset.key);
+  if (!item || item.reason) say(button.title);
+  else say(await window.promptBoxes.toggle(item.key, item.name, item.side));
 });
 document.addEventListener("cards:change", () => {
   drawFamilies();

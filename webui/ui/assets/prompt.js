@@ -1,10 +1,9 @@
-// The two prompt boxes: which one had the focus last, edits that Ctrl+Z takes back, weight keys.
+// The two prompt boxes: which one had the focus last, edits that Ctrl+Z takes back, keys. What an
+// edit does is decided by the server, with the rules that read prompts for drawing.
 window.promptBoxes = (() => {
   const BOXES = ".prompt-box textarea";
-  const STEP = 0.1;
-  const WEIGHTED = /\(((?:\\.|[^()\\])*):\s*(-?[\d.]+)\s*\)/g;
   let last = null;
-  const names = {};
+  let queue = Promise.resolve();
 
   document.addEventListener("focusin", (event) => {
     if (event.target.matches?.(BOXES)) last = event.target;
@@ -28,50 +27,58 @@ window.promptBoxes = (() => {
     box.dispatchEvent(new InputEvent("input", { bubbles: true, inputType: "insertText" }));
   }
 
-  const isWordPart = (character) => character !== undefined && /[\p{L}\p{N}_\-]/u.test(character);
+  // Positions are counted in code points on the server and in UTF-16 units here.
+  const points = (text, place) => [...text.slice(0, place)].length;
+  const units = (letters, place) => letters.slice(0, place).join("").length;
 
-  // Where `call` stands in the text as a whole word, with its brackets and weight around it.
-  function find(text, call) {
-    const haystack = text.toLowerCase(), needle = call.toLowerCase();
-    for (let at = haystack.indexOf(needle); at >= 0; at = haystack.indexOf(needle, at + 1)) {
-      let start = at, end = at + needle.length;
-      if (isWordPart(text[start - 1]) || isWordPart(text[end])) continue;
-      for (;;) {
-        const closing = /^(?::\s*-?[\d.]+\s*)?[)\]]/.exec(text.slice(end));
-        if (!closing || !"([".includes(text[start - 1] ?? " ")) break;
-        start -= 1;
-        end += closing[0].length;
+  async function ask(box, wish) {
+    const text = box.value, places = [box.selectionStart, box.selectionEnd];
+    const [start, end] = places.map((place) => points(text, place));
+    const anywhere = Boolean(document.querySelector("#match-anywhere input")?.checked);
+    const answer = await fetch("prompt-edits", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ text, start, end, anywhere, ...wish }),
+    });
+    return answer.ok ? [text, await answer.json()] : [text, null];
+  }
+
+  // Change only what differs, so that Ctrl+Z takes back no more than that.
+  function apply(box, edit) {
+    const old = [...box.value], now = [...edit.text];
+    const least = Math.min(old.length, now.length);
+    let first = 0, last = 0;
+    while (first < least && old[first] === now[first]) first += 1;
+    while (last < least - first && old.at(-1 - last) === now.at(-1 - last)) last += 1;
+    const text = now.slice(first, now.length - last).join("");
+    replace(box, units(old, first), units(old, old.length - last), text);
+    box.setSelectionRange(units(now, edit.start), units(now, edit.end));
+  }
+
+  // Edits come one after the other. What was typed while the answer was on its way is edited anew.
+  function edit(box, wish) {
+    const done = queue.then(async () => {
+      for (let tries = 0; tries < 5; tries += 1) {
+        const [text, changed] = await ask(box, wish);
+        if (!changed) return null;
+        if (box.value !== text) continue;
+        if (changed.text !== text) apply(box, changed);
+        return changed;
       }
-      return { start, end };
-    }
-    return null;
-  }
-
-  function insert(box, call) {
-    const { selectionStart: start, selectionEnd: end, value } = box;
-    const before = value.slice(0, start), after = value.slice(end);
-    const lead = before === "" || /[\s(\[]$/.test(before) ? "" : /,$/.test(before) ? " " : ", ";
-    const tail = after === "" || /^[\s,):\]]/.test(after) ? "" : ", ";
-    replace(box, start, end, lead + call + tail);
-  }
-
-  function remove(box, { start, end }) {
-    const value = box.value;
-    const comma = /,\s*$/.exec(value.slice(0, start));
-    if (comma) start = comma.index;
-    else end += /^\s*,?\s*/.exec(value.slice(end))[0].length;
-    replace(box, start, end, "");
+      return null;
+    });
+    queue = done.catch(() => null);
+    return queue;
   }
 
   // Put an embedding's call at the caret, or take it out again if it is there already.
   // Returns what was done, in words for the page.
-  function toggle(call, name, side) {
+  async function toggle(key, name, side) {
     const box = side === "negative" ? negative() : target();
     const label = box === negative() ? "the negative prompt" : "the prompt";
-    const found = find(box.value, name) ?? find(box.value, call);
-    if (found) remove(box, found);
-    else insert(box, call);
-    return found ? `Took ${name} out of ${label}.` : `Put ${name} into ${label}.`;
+    const changed = await edit(box, { card: key });
+    if (!changed) return `The server did not answer, so ${label} is as it was.`;
+    return changed.taken ? `Took ${name} out of ${label}.` : `Put ${name} into ${label}.`;
   }
 
   function setPositive(text) {
@@ -79,54 +86,11 @@ window.promptBoxes = (() => {
     replace(box, 0, box.value.length, text);
   }
 
-  // What is known to be called in a box, so that names with blanks and brackets move as one.
-  function know(boxId, called) {
-    names[boxId] = called.flatMap((name) => [name.replace(/[()[\]\\]/g, "\\$&"), name]);
-  }
-
-  function nameAt(text, start, end, called) {
-    const haystack = text.toLowerCase();
-    for (const name of called) {
-      const needle = name.toLowerCase();
-      for (let at = haystack.indexOf(needle); at >= 0; at = haystack.indexOf(needle, at + 1)) {
-        if (at <= start && end <= at + needle.length) return { from: at, to: at + needle.length };
-      }
-    }
-    return null;
-  }
-
-  // The words whose weight a key changes: an existing (words:1.2) around the selection, else the
-  // embedding's name or the selection, else the word at the caret.
-  function around(text, start, end, called) {
-    for (const match of text.matchAll(WEIGHTED)) {
-      const from = match.index, to = from + match[0].length;
-      if (from <= start && end <= to) {
-        return { from, to, words: match[1], weight: Number(match[2]) };
-      }
-    }
-    const name = nameAt(text, start, end, called);
-    if (name) {
-      [start, end] = [name.from, name.to];
-    } else if (start === end) {
-      while (start > 0 && /[^\s,():]/.test(text[start - 1])) start -= 1;
-      while (end < text.length && /[^\s,():]/.test(text[end])) end += 1;
-    } else {
-      while (start < end && /\s/.test(text[start])) start += 1;
-      while (end > start && /\s/.test(text[end - 1])) end -= 1;
-    }
-    return start < end ? { from: start, to: end, words: text.slice(start, end), weight: 1 } : null;
-  }
-
-  function changeWeight(box, by) {
-    const called = names[box.closest(".prompt-box").id] || [];
-    const hit = around(box.value, box.selectionStart, box.selectionEnd, called);
-    if (!hit) return;
-    const weight = Math.round((hit.weight + by) * 100) / 100;
-    const plain = Math.abs(weight - 1) < 1e-6;
-    replace(box, hit.from, hit.to, plain ? hit.words : `(${hit.words}:${weight})`);
-    const from = hit.from + (plain ? 0 : 1);
-    box.setSelectionRange(from, from + hit.words.length);
-  }
+  // Whether Escape closes something: a menu, a picture in full size, a search.
+  const takesEscape = (node) =>
+    document.fullscreenElement ||
+    node.matches?.("input[type=search], [aria-expanded=true], :open") ||
+    document.querySelector("dialog[open], [role=listbox]:not([hidden]), [aria-modal=true]");
 
   document.addEventListener("keydown", (event) => {
     const box = event.target.matches?.(BOXES) ? event.target : null;
@@ -137,13 +101,22 @@ window.promptBoxes = (() => {
     } else if (box && event.altKey && event.key === "Enter") {
       event.preventDefault();
       document.querySelector("#skip")?.click();
-    } else if (event.key === "Escape" && !event.defaultPrevented) {
-      document.querySelector("#interrupt")?.click();
     } else if (box && command && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
       event.preventDefault();
-      changeWeight(box, event.key === "ArrowUp" ? STEP : -STEP);
+      edit(box, { steps: event.key === "ArrowUp" ? 1 : -1 });
     }
   }, true);
 
-  return { toggle, know, replace, setPositive };
+  // Looked at before anybody closes something, acted on after all had their turn.
+  let taken = false;
+  window.addEventListener("keydown", (event) => {
+    taken = event.key === "Escape" && Boolean(takesEscape(event.target));
+  }, true);
+  window.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !taken && !event.defaultPrevented) {
+      document.querySelector("#interrupt")?.click();
+    }
+  });
+
+  return { toggle, replace, setPositive };
 })();

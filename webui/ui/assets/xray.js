@@ -31,8 +31,6 @@ function describe(item) {
 }
 
 function draw(seen) {
-  const called = (seen?.pieces || []).filter((item) => item.kind === "embedding");
-  window.promptBoxes.know(props.box, called.map((item) => item.name));
   if (!seen) {
     line.replaceChildren(...(text.trim() ? [] : [tokenCount(0, CHUNK)]));
     return;

@@ -73,11 +73,12 @@ def build(studio: Studio, cards: gr.HTML) -> None:
     panel = [key, about, form, *notes, pictures, vectors, inside, downloads, name, folder]
 
     def chosen(event: gr.EventData) -> list[Any]:
-        return [*_show(studio, _find(studio, event._data["value"])), ""]
+        return [*_show(studio, studio.library.card_at(str(event._data["value"]))), ""]
 
     def kept(key: str, *values: Any) -> str:
         try:
-            studio.library.save_notes(_existing(studio, key).name, _notes(*values))
+            card = _existing(studio, key)
+            studio.library.save_notes(card.name, _notes(*values), card.path)
         except AppError as error:
             return message(str(error), "bad")
         return message("Notes saved.", "good")
@@ -170,15 +171,9 @@ def _notes(
     )
 
 
-def _find(studio: Studio, key: object) -> Card | None:
-    """Return the card of a file; a path that is no card's finds nothing, so none can be reached."""
-    cards = studio.library.snapshot().cards
-    return next((card for card in cards if card.key == key), None)
-
-
 def _existing(studio: Studio, key: str) -> Card:
     """Return the card of a file. Raises AppError if it is gone."""
-    card = _find(studio, key)
+    card = studio.library.card_at(key)
     if card is None:
         raise AppError("The file is gone. It may have been moved or deleted meanwhile.")
     return card
@@ -216,11 +211,12 @@ def _show(studio: Studio, card: Card | None) -> list[Any]:
 
 def _downloads(card: Card) -> str:
     """Return links to the file in each format that can be written."""
-    if not card.usable:
+    if card.problem:
         return ""
-    name = quote(card.name, safe="")
+    key = quote(card.key, safe="")
     links = "".join(
-        f'<a href="embedding-files/{name}?as={kind}" download>{SUFFIXES[kind]}</a> {purpose}<br>'
+        f'<a href="embedding-files?card={key}&amp;as={kind}" download>{SUFFIXES[kind]}</a> '
+        f"{purpose}<br>"
         for kind, purpose in KINDS.items()
     )
     return f'<div class="downloads"><strong>Download as</strong><br>{links}</div>'

@@ -73,7 +73,7 @@ def vectors(studio: Studio, card: Card) -> str:
 def inside(studio: Studio, card: Card) -> str:
     """Return the free text in the file, such as the recipe; all of it is a stranger's."""
     try:
-        metadata = studio.library.metadata(card.name)
+        metadata = studio.library.metadata(card.name, card.path)
     except AppError as error:
         return message(str(error), "warn")
     if not metadata:
