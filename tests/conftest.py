@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ |= {
@@ -19,6 +20,10 @@ os.environ |= {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+
+# A machine that is busy is no failure; speed is measured in bench/.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Full passes over the half a million objects that the imports make were a tenth of the tests' time.
 gc.set_threshold(10_000)

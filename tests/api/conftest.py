@@ -48,6 +48,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) ->
     shutil.copytree(tiny_checkpoint, place / "models")
     write_tiny_checkpoint(place / "models" / "zebra", seed=1)
     (place / "models" / "zz-broken.safetensors").write_bytes(b"broken")
+    (place / "models" / "vae").mkdir()
+    shutil.copyfile(
+        place / "models" / "zebra" / "vae" / "diffusion_pytorch_model.safetensors",
+        place / "models" / "vae" / "soft.safetensors",
+    )
     return Settings(
         models_dir=place / "models",
         embeddings_dirs=(place / "embeddings",),

@@ -15,9 +15,9 @@ ROUTES = {
     ("post", "create/embedding"), ("post", "train/embedding"),
     ("get", "train/embedding/{run_id}"), ("post", "train/embedding/{run_id}/interrupt"),
     ("get", "progress"), ("post", "interrupt"), ("post", "skip"), ("post", "png-info"),
-    ("get", "samplers"), ("get", "schedulers"), ("get", "sd-models"), ("get", "options"),
-    ("post", "options"), ("get", "prompt-styles"), ("get", "loras"), ("get", "memory"),
-    ("post", "refresh-checkpoints"),
+    ("get", "samplers"), ("get", "schedulers"), ("get", "sd-models"), ("get", "sd-vae"),
+    ("get", "options"), ("post", "options"), ("get", "prompt-styles"), ("get", "loras"),
+    ("get", "memory"), ("post", "refresh-checkpoints"),
 }  # fmt: skip
 
 

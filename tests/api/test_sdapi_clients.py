@@ -124,6 +124,18 @@ def test_another_model_can_draw_one_request(client: httpx.Client):
     assert json.loads(draw(client, PLAIN)["info"])["sd_model_name"] == "tiny"
 
 
+def test_another_vae_can_decode_one_request(client: httpx.Client):
+    assert [vae["model_name"] for vae in client.get("/sd-vae").json()] == ["soft.safetensors"]
+    plain = draw(client, PLAIN)
+    said = draw(client, PLAIN | {"override_settings": {"sd_vae": "soft.safetensors"}})
+    info = json.loads(said["info"])
+    assert info["sd_vae_name"] == "soft.safetensors" and len(info["sd_vae_hash"]) == 10
+    assert f"VAE hash: {info['sd_vae_hash']}, VAE: soft.safetensors" in info["infotexts"][0]
+    assert said["images"] != plain["images"]
+    assert client.get("/options").json()["sd_vae"] == "Automatic"
+    assert "VAE" not in json.loads(draw(client, PLAIN)["info"])["infotexts"][0]
+
+
 def test_a_model_that_cannot_be_loaded_leaves_the_one_before(client: httpx.Client):
     body = PLAIN | {"override_settings": {"sd_model_checkpoint": "zz-broken"}}
     answer = client.post("/txt2img", json=body)

@@ -283,9 +283,7 @@ NASTY = st.lists(
 ).map("".join)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(NASTY, NASTY, st.sampled_from(EMPHASES))
 def test_any_text_whatsoever_gives_conditioning(
     sd1: Model, shelf: Shelf, prompt: str, negative: str, emphasis: str

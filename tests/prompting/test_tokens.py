@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
@@ -13,7 +13,6 @@ TOKENIZER = CLIPTokenizer.from_pretrained(ROOT / "models" / "starter" / "tokeniz
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n\t'.,:-()<|>#1a"))
 
 
-@settings(deadline=None)
 @given(TEXT)
 def test_remembered_words_give_the_ids_of_the_whole_text(text: str):
     tokens = tokens_of(TOKENIZER)

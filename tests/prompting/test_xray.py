@@ -136,7 +136,7 @@ NASTY = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(NASTY, st.sampled_from(["original", "none", "ignore"]), st.booleans())
 def test_any_text_whatsoever_has_an_x_ray(text: str, emphasis: str, anywhere: bool):
     found = read(text, SHELF, settings=PromptSettings(emphasis, match_anywhere=anywhere), steps=4)

@@ -142,5 +142,6 @@ def _describe(
         replace(request, seed=seeds.seed, subseed=seeds.subseed, batch_size=1, batch_count=1),
         model_name=model.name,
         model_hash=model.short_hash,
+        vae=(model.vae_name, model.vae_hash) if model.vae_name and model.vae_hash else None,
         embeddings={embedding.name: embedding.short_hash for embedding in used},
     )

@@ -121,9 +121,13 @@ class ModelsInUse:
         """Return the names of all checkpoints that could be loaded."""
         return [checkpoint.name for checkpoint in self.checkpoints()]
 
+    def vae_files(self) -> dict[str, Path]:
+        """Return the VAE files of models/vae/ by their names."""
+        return list_vaes(self._folder, *self._more)
+
     def vaes(self) -> list[str]:
         """Return what the VAE can be: Automatic, None, and each file of models/vae/."""
-        return [AUTOMATIC_VAE, NO_VAE, *list_vaes(self._folder, *self._more)]
+        return [AUTOMATIC_VAE, NO_VAE, *self.vae_files()]
 
     def hashes(self) -> dict[str, str | None]:
         """Return the short hash of each checkpoint by its name; None where it is not known yet.
@@ -173,7 +177,7 @@ class ModelsInUse:
     def _vae_file(self, name: str) -> Path | str:
         if name in (AUTOMATIC_VAE, NO_VAE):
             return name
-        files = list_vaes(self._folder, *self._more)
+        files = self.vae_files()
         if name not in files:
             raise BadField("sd_vae", f"There is no VAE “{name[:200]}” in {self._folder.name}/vae/.")
         return files[name]

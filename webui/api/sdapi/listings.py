@@ -45,6 +45,13 @@ class ModelItem(Shape):
     config: str | None = None
 
 
+class VaeItem(Shape):
+    """A file of models/vae/."""
+
+    model_name: str
+    filename: str
+
+
 class LoraItem(Shape):
     """A LoRA file."""
 
@@ -105,6 +112,11 @@ def add(router: APIRouter, studio: Studio, options: Options) -> None:
     def refresh_checkpoints() -> dict[str, Any]:
         studio.models.checkpoints()
         return {}
+
+    @router.get("/sd-vae", summary="List VAEs")
+    def vaes() -> list[VaeItem]:
+        found = studio.models.vae_files()
+        return [VaeItem(model_name=name, filename=str(path)) for name, path in found.items()]
 
     @router.get("/loras", summary="List LoRAs")
     def loras() -> list[LoraItem]:

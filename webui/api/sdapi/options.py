@@ -18,7 +18,6 @@ from webui.studio.studio import Studio
 MAX_CLIP_SKIP = 12
 
 FIXED: Mapping[str, Any] = {
-    "sd_vae": "Automatic",
     "randn_source": "CPU",
     "eta_noise_seed_delta": 0,
     "samples_save": True,
@@ -39,13 +38,14 @@ class OptionValues(Shape):
     sd_model_checkpoint: str | None
     """Title of the loaded model; writing it loads another one. Names and hashes do too."""
     sd_checkpoint_hash: str | None
+    sd_vae: str
+    """Automatic, None for the VAE inside the model, or a file of models/vae/."""
     CLIP_stop_at_last_layers: int
     """Clip skip of requests over the API, 1 to 12."""
     emphasis: str
     """How weights act in requests over the API: Original, No norm, Ignore or None."""
     outdir_txt2img_samples: str
     outdir_samples: str
-    sd_vae: str
     randn_source: str
     eta_noise_seed_delta: int
     samples_save: bool
@@ -74,6 +74,7 @@ class Options:
         return {
             "sd_model_checkpoint": self._title(state.name),
             "sd_checkpoint_hash": state.model.short_hash if state.model else None,
+            "sd_vae": state.vae,
             "CLIP_stop_at_last_layers": self._clip_skip,
             "emphasis": self._emphasis,
             "outdir_txt2img_samples": folder,
@@ -106,9 +107,11 @@ class Options:
         with self._lock:
             self._clip_skip = changes.get("CLIP_stop_at_last_layers", self._clip_skip)
             self._emphasis = changes.get("emphasis", self._emphasis)
-        if title := changes.get("sd_model_checkpoint"):
-            self._studio.models.switch(self.checkpoint(title).name)
-            self._studio.models.get()
+        models = self._studio.models
+        if changes.keys() & {"sd_model_checkpoint", "sd_vae"}:
+            title = changes.get("sd_model_checkpoint") or models.state.name
+            models.switch(self.checkpoint(title).name, changes.get("sd_vae"))
+            models.get()
 
     def checkpoint(self, wanted: str) -> Checkpoint:
         """Return the checkpoint of a title, a name, a file name or a hash; BadField for others."""
@@ -141,6 +144,10 @@ class Options:
                 return self.checkpoint(str(value)).name
             except BadField as error:
                 raise BadField(prefix + key, str(error)) from error
+        if key == "sd_vae":
+            if value not in (vaes := self._studio.models.vaes()):
+                raise BadField(prefix + key, f"“{key}” must be one of: {', '.join(vaes)}.")
+            return value
         if key == "CLIP_stop_at_last_layers":
             if type(value) is not int or not 1 <= value <= MAX_CLIP_SKIP:
                 raise BadField(prefix + key, f"“{key}” must be from 1 to {MAX_CLIP_SKIP}.")

@@ -45,6 +45,8 @@ _WITHOUT_EFFECT = {
     "Training run",
     "Training step",
     "User",
+    "VAE",
+    "VAE hash",
     "Version",
     *(f"{axis} {what}" for axis in "XYZ" for what in ("Type", "Values")),
 }
@@ -56,17 +58,21 @@ def write_infotext(
     *,
     model_name: str,
     model_hash: str,
+    vae: tuple[str, str] | None = None,
     embeddings: Mapping[str, str] | None = None,
 ) -> str:
     """Return the parameters text of one picture, in AUTOMATIC1111's layout and order.
 
-    ``request`` is that of the single picture (its own seed). ``embeddings`` maps the names used to
-    the first 12 hex digits of their files' SHA-256 and becomes ``TI hashes``.
+    ``request`` is that of the single picture (its own seed). ``vae`` is the name and short hash of
+    the file that took the place of the checkpoint's VAE, if one did. ``embeddings`` maps the names
+    used to the first 12 hex digits of their files' SHA-256 and becomes ``TI hashes``.
     """
     written = {key: _written(key, request) for key in _KEYS}
     fields: dict[str, object] = {key: written[key] for key in _FIRST}
     fields["Model hash"] = model_hash
     fields["Model"] = model_name.replace(",", "").replace(":", "")
+    if vae:
+        fields["VAE hash"], fields["VAE"] = vae[1], vae[0]
     fields |= {key: value for key, value in written.items() if value is not None}
     if embeddings:
         fields["TI hashes"] = ", ".join(
