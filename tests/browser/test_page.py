@@ -110,6 +110,27 @@ def test_the_prompt_that_had_the_focus_last_gets_the_name_also_from_the_embeddin
     expect(page.locator(PROMPT)).to_have_value("")
 
 
+def test_the_line_follows_how_prompts_are_parsed(
+    embedding: Callable[[str], Path], open_page: Callable[..., Page]
+):
+    embedding("marc_allante.pt")
+    page = open_page()
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    line = page.locator(".xray").first
+    page.locator("#steps input").fill("10")
+    page.locator(PROMPT).fill("(marc_allante:1.3) [cat:dog:0.5]")
+    expect(line.locator(".chip").first).to_have_text("marc_allante × 1.3")
+    expect(line.locator(".mark").first).to_have_text("steps 1–5")
+    page.get_by_role("button", name="Prompt parsing").click()
+    page.locator("#late-schedules input").check()
+    expect(line.locator(".mark").first).to_have_text("steps 1–6")
+    page.locator("#emphasis input").click()
+    page.get_by_role("option", name="Ignore").click()
+    expect(line.locator(".chip").first).to_have_text("marc_allante")
+    page.locator("#steps input").fill("20")
+    expect(line.locator(".mark").first).to_have_text("steps 1–11")
+
+
 def test_keys_change_the_weight_of_the_word_at_the_caret(open_page: Callable[..., Page]):
     page = open_page()
     prompt = page.locator(PROMPT)
@@ -154,7 +175,8 @@ def test_the_line_under_a_prompt_says_what_was_understood(
     expect(line.locator(".chip")).to_have_text("marc_allante × 1.3")
     prompt.fill("red BREAK blue <lora:thing:0.5>")
     expect(line.locator(".count")).to_have_text(re.compile(r"\d+/150"))
-    expect(line.locator(".chip")).to_have_text("LoRA thing × 0.5")
+    expect(line.locator(".chip.missing")).to_have_text("LoRA thing × 0.5")
+    expect(line.locator(".warn")).to_contain_text("There is no LoRA “thing”")
     prompt.fill("sdxl_face and (a")
     expect(line.locator(".warn")).to_have_count(2)
     prompt.fill("")

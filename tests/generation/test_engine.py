@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests.parts import Library
 from webui.embeddings.embedding import Embedding
@@ -247,3 +248,14 @@ def test_a_missing_lora_is_a_warning_and_not_a_failure(tiny_model: Model, tmp_pa
         0
     ]
     assert any("no LoRA “nope”" in warning for warning in picture.warnings)
+
+
+def test_an_embedding_that_a_lora_brings_along_can_be_called_in_both_prompts(
+    tiny_model: Model, tmp_path: Path
+):
+    save_file({"bundle_emb.inky.clip_l": torch.randn(2, 128)}, tmp_path / "ink.safetensors")
+    request = replace(REQUEST, prompt="a inky <lora:ink:1>", negative_prompt="(inky:1.2)")
+    [picture] = draw(tiny_model, request, loras=tmp_path)
+    assert [used.name for used in picture.used] == ["inky"]
+    [without] = draw(tiny_model, replace(request, prompt="a inky"), loras=tmp_path)
+    assert without.used == () and without.image != picture.image

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from tests.prompting.prompt_parts import Shelf
+from tests.prompting.test_loras import write_lora
 from webui.prompting import xray
 from webui.prompting.source import PromptSettings
 from webui.settings import ROOT
@@ -70,6 +73,41 @@ def test_an_embedding_that_no_longer_fits_begins_a_chunk(shelf: Shelf):
 
 def test_loras_are_shown_with_their_strength(shelf: Shelf):
     assert shown(read("a <lora:ink:0.8>", shelf)) == ["a", "lora: ink ×0.8"]
+
+
+def test_a_lora_that_is_not_there_does_not_look_like_one_that_is(shelf: Shelf, tmp_path: Path):
+    write_lora(tmp_path / "ink.safetensors")
+    found = read("a <lora:Ink:0.8> <lora:inc:1>", shelf, loras=tmp_path)
+    assert [(piece.name, piece.missing) for piece in found.pieces[1:]] == [
+        ("Ink", False), ("inc", True),
+    ]  # fmt: skip
+    assert found.warnings == ("There is no LoRA “inc”; did you mean “ink”?",)
+    assert read("a <lora:inc:1>", shelf).warnings == (), "not looked for"
+
+
+def test_embeddings_that_a_lora_brings_are_shown_in_both_prompts(shelf: Shelf, tmp_path: Path):
+    write_lora(tmp_path / "ink.safetensors", **{"inky.clip_l": torch.randn(3, 16)})
+    prompt = "inky <lora:ink:1>"
+    assert shown(read(prompt, shelf, loras=tmp_path))[0] == "‹inky 3›"
+    assert shown(read("inky", shelf, loras=tmp_path)) == ["inky"]
+    assert shown(read("inky", shelf, loras=tmp_path, negative=True, beside=prompt)) == ["‹inky 3›"]
+
+
+def test_emphasis_is_shown_as_the_settings_have_it(shelf: Shelf):
+    def seen(emphasis: str) -> list[str]:
+        return shown(read("a (bad:1.2)", shelf, settings=PromptSettings(emphasis)))
+
+    assert seen("original") == seen("no_norm") == seen("comfy") == ["a", "‹bad 1 ×1.2›"]
+    assert seen("ignore") == ["a", "‹bad 1›"]
+    assert seen("none") == ["a (", "‹bad 1›", ":1.2)"]
+
+
+def test_late_schedules_are_shown_at_the_steps_at_which_they_act(shelf: Shelf):
+    late = PromptSettings(late_schedules=True)
+    assert shown(read("[cat:dog:0.5]", shelf, steps=10, settings=late)) == [
+        "steps: steps 1–6", "cat", "steps: steps 7–10", "dog",
+    ]  # fmt: skip
+    assert shown(read("[cat:dog:9]", shelf, steps=10, settings=late)) == ["cat"]
 
 
 def test_a_schedule_is_shown_text_by_text(shelf: Shelf):

@@ -22,7 +22,7 @@ from webui.generation.sampling.loop import (
     seeds_of_batch,
 )
 from webui.generation.upscaling import upscale
-from webui.prompting.loras import take_loras
+from webui.prompting.loras import list_loras, take_loras, with_bundled
 from webui.prompting.source import PromptSettings
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def generate(
     fulfil.
     """
     _, calls, _ = take_loras(request.prompt)
-    with applied(model, calls, loras or Path()) as added:
+    files = list_loras(loras) if loras and calls else {}
+    embeddings = with_bundled(embeddings, calls, files)
+    with applied(model, calls, files) as added:
 
         def prepared(steps: int) -> PromptConditioning:
             return conditioner.prepare(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webui.prompting.loras import LoraCall
+from webui.prompting.loras import LoraCall, missing_lora
 
 if TYPE_CHECKING:
     from webui.models.model import Model
@@ -29,21 +28,24 @@ class AppliedLoras:
 
 
 @contextmanager
-def applied(model: Model, calls: Sequence[LoraCall], folder: Path) -> Iterator[AppliedLoras]:
+def applied(
+    model: Model, calls: Sequence[LoraCall], files: Mapping[str, Path]
+) -> Iterator[AppliedLoras]:
     """Put the LoRAs into the model inside the ``with`` block; the weights are as before after it.
 
+    ``files`` are those that can be called, as ``list_loras`` returns them.
     A LoRA that is missing, broken or made for another family is a warning, not a failure.
     """
     if not calls:
         yield AppliedLoras()
         return
     pipe = _pipeline(model)
-    files, warnings, chosen = list_loras(folder), [], {}
+    warnings, chosen = [], {}
     try:
         for number, call in enumerate(calls):
             path = files.get(call.name.casefold())
             if path is None:
-                warnings.append(_missing(call.name, files))
+                warnings.append(missing_lora(call.name, files))
                 continue
             adapter = f"lora_{number}"
             if problem := _load(pipe, path, adapter):
@@ -54,16 +56,6 @@ def applied(model: Model, calls: Sequence[LoraCall], folder: Path) -> Iterator[A
         yield AppliedLoras(in_text, tuple(warnings))
     finally:
         pipe.unload_lora_weights()
-
-
-def list_loras(folder: Path) -> dict[str, Path]:
-    """Return the LoRA files below ``folder`` by their lower-case names without extension."""
-    found: dict[str, Path] = {}
-    if folder.is_dir():
-        for path in sorted(folder.rglob("*.safetensors"), reverse=True):
-            found[path.stem.casefold()] = path
-            found[path.relative_to(folder).with_suffix("").as_posix().casefold()] = path
-    return found
 
 
 def _pipeline(model: Model) -> Any:
@@ -131,9 +123,3 @@ def _set_strengths(
             in_text.append((f"{path}:{path.stat().st_mtime_ns}", call.text_encoder))
     pipe.set_adapters(list(chosen), strengths)
     return tuple(in_text)
-
-
-def _missing(name: str, files: dict[str, Path]) -> str:
-    near = difflib.get_close_matches(name.casefold(), files, n=1)
-    hint = f"; did you mean “{files[near[0]].stem}”?" if near else " in models/lora/."
-    return f"There is no LoRA “{name}”{hint}"

@@ -1,11 +1,22 @@
-"""What is taken out of a prompt before it is read: comments, and the calls of LoRAs."""
+"""What is taken out of a prompt before it is read: comments and LoRAs' calls; their files."""
 
 from __future__ import annotations
 
+import difflib
+import logging
 import math
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from webui.embeddings import formats
+from webui.embeddings.embedding import Embedding
+from webui.prompting.source import EmbeddingSource, Overlay
+
+log = logging.getLogger(__name__)
 
 COMMENT = re.compile(r"(?<!\S)#(?!\ufe0f)[^\n]*")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -76,6 +87,56 @@ def lora_spans(text: str) -> list[tuple[int, int]]:
         if match[1].lower() in _UNKNOWN_KINDS
         or (match[1].lower() in _LORA_KINDS and _read_call(match[2]) is not None)
     ]
+
+
+def list_loras(folder: Path) -> dict[str, Path]:
+    """Return the LoRA files below ``folder`` by their lower-case names without extension."""
+    found: dict[str, Path] = {}
+    if folder.is_dir():
+        for path in sorted(folder.rglob("*.safetensors"), reverse=True):
+            found[path.stem.casefold()] = path
+            found[path.relative_to(folder).with_suffix("").as_posix().casefold()] = path
+    return found
+
+
+def missing_lora(name: str, files: Mapping[str, Path]) -> str:
+    """Say that there is no LoRA of this name, and which one may have been meant."""
+    near = difflib.get_close_matches(name.casefold(), files, n=1)
+    hint = f"; did you mean “{files[near[0]].stem}”?" if near else " in models/lora/."
+    return f"There is no LoRA “{name}”{hint}"
+
+
+def with_bundled(
+    source: EmbeddingSource, calls: Iterable[LoraCall], files: Mapping[str, Path]
+) -> EmbeddingSource:
+    """Return a collection with the embeddings beside it that the called LoRAs bring along.
+
+    As in AUTOMATIC1111 an embedding of the collection comes before one of the same name in a LoRA.
+    """
+    called = [path for call in calls if (path := files.get(call.name.casefold()))]
+    states = ((path, path.stat()) for path in called if path.is_file())
+    bringing = tuple(
+        (path, status.st_mtime_ns, status.st_size)
+        for path, status in states
+        if _bundled(path, status.st_mtime_ns, status.st_size)
+    )
+    return _overlay(source, bringing) if bringing else source
+
+
+@lru_cache(maxsize=8)
+def _overlay(source: EmbeddingSource, bringing: tuple[tuple[Path, int, int], ...]) -> Overlay:
+    """Return the one overlay of a collection with these files, so that caches know it again."""
+    return Overlay(source, [embedding for file in bringing for embedding in _bundled(*file)])
+
+
+@lru_cache(maxsize=32)
+def _bundled(path: Path, mtime_ns: int, size_bytes: int) -> tuple[Embedding, ...]:
+    """Return the embeddings in a LoRA file as it is now; none from a file that is broken."""
+    try:
+        return formats.read_bundle(path)
+    except formats.Refused as fault:
+        log.warning("%s", fault)
+        return ()
 
 
 def _read_call(arguments: str) -> LoraCall | None:

@@ -1,14 +1,14 @@
-"""What the prompt language asks of a collection of embeddings, and of the person's settings."""
+"""The embeddings that a prompt can call, and the settings that say how it is understood."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from webui.embeddings.cards import Card
-    from webui.embeddings.embedding import Embedding
+from webui.embeddings.cards import Card
+from webui.embeddings.embedding import Embedding
 
 EMPHASES = ("original", "no_norm", "ignore", "none", "comfy")
 
@@ -33,6 +33,44 @@ class EmbeddingSource(Protocol):
 
     def card(self, name: str) -> Card | None:
         """Return what is known of an embedding by name, in any case, or None."""
+
+
+class Overlay:
+    """A collection of embeddings and a few more beside it. Satisfies ``EmbeddingSource``."""
+
+    def __init__(
+        self, below: EmbeddingSource, more: Iterable[Embedding], first: bool = False
+    ) -> None:
+        """Where both have a name, ``below`` is asked, or with ``first`` the others are."""
+        self._below, self._first = below, first
+        self._more = {embedding.name.casefold(): embedding for embedding in more}
+
+    @property
+    def version(self) -> int:
+        """The version of ``below``; two overlays are told apart by identity."""
+        return self._below.version
+
+    def names(self) -> Collection[str]:
+        """Return the names of both."""
+        below = [name for name in self._below.names() if self._own(name) is None]
+        return [*below, *(own.name for name, own in self._more.items() if self._own(name))]
+
+    def get(self, name: str) -> Embedding | None:
+        """Return an embedding of either."""
+        return self._own(name) or self._below.get(name)
+
+    def card(self, name: str) -> Card | None:
+        """Return what is known of an embedding of either."""
+        own = self._own(name)
+        if own is None:
+            return self._below.card(name)
+        path = own.source or Path(own.name)
+        hash_ = own.content_hash
+        return Card(own.name, path, Path(), "", own.widths, len(own), content_hash=hash_)
+
+    def _own(self, name: str) -> Embedding | None:
+        card = None if self._first else self._below.card(name)
+        return self._more.get(name.casefold()) if card is None or not card.usable else None
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.prompting.chunks import Break, Insert, Item, Layout, Words
 from webui.prompting.grammar import Attention
 from webui.prompting.lookup import Lookup
+from webui.prompting.loras import list_loras, missing_lora, take_loras, with_bundled
 from webui.prompting.reader import Part, Reader
 from webui.prompting.source import EmbeddingSource, PromptSettings
 from webui.prompting.tokens import Tokens, tokens_of
@@ -35,6 +37,8 @@ class Piece:
     """Token positions it takes."""
     name: str = ""
     """Of the embedding or LoRA."""
+    missing: bool = False
+    """Whether there is no LoRA of this name."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,20 @@ def read(
     settings: PromptSettings = PromptSettings(),  # noqa: B008 - frozen
     steps: int = 20,
     negative: bool = False,
+    loras: Path | None = None,
+    beside: str = "",
 ) -> XRay:
     """Read a prompt for a model whose text encoders take vectors of these widths.
 
-    Reads no file and computes no conditioning; takes about a millisecond whatever the number of
-    embeddings. Never raises for any text.
+    ``loras`` is the folder of LoRA files, if they are to be looked for. ``beside`` is the prompt of
+    a negative prompt: its LoRAs may bring embeddings for both.
+    Computes no conditioning; takes about a millisecond whatever the number of embeddings. Never
+    raises for any text.
     """
     tokens = tokens_of(tokenizer)
+    _, calls, _ = take_loras(beside if negative else text)
+    files = list_loras(loras) if loras and calls else {}
+    embeddings = with_bundled(embeddings, calls, files)
     lookup = Lookup(embeddings, widths, model_name, load=False)
     reader = Reader(tokens, lookup, settings)
     script = reader.script(text, max(1, steps), negative)
@@ -83,7 +94,11 @@ def read(
             if heading:
                 pieces.append(Piece("steps", heading))
             pieces += _pieces(reading.items, reading.layout.starts, tokens)
-    pieces += [Piece("lora", lora.name, lora.unet, name=lora.name) for lora in script.loras]
+    for lora in script.loras:
+        missing = loras is not None and lora.name.casefold() not in files
+        pieces.append(Piece("lora", lora.name, lora.unet, name=lora.name, missing=missing))
+        if missing:
+            lookup.warn(missing_lora(lora.name, files))
     lookup.look_for_broken_names(reader.words)
     lookup.look_for_near_misses(reader.words, tokens)
     return XRay(

@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from webui.api.sdapi.answers import Shape
 from webui.api.sdapi.options import Options
 from webui.api.sdapi.txt2img import scheduler_name
-from webui.generation.loras import list_loras
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
+from webui.prompting.loras import list_loras
 from webui.studio.studio import Studio
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from webui.embeddings.embedding import Embedding
 from webui.embeddings.formats import picture, safetensors_file, torch_file
-from webui.embeddings.formats.layouts import Found, find
+from webui.embeddings.formats.layouts import Found, bundle, find
 from webui.embeddings.formats.source import (
     Broken,
     Content,
@@ -39,6 +39,7 @@ __all__ = [
     "inspect",
     "read",
     "read_all",
+    "read_bundle",
     "write",
 ]
 
@@ -126,6 +127,26 @@ def read_all(path: Path) -> tuple[Embedding, ...]:
         return _inspect(path, hashed=False).embeddings
     except OSError as fault:
         raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
+
+
+def read_bundle(path: Path) -> tuple[Embedding, ...]:
+    """Read the embeddings that travel inside a LoRA file; none from one that brings none.
+
+    Raises Refused where there are some that cannot be read.
+    """
+    try:
+        with Source(path) as source:
+            content = safetensors_file.read(source)
+            found = [one for one in bundle(content.values) if one.inner_name]
+            for one in found:
+                check_finite(one.vectors)
+    except NotMine:
+        return ()
+    except Broken as reason:
+        raise Refused(path, str(reason)) from reason
+    except OSError as fault:
+        raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
+    return tuple(replace(_embedding(path, one), name=str(one.inner_name)) for one in found)
 
 
 def write(

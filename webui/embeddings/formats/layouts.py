@@ -131,7 +131,7 @@ def _encoder_keys(values: Any) -> list[Found]:
     return [Found(layout, groups[0][1], **_facts(values))]
 
 
-def _bundle(values: Any) -> list[Found]:
+def bundle(values: Any) -> list[Found]:
     """``bundle_emb.<name>.…``: embeddings that travel inside a LoRA file."""
     bundles: dict[str, dict[str, Any]] = {}
     for key, value in values.items() if isinstance(values, Mapping) else ():
@@ -224,7 +224,7 @@ def _with_metadata(found: Found, metadata: Mapping[str, str], alone: bool) -> Fo
 
 LAYOUTS: tuple[Callable[[Any], list[Found]], ...] = (
     _a1111,
-    _bundle,
+    bundle,
     _kohya,
     _encoder_keys,
     _parts,

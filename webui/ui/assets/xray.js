@@ -3,7 +3,8 @@
 const WAIT_MS = 200;
 const CHUNK = 75; // tokens that the text encoder reads at once
 const line = element.querySelector(".xray");
-let text = "", timer, asked = 0;
+let text = "", beside = "", timer, asked = 0;
+let settings = props.settings; // steps and how prompts are read, in the server's order
 
 function piece(className, content, title) {
   const node = document.createElement("span");
@@ -23,7 +24,11 @@ function describe(item) {
     const vectors = `${item.vectors} vector${item.vectors === 1 ? "" : "s"}`;
     return piece("chip", `${item.name}${weight}`, `Embedding, ${vectors}`);
   }
-  if (item.kind === "lora") return piece("chip", `LoRA ${item.name}${weight}`);
+  if (item.kind === "lora") {
+    return item.missing
+      ? piece("chip missing", `LoRA ${item.name}${weight}`, "There is no such file in models/lora")
+      : piece("chip", `LoRA ${item.name}${weight}`);
+  }
   if (item.kind === "break") return piece("mark", "⏎", "A new chunk of 75 tokens begins here");
   if (item.kind === "and") return piece("mark", `AND${weight}`);
   if (item.kind === "steps") return piece("mark", item.text);
@@ -43,17 +48,25 @@ function draw(seen) {
 
 async function look() {
   const mine = ++asked;
-  const steps = Number(document.querySelector("#steps input")?.value);
-  const anywhere = Boolean(document.querySelector("#match-anywhere input")?.checked);
-  const seen = text.trim() ? await server.look(text, props.negative, steps, anywhere) : null;
+  const seen = text.trim() ? await server.look(text, beside, ...settings) : null;
   if (mine === asked) draw(seen);
 }
 
-document.addEventListener("prompt:change", (event) => {
-  if (event.detail.box !== props.box) return;
-  text = event.detail.text ?? "";
+function lookSoon() {
   clearTimeout(timer);
   timer = setTimeout(look, WAIT_MS);
+}
+
+document.addEventListener("prompt:change", (event) => {
+  const written = event.detail.text ?? "";
+  if (event.detail.box === props.box) text = written;
+  else if (props.negative && (written + beside).includes("<")) beside = written; // its LoRAs count
+  else return;
+  lookSoon();
+});
+document.addEventListener("prompt:settings", (event) => {
+  settings = event.detail;
+  lookSoon();
 });
 watch("value", look);
 draw(null);

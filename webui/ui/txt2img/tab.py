@@ -56,6 +56,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
     with gr.Row(elem_id="drawing"):
         with gr.Column(scale=5, min_width=300) as settings:
             inputs = controls.build(prompt, negative, chosen_styles, last_seed, studio, poll)
+            xray.connect(inputs)
             styles_panel.build(studio, poll, inputs)
         with gr.Column(scale=6, min_width=300):
             outputs = results.build(studio, interrupt, skip, last_seed)

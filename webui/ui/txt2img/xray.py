@@ -8,22 +8,28 @@ from typing import Any
 
 import gradio as gr
 
-from webui.generation.request import MAX_PROMPT, MAX_STEPS
+from webui.generation.request import EMPHASES, FIELDS, MAX_PROMPT, MAX_STEPS
 from webui.prompting.source import PromptSettings
 from webui.studio.studio import Studio
 from webui.ui.polling import Poll
 from webui.ui.theme import asset
+from webui.ui.txt2img.controls import Controls
+
+SETTINGS = ("steps", "emphasis", "match_anywhere", "late_schedules")
+"""Fields of a request that decide how its prompts are read."""
 
 
 def build(studio: Studio, poll: Poll, box: gr.Textbox, *, negative: bool) -> None:
     """Add the line for a prompt box inside the open Blocks."""
 
     def look(asked: list[Any]) -> dict[str, Any] | None:
-        if not isinstance(asked, list) or len(asked) != 4:
+        if not isinstance(asked, list) or len(asked) != 2 + len(SETTINGS):
             return None
-        text, negative, steps, anywhere = asked
+        text, beside, steps, emphasis, anywhere, late = asked
         model = studio.models.state.model
-        if model is None or not isinstance(text, str) or len(text) > MAX_PROMPT:
+        if model is None or not all(isinstance(one, str) for one in (text, beside, emphasis)):
+            return None
+        if len(text) > MAX_PROMPT or len(beside) > MAX_PROMPT:
             return None
         from webui.prompting.xray import read
 
@@ -34,9 +40,15 @@ def build(studio: Studio, poll: Poll, box: gr.Textbox, *, negative: bool) -> Non
                 studio.library,
                 model.widths,
                 model.name,
-                PromptSettings(match_anywhere=bool(anywhere)),
+                PromptSettings(
+                    emphasis=EMPHASES.get(emphasis, "original"),
+                    match_anywhere=bool(anywhere),
+                    late_schedules=bool(late),
+                ),
                 steps=min(max(steps, 1), MAX_STEPS) if isinstance(steps, int) else 20,
-                negative=bool(negative),
+                negative=negative,
+                loras=studio.settings.models_dir / "lora",
+                beside=beside,
             )
         )
 
@@ -48,6 +60,7 @@ def build(studio: Studio, poll: Poll, box: gr.Textbox, *, negative: bool) -> Non
         server_functions=[look],
         box=box.elem_id,
         negative=negative,
+        settings=[FIELDS[name].default for name in SETTINGS],
     )
     tell = json.dumps(box.elem_id)
     box.change(
@@ -64,4 +77,19 @@ def build(studio: Studio, poll: Poll, box: gr.Textbox, *, negative: bool) -> Non
         version=lambda: [studio.library.version, studio.models.state.version],
         render=lambda: [f"{studio.library.version}.{studio.models.state.version}"],
         outputs=[line],
+    )
+
+
+def connect(inputs: Controls) -> None:
+    """Tell the lines of the settings that decide how prompts are read whenever they change."""
+    chosen = [inputs[name] for name in SETTINGS]
+    gr.on(
+        [control.change for control in chosen],
+        None,
+        chosen,
+        None,
+        js="(...settings) => { document.dispatchEvent(new CustomEvent('prompt:settings', "
+        "{ detail: settings })); return []; }",
+        api_visibility="private",
+        show_progress="hidden",
     )
