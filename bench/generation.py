@@ -30,7 +30,7 @@ from webui.models.catalog import find_checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402
 from webui.prompting.conditioning import Conditioner  # noqa: E402
-from webui.studio.generating import PREVIEW_EVERY_S  # noqa: E402
+from webui.studio.jobs import PREVIEW_EVERY_S  # noqa: E402
 
 PROMPTS = [f"a red heart with {number} white dots on a blue background" for number in range(99)]
 

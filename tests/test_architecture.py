@@ -14,7 +14,7 @@ FLOORS = {
     "studio": 2,
     "generation": 1, "training": 1, "prompting": 1, "embeddings": 1, "models": 1,
     "settings": 0, "errors": 0, "files": 0, "images": 0, "unpickling": 0, "declared": 0,
-    "declarations": 0,
+    "declarations": 0, "job_state": 0,
 }  # fmt: skip
 MAY_USE = {
     "generation": {"prompting", "embeddings", "models"},

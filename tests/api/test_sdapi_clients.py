@@ -121,6 +121,7 @@ def test_another_model_can_draw_one_request(client: httpx.Client):
     body = PLAIN | {"override_settings": {"sd_model_checkpoint": "zebra"}}
     info = json.loads(draw(client, body)["info"])
     assert info["sd_model_name"] == "zebra" and "Model: zebra" in info["infotexts"][0]
+    assert client.get("/options").json()["sd_model_checkpoint"].startswith("tiny"), "still chosen"
     assert json.loads(draw(client, PLAIN)["info"])["sd_model_name"] == "tiny"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from webui.cli import main
 from webui.embeddings import formats
+from webui.job_state import JobState
 from webui.training.runs import tracking
 from webui.training.runs.run_folder import Run, Status, list_runs
 
@@ -106,7 +107,7 @@ def test_jobs_are_trained_one_after_another_and_the_finished_ones_not_again(
     (tmp_path / "e" / "job_b.safetensors").unlink()
     runs = list_runs(tmp_path / "o" / "train")
     cut = next(run for run in runs if run.record().name == "job_a")
-    cut.set_status(Status("training"))  # as a kill leaves it
+    cut.set_status(Status(JobState.TRAINING))  # as a kill leaves it
     with pytest.raises(SystemExit):
         main(["train", "--jobs", str(file), *place])
     said = capsys.readouterr().out

@@ -61,13 +61,13 @@ def test_a_seed_gives_the_same_picture_in_a_batch_and_alone(tiny_model: Model, s
     request = replace(REQUEST, sampler=sampler, steps=20 if sampler == "Restart" else 4)
     batch = draw(tiny_model, replace(request, batch_size=3))
     alone = draw(tiny_model, replace(request, seed=7))[0]
-    assert [picture.seed for picture in batch] == [5, 6, 7]
+    assert [picture.request.seed for picture in batch] == [5, 6, 7]
     assert abs(pixels(batch[2].image) - pixels(alone.image)).max() <= 2
 
 
 def test_batch_count_goes_on_with_the_next_seeds(tiny_model: Model):
     pictures = draw(tiny_model, replace(REQUEST, batch_count=2, batch_size=2))
-    assert [picture.seed for picture in pictures] == [5, 6, 7, 8]
+    assert [picture.request.seed for picture in pictures] == [5, 6, 7, 8]
     assert read_infotext(pictures[3].infotext)[0].seed == 8
 
 
@@ -135,13 +135,34 @@ def test_a_schedule_acts_during_sampling(tiny_model: Model):
 
 
 def test_asking_to_stop_ends_it_after_the_current_step(tiny_model: Model):
-    seen: list[StepDone] = []
+    seen: list[StepDone | Picture] = []
+    asked = replace(REQUEST, batch_size=2)
     with pytest.raises(Interrupted):
         for event in generate(
-            tiny_model, REQUEST, Library(), Conditioner(), stopped=lambda: len(seen) >= 2
+            tiny_model, asked, Library(), Conditioner(), stopped=lambda: len(seen) >= 2
         ):
             seen.append(event)
-    assert len(seen) == 2
+    assert [type(event) for event in seen] == [StepDone, StepDone, Picture, Picture]
+    partial, finished = seen[2], draw(tiny_model, asked)[0]
+    assert partial.infotext == finished.infotext
+    assert (pixels(partial.image) != pixels(finished.image)).any()
+
+
+def test_pictures_that_were_not_begun_are_not_kept(tiny_model: Model):
+    """DPM adaptive draws one picture of a batch after the other."""
+    seen: list[StepDone | Picture] = []
+    asked = replace(REQUEST, sampler="DPM adaptive", steps=20, batch_size=2)
+    with pytest.raises(Interrupted):
+        for event in generate(
+            tiny_model, asked, Library(), Conditioner(), stopped=lambda: len(seen) >= 3
+        ):
+            seen.append(event)
+    assert [event.request.seed for event in seen if isinstance(event, Picture)] == [REQUEST.seed]
+
+
+def test_a_stop_before_the_first_step_leaves_nothing(tiny_model: Model):
+    with pytest.raises(Interrupted):
+        next(generate(tiny_model, REQUEST, Library(), Conditioner(), stopped=lambda: True))
 
 
 def test_a_variation_lies_between_the_two_seeds(tiny_model: Model):
@@ -160,7 +181,7 @@ def test_a_varied_picture_is_the_same_in_a_batch_and_alone(tiny_model: Model):
     request = replace(REQUEST, subseed=9, subseed_strength=0.4)
     batch = draw(tiny_model, replace(request, batch_size=2, batch_count=2))
     alone = draw(tiny_model, replace(request, subseed=12))[0]
-    assert [picture.seed for picture in batch] == [5, 5, 5, 5]
+    assert [picture.request.seed for picture in batch] == [5, 5, 5, 5]
     assert abs(pixels(batch[3].image) - pixels(alone.image)).max() <= 2
     assert read_infotext(batch[3].infotext)[0].subseed == 12
 
@@ -183,7 +204,7 @@ def test_a_skipped_batch_is_given_up_and_the_next_goes_on(tiny_model: Model):
             skipped=lambda: next(asked, False),
         )
     )
-    assert [event.seed for event in events if isinstance(event, Picture)] == [6, 7]
+    assert [event.request.seed for event in events if isinstance(event, Picture)] == [6, 7]
     steps = [event.step for event in events if isinstance(event, StepDone)]
     assert steps == [1, 2, 5, 6, 7, 8, 9, 10, 11, 12]
 

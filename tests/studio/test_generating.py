@@ -9,24 +9,24 @@ import torch
 
 from webui.embeddings.embedding import Embedding
 from webui.errors import BadField
+from webui.generation.engine import ModelUsed
 from webui.generation.outputs import read_parameters
 from webui.generation.request import GenerationRequest, default_request
 from webui.generation.styles import Style
-from webui.studio.generating import GenerationJob
+from webui.studio.jobs import GenerationJob
 from webui.studio.studio import Studio
 
 REQUEST = GenerationRequest(prompt="a red heart", steps=3, width=64, height=64, seed=1)
 
 
 def wait(job: GenerationJob) -> GenerationJob:
-    for _ in job.updates():
-        pass
+    job.wait()
     return job
 
 
 def test_a_job_ends_with_its_pictures_saved_and_their_parameters_inside(studio: Studio):
     view = wait(studio.generating.start(replace(REQUEST, batch_size=2))).view
-    assert view.state == "done" and view.step == view.steps == 3
+    assert view.state == "finished" and view.step == view.steps == 3
     assert [picture.seed for picture in view.pictures] == [1, 2]
     for picture in view.pictures:
         assert read_parameters(picture.path) == picture.infotext
@@ -51,9 +51,46 @@ def test_a_stopped_job_says_so_and_keeps_what_was_finished(studio: Studio):
     for view in job.updates():
         if view.pictures:
             job.stop()
-    assert job.view.state == "interrupted"
+    assert job.view.state == "stopped"
     assert 1 <= len(job.view.pictures) < 50
     assert job.view.pictures[0].path.is_file()
+
+
+def test_the_picture_that_was_being_drawn_is_kept_as_far_as_it_has_got(studio: Studio):
+    job = studio.generating.start(replace(REQUEST, steps=150, batch_size=2))
+    for view in job.updates():
+        if view.step >= 3:
+            job.stop()
+    assert job.view.state == "stopped" and job.view.step < 150
+    first, second = job.view.pictures
+    assert (first.seed, second.seed) == (1, 2)
+    assert read_parameters(first.path) == first.infotext
+    assert "Steps: 150" in first.infotext and "Seed: 1" in first.infotext
+
+
+def test_jobs_of_one_page_are_drawn_one_after_the_other(studio: Studio):
+    with studio.gate.hold("the test"):
+        first = studio.generating.start(REQUEST)
+        second = studio.generating.start(replace(REQUEST, seed=2), after=first.id)
+        third = studio.generating.start(replace(REQUEST, seed=3), after=first.id)
+        assert studio.generating.current(first.id) is first
+        studio.generating.stop(second.id)
+        assert second.wait().state == "stopped"
+    third.wait()
+    assert first.view.ended and studio.generating.current(first.id) is third
+    assert [job.view.state for job in (first, third)] == ["finished", "finished"]
+    fourth = studio.generating.start(REQUEST, after=first.id)
+    assert third.next is None, "what has ended keeps nobody waiting"
+    fourth.wait()
+
+
+def test_a_saved_picture_carries_what_it_was_made_of(studio: Studio):
+    asked = replace(REQUEST, batch_size=2, subseed_strength=0.5, subseed=7)
+    pictures = studio.generating.start(asked).wait().pictures
+    alone = replace(asked, batch_size=1)
+    assert [picture.request for picture in pictures] == [alone, replace(alone, subseed=8)]
+    model = studio.models.get()
+    assert pictures[0].model == ModelUsed("tiny", model.short_hash, None)
 
 
 def test_a_job_that_waits_for_the_device_can_be_stopped(studio: Studio):
@@ -63,15 +100,15 @@ def test_a_job_that_waits_for_the_device_can_be_stopped(studio: Studio):
         while next(updates).waiting_for != "the test":
             pass
         studio.generating.stop(job.id)
-        assert wait(job).view.state == "interrupted"
+        assert wait(job).view.state == "stopped"
 
 
 def test_stopping_one_job_leaves_the_other_alone(studio: Studio):
     with studio.gate.hold("the test"):
         first, second = studio.generating.start(REQUEST), studio.generating.start(REQUEST)
         studio.generating.stop(first.id)
-        assert wait(first).view.state == "interrupted"
-    assert wait(second).view.state == "done"
+        assert wait(first).view.state == "stopped"
+    assert wait(second).view.state == "finished"
 
 
 def test_an_unforeseen_error_is_told_in_a_sentence_and_the_gate_is_free_again(
@@ -80,7 +117,7 @@ def test_an_unforeseen_error_is_told_in_a_sentence_and_the_gate_is_free_again(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("webui.studio.generating.save_picture", fail)
+    monkeypatch.setattr("webui.studio.jobs.save_picture", fail)
     view = wait(studio.generating.start(REQUEST)).view
     assert view.state == "failed" and "disk is full" in view.problem
     assert studio.gate.owner is None
@@ -90,7 +127,8 @@ def test_an_embedding_in_training_can_be_drawn_before_it_is_a_file(studio: Studi
     vectors = {"clip_l": torch.randn(2, 128)}
     draft = Embedding("draft", vectors)
     asked = [("a draft", ""), ("a house", "draft")]
-    plain, drafted = (studio.generating.draw(asked, e, 3) for e in (None, draft))
+    model = studio.models.get()
+    plain, drafted = (studio.drawing.images(model, asked, each, 3) for each in (None, draft))
     assert all(one.tobytes() != other.tobytes() for one, other in zip(plain, drafted, strict=True))
     assert "draft" not in studio.library.names()
 
@@ -106,7 +144,7 @@ def test_skipping_gives_up_one_batch_and_the_rest_goes_on(studio: Studio):
         if view.step == 21 and not view.skipped:
             studio.generating.skip(job.id)
     view = job.view
-    assert view.state == "done" and view.skipped == 1
+    assert view.state == "finished" and view.skipped == 1
     assert [picture.seed for picture in view.pictures] == [1, 3]
 
 

@@ -12,7 +12,7 @@ from tests.conftest import write_tiny_checkpoint
 from webui.errors import AppError, BadField
 from webui.models.model import Model
 from webui.studio.gpu import GpuGate
-from webui.studio.models_in_use import ModelsInUse
+from webui.studio.models_in_use import ModelChoice, ModelsInUse
 
 
 def models_in(folder: Path, **options: int) -> ModelsInUse:
@@ -138,3 +138,29 @@ def test_the_vae_is_chosen_by_itself_and_stays_chosen(two: Path):
     with pytest.raises(BadField, match="no VAE “gone.pt”"):
         models.switch("two", "gone.pt")
     assert models.state.vae == "soft.safetensors" and models.get(1).name == "two"
+
+
+def test_a_model_brought_for_one_job_is_chosen_for_nobody_else(tmp_path: Path):
+    for seed, name in enumerate(("first", "second")):
+        write_tiny_checkpoint(tmp_path / name, seed=seed)
+    models = models_in(tmp_path)
+    models.switch("first")
+    first = models.get(60)
+    assert models.bring(ModelChoice("second")).name == "second"
+    assert models.state.name == "first" and models.get(60) is first
+    assert models.bring() is first, "it was kept in memory"
+    with pytest.raises(AppError):
+        models.bring(ModelChoice("third"))
+    assert models.bring() is first
+
+
+def test_a_model_that_there_was_no_room_to_keep_comes_back(tmp_path: Path):
+    for seed, name in enumerate(("first", "second")):
+        write_tiny_checkpoint(tmp_path / name, seed=seed)
+    models = models_in(tmp_path, stays_free_bytes=2**62)
+    models.switch("first")
+    models.get(60)
+    models.bring(ModelChoice("second"))
+    assert models.state.name == "first" and models.state.loading
+    models.settle()
+    assert models.get(60).name == "first"

@@ -16,7 +16,7 @@ from webui.generation.outputs import read_parameters
 from webui.generation.request import GenerationRequest
 from webui.images import open_picture
 from webui.settings import Settings
-from webui.studio.generating import GenerationJob
+from webui.studio.jobs import GenerationJob
 from webui.studio.studio import Studio
 from webui.training.recipe import Recipe
 from webui.training.runs.run_folder import Run
@@ -41,7 +41,7 @@ def test_each_cell_is_saved_with_its_own_parameters_and_the_grid_with_the_axes(s
     write_embedding(studio, "mood")
     axes = [("Embedding", "none, mood"), ("Embedding strength", "0.5, 2"), OFF]
     view = wait(studio.plotting.start(REQUEST, axes)).view
-    assert view.state == "done", view.problem
+    assert view.state == "finished", view.problem
     written = [read_infotext(read_parameters(picture.path))[0] for picture in view.pictures]
     assert [request.prompt for request in written] == [
         "a red heart", "a red heart, (mood:0.5)", "a red heart", "a red heart, (mood:2)",
@@ -57,7 +57,7 @@ def test_each_cell_is_saved_with_its_own_parameters_and_the_grid_with_the_axes(s
 def test_a_cell_of_several_pictures_is_a_grid_in_the_grid_and_each_is_saved(studio: Studio):
     request = replace(REQUEST, batch_count=2, batch_size=2, save_grid=True)
     view = wait(studio.plotting.start(request, [("CFG scale", "2, 8"), OFF, OFF])).view
-    assert view.state == "done", view.problem
+    assert view.state == "finished", view.problem
     assert view.step == view.steps == 8
     written = [read_infotext(read_parameters(picture.path))[0] for picture in view.pictures]
     assert [(made.cfg_scale, made.seed) for made in written] == [
@@ -77,7 +77,7 @@ def test_skip_gives_up_a_batch_of_a_cell_and_the_plot_goes_on(studio: Studio):
     for view in job.updates():
         if view.state == "drawing" and not view.skipped:
             job.skip()
-    assert job.view.state == "done" and job.view.skipped == 1
+    assert job.view.state == "finished" and job.view.skipped == 1
     assert len(job.view.pictures) == 3
 
 
@@ -89,7 +89,7 @@ def test_the_steps_of_a_run_differ(studio: Studio):
         run.save_checkpoint(step, {"clip_l": torch.randn(2, 128)})
     axes = [("Training step", "all"), OFF, OFF]
     view = wait(studio.plotting.start(REQUEST, axes, run.run_id)).view
-    assert view.state == "done", view.problem
+    assert view.state == "finished", view.problem
     pairs = [read_infotext(picture.infotext)[1] for picture in view.pictures]
     assert [found["Training step"] for found in pairs] == ["10", "20"]
     assert view.pictures[0].path.read_bytes() != view.pictures[1].path.read_bytes()
@@ -99,7 +99,7 @@ def test_the_steps_of_a_run_differ(studio: Studio):
 def test_a_cell_that_cannot_be_drawn_leaves_its_reason_and_the_others_go_on(studio: Studio):
     axes = [("Sampler", "Euler, LCM"), ("Schedule type", "Karras, Uniform"), OFF]
     view = wait(studio.plotting.start(REQUEST, axes)).view
-    assert view.state == "done"
+    assert view.state == "finished"
     assert len(view.pictures) == 3 and any("Karras" in text for text in view.warnings)
 
 
@@ -108,7 +108,7 @@ def test_a_plot_is_stopped_like_any_generation_and_keeps_a_grid(studio: Studio):
     for view in job.updates():
         if view.pictures:
             studio.generating.stop(job.id)
-    assert job.view.state == "interrupted"
+    assert job.view.state == "stopped"
     assert 1 <= len(job.view.pictures) < 40 and job.view.grid is not None
 
 
@@ -129,7 +129,7 @@ def test_models_are_switched_and_the_one_from_before_comes_back(settings: Settin
     studio.models.switch("first")
     axes = [("Checkpoint name", "first, second"), ("Seed", "1, 2"), OFF]
     view = wait(studio.plotting.start(REQUEST, axes)).view
-    assert view.state == "done", view.problem
+    assert view.state == "finished", view.problem
     models = [read_infotext(picture.infotext)[1]["Model"] for picture in view.pictures]
     assert models == ["first", "first", "second", "second"]  # no more loading than needed
     wait_until(lambda: studio.models.state.name == "first")

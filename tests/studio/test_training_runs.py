@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +60,11 @@ class House:
         )
 
     def draw(
-        self, prompts: Sequence[tuple[str, str]], embedding: Embedding | None, seed: int
+        self,
+        model: Model,
+        prompts: Sequence[tuple[str, str]],
+        embedding: Embedding | None,
+        seed: int,
     ) -> list[Image.Image]:
         with self.gate.hold("preview"):
             self.drawn.append((tuple(prompts), embedding.step if embedding else None))
@@ -75,17 +78,14 @@ class House:
         write_whole(path, save(dict(embedding.vectors), metadata))
         return path
 
-    def wait(self, run_id: str, *states: str, timeout_s: float = 60.0) -> None:
-        end = time.monotonic() + timeout_s
-        while self.runs.view(run_id).state not in states:
-            assert time.monotonic() < end, self.runs.view(run_id)
-            time.sleep(0.01)
+    def wait(self, run_id: str, *states: str) -> None:
+        assert self.runs.wait(run_id).state in states, self.runs.view(run_id)
 
-    def wait_for_step(self, run_id: str, step: int, timeout_s: float = 60.0) -> None:
-        end = time.monotonic() + timeout_s
-        while self.runs.view(run_id).step < step:
-            assert time.monotonic() < end, self.runs.view(run_id)
-            time.sleep(0.002)
+    def wait_for_step(self, run_id: str, step: int) -> None:
+        for view in self.runs.updates(run_id):
+            if view.step >= step:
+                return
+        raise AssertionError(view)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def request_of(picture_files: Callable) -> Callable[..., TrainingRequest]:  # no
 def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of: Callable):
     run_id = house.runs.start(request_of())
     house.wait(run_id, "finished", "failed")
-    view = house.runs.view()
+    view = house.runs.current()
     assert (view.run_id, view.state, view.problem) == (run_id, "finished", None)
     assert (view.step, view.steps) == (8, 8)
     assert [step for step, _ in view.raw_losses] == list(range(1, 9))
@@ -202,8 +202,8 @@ def test_closing_the_app_saves_the_run_and_the_next_start_offers_it(
     house.wait_for_step(run_id, 5)
     house.runs.close()
     house.runs = house.open()
-    view = house.runs.view()
-    assert (view.run_id, view.state, view.resumable) == (run_id, "paused", True)
+    view = house.runs.current()
+    assert (view.run_id, view.state) == (run_id, "paused") and view.state.resumable
     assert view.step >= 5 and view.raw_losses
     house.runs.resume(run_id)
     house.wait_for_step(run_id, view.step + 1)
@@ -213,7 +213,7 @@ def test_a_run_cut_off_without_warning_is_shown_as_resumable(house: House, reque
     run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=300, preview_every=0)))
     house.wait_for_step(run_id, 5)
     other = house.open()  # a second process that sees what a killed one leaves behind
-    view = other.view()
+    view = other.current()
     assert view.state == "paused" and "closed during this run" in view.message
 
 
@@ -267,7 +267,7 @@ def test_all_problems_of_a_request_are_told_at_once(house: House, tmp_path: Path
     with pytest.raises(BadField) as caught:
         house.runs.start(TrainingRequest("cat", (bad,), "", QUICK))
     assert caught.value.field == "name"
-    assert house.runs.view() is None
+    assert house.runs.current() is None
 
 
 def test_captions_and_advice_are_shown_before_a_run(house: House, request_of: Callable):
@@ -305,7 +305,7 @@ def test_another_model_stops_a_resumed_run_with_a_clear_message(house: House, re
     house.runs.resume(run_id)
     house.wait(run_id, "failed")
     view = house.runs.view(run_id)
-    assert "trains on tiny, but other is loaded" in view.problem and view.resumable
+    assert "trains on tiny, but other is loaded" in view.problem and view.state.resumable
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from webui.job_state import JobState
 from webui.training.recipe import Recipe
 from webui.training.runs.run_folder import Run, Status
 from webui.training.runs.run_state import RunSnapshot, RunState
@@ -34,7 +35,7 @@ def view_of(tmp_path: Path) -> Callable[..., RunSnapshot]:
                 measured = {"loss": 0.2 * (1 - gain), "gain": gain, "best": best}
                 run.log_event({"kind": "evaluation", **measured, **values})
                 (run.folder / "checkpoints" / f"step-{step:06d}.safetensors").touch()
-        run.set_status(Status(state))
+        run.set_status(Status(JobState(state)))
         return RunState(run).view()
 
     return make

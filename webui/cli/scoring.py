@@ -162,13 +162,14 @@ def _draw(
         embedding.name if strength == 1 else f"({embedding.name}:{strength:g})"
         for strength in sheet.strengths
     ]
+    model = studio.models.get()
     rows = [(prompt, seed) for prompt in sheet.prompts for seed in sheet.seeds]
     cells = []
     with tqdm(total=len(rows) * len(words), unit="picture", desc=embedding.name) as bar:
         for prompt, seed in rows:
             for word in words:
                 asked = [preview_of(recipe, prompt, word)]
-                cells += studio.generating.draw(asked, embedding, seed)
+                cells += studio.drawing.images(model, asked, embedding, seed)
                 bar.update()
     across = [measured.compared_with, *(f"× {strength:g}" for strength in sheet.strengths)]
     down = [f"{prompt}, seed {seed}" for prompt, seed in rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from webui.declared import choices_of, fields_of, setting_of
 from webui.errors import AppError, BadField
+from webui.job_state import JobState
 from webui.settings import Settings
 from webui.training.dataset import find_pictures
 from webui.training.jobs.config import read_job, read_jobs
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 PLACE = ("model", "models_dir", "embeddings_dir", "outputs_dir", "device")
 """Fields of a job that say where things are."""
-ENDED = ("finished", "failed", "stopped", "paused")
 
 
 def add(commands: Any) -> None:
@@ -176,7 +175,7 @@ def attempt(studio: Studio, job: Job) -> Result:
     try:
         return carry_out(studio, job)
     except AppError as problem:
-        return Result(job.name, "failed", problem=str(problem))
+        return Result(job.name, JobState.FAILED, problem=str(problem))
 
 
 def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
@@ -195,11 +194,11 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     runs = studio.training
     earlier = earlier_run(studio.settings.outputs_dir / "train", request, model.short_hash)
     view = runs.view(earlier.run_id) if earlier else None
-    if view and view.resumable:
+    if view and view.state.resumable:
         print(f"note: {job.name}: going on at step {view.step}")
         runs.resume(view.run_id)
         return _follow(studio, view.run_id)
-    if view and view.state == "finished" and view.report and not again:
+    if view and view.state is JobState.FINISHED and view.report and not again:
         if not (view.installed and view.installed.is_file()):
             runs.install_step(view.run_id, view.report.step)
         return result_of(runs.view(view.run_id), before=True)
@@ -215,10 +214,8 @@ def _follow(studio: Studio, run_id: str) -> Result:
     from tqdm import tqdm
 
     view = studio.training.view(run_id)
-    with tqdm(total=view.steps, unit="step", desc=view.name) as bar:
-        while (view := studio.training.view(run_id)).state not in ENDED:
-            bar.n = view.step
-            bar.set_postfix_str(view.message, refresh=True)
-            time.sleep(0.2)
-        bar.n = view.step
+    with tqdm(total=view.steps, unit="step", desc=view.name, mininterval=0.2) as bar:
+        for view in studio.training.updates(run_id):
+            bar.set_postfix_str(view.message, refresh=False)
+            bar.update(view.step - bar.n)
     return result_of(view)

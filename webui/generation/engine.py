@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from webui.errors import Interrupted
 from webui.generation.loras import applied
 from webui.generation.metadata.infotext import write_infotext
 from webui.generation.preview import decode
@@ -46,15 +47,43 @@ class StepDone:
 
 
 @dataclass(frozen=True)
+class ModelUsed:
+    """The names and short hashes of what a picture was made with."""
+
+    name: str
+    short_hash: str
+    vae: tuple[str, str] | None
+    """Name and hash of the file that took the place of the checkpoint's VAE, if one did."""
+
+    @classmethod
+    def of(cls, model: Model) -> ModelUsed:
+        """Return a loaded model's."""
+        vae = (model.vae_name, model.vae_hash) if model.vae_name and model.vae_hash else None
+        return cls(model.name, model.short_hash, vae)
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A finished picture."""
+    """A picture, with what it was made of."""
 
     image: Image.Image
-    seed: int
-    infotext: str
+    request: GenerationRequest
+    """What gives this one picture: its own seeds, a batch of one."""
+    model: ModelUsed
     used: tuple[UsedEmbedding, ...]
     warnings: tuple[str, ...]
     """Sentences about what of the prompt could not be used."""
+
+    @property
+    def infotext(self) -> str:
+        """The parameters text, as people and other programs read it."""
+        return write_infotext(
+            self.request,
+            model_name=self.model.name,
+            model_hash=self.model.short_hash,
+            vae=self.model.vae,
+            embeddings={embedding.name: embedding.short_hash for embedding in self.used},
+        )
 
 
 def generate(
@@ -70,9 +99,9 @@ def generate(
     """Draw the pictures of a checked request, telling of each step.
 
     ``loras`` is the folder of LoRA files. ``stopped`` and ``skipped`` are asked before each step:
-    once the first says True, Interrupted is raised; when the second does, the batch is given up
-    and the next one goes on. Raises AppError for requests that the model or the sampler cannot
-    fulfil.
+    once the first says True, the batch comes as far as it has got and Interrupted is raised; when
+    the second does, the batch is given up and the next one goes on. Raises AppError for requests
+    that the model or the sampler cannot fulfil.
     """
     _, calls, _ = take_loras(request.prompt)
     files = list_loras(loras) if loras and calls else {}
@@ -102,6 +131,8 @@ def generate(
         a_batch = request.all_steps // request.batch_count
         for batch in range(request.batch_count):
             seeds = seeds_of_batch(request, batch)
+            latents: Tensor | None = None
+            interruption: Interrupted | None = None
             try:
                 for done, latents in _drawn(
                     model, request, passes, seeds, Signals(stopped, skipped)
@@ -109,9 +140,25 @@ def generate(
                     yield StepDone(batch * a_batch + done, request.all_steps, latents)
             except BatchSkipped:
                 continue
-            for each, image in zip(seeds, decode(model, latents), strict=True):
-                infotext = _describe(model, request, used, each)
-                yield Picture(image, each.seed, infotext, used, warnings)
+            except Interrupted as raised:
+                interruption = raised
+            for each, image in _decoded(model, seeds, latents):
+                own = _own_request(request, each)
+                yield Picture(image, own, ModelUsed.of(model), used, warnings)
+            if interruption is not None:
+                raise interruption
+
+
+def _decoded(
+    model: Model, seeds: list[Seeds], latents: Tensor | None
+) -> Iterator[tuple[Seeds, Image.Image]]:
+    """Yield the pictures of a batch; those that were not begun, when it was broken off, are none.
+
+    ``latents`` is ``[batch, 4, h, w]``, zero where a picture was not begun.
+    """
+    begun = [] if latents is None else [n for n in range(len(seeds)) if bool(latents[n].any())]
+    if latents is not None and begun:
+        yield from zip([seeds[n] for n in begun], decode(model, latents[begun]), strict=True)
 
 
 def _drawn(
@@ -136,14 +183,6 @@ def _drawn(
             yield request.steps + done, latents
 
 
-def _describe(
-    model: Model, request: GenerationRequest, used: tuple[UsedEmbedding, ...], seeds: Seeds
-) -> str:
-    """Return the parameters text of one picture of the request."""
-    return write_infotext(
-        replace(request, seed=seeds.seed, subseed=seeds.subseed, batch_size=1, batch_count=1),
-        model_name=model.name,
-        model_hash=model.short_hash,
-        vae=(model.vae_name, model.vae_hash) if model.vae_name and model.vae_hash else None,
-        embeddings={embedding.name: embedding.short_hash for embedding in used},
-    )
+def _own_request(request: GenerationRequest, seeds: Seeds) -> GenerationRequest:
+    """Return what gives one picture of the request alone."""
+    return replace(request, seed=seeds.seed, subseed=seeds.subseed, batch_size=1, batch_count=1)

@@ -20,6 +20,8 @@ _SMALL_VAE = 8_000_000
 """A VAE of at most this many parameters decodes a preview in milliseconds."""
 SHARE = 0.02
 """Part of the time that previews may take from the sampler."""
+LONGEST_REST_S = 2.0
+"""At least so often there is a preview, unless it takes a fifth of the time even then."""
 
 
 class Previewer:
@@ -37,8 +39,8 @@ class Previewer:
 
     @property
     def rest_s(self) -> float:
-        """Seconds to let pass before the next picture, so that they cost ``SHARE`` at most."""
-        return self._took_s / SHARE
+        """Seconds to let pass before the next picture, so that they cost about ``SHARE``."""
+        return min(self._took_s / SHARE, max(LONGEST_REST_S, 4 * self._took_s))
 
     def __call__(self, latents: Tensor) -> Image.Image:
         """Return the picture of one latent, ``[4, h, w] -> `` RGB of 8·w by 8·h pixels."""

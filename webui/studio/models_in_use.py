@@ -54,6 +54,16 @@ class _Held:
 
 
 @dataclass(frozen=True)
+class ModelChoice:
+    """Which model to work with; what is "" is as it is chosen then."""
+
+    name: str = ""
+    """A checkpoint's name."""
+    vae: str = ""
+    """One of ``ModelsInUse.vaes()``."""
+
+
+@dataclass(frozen=True)
 class ModelState:
     """What the page shows about the model."""
 
@@ -160,19 +170,23 @@ class ModelsInUse:
         there is no such checkpoint, or BadField if there is no such VAE.
         """
         vae = vae or self._state.vae
-        checkpoint = replace(
-            find_checkpoint(self._folder, name, self._more), vae=self._vae_file(vae)
-        )
+        checkpoint = self._find(name, vae)
         with self._changed:
             state = self._state
             if (state.name, state.vae) == (checkpoint.name, vae) and state.problem is None:
                 return
             self._wanted += 1
-            wish = self._wanted
             self._set(checkpoint.name, None, vae=vae)
+            self._start_loading(checkpoint)
+
+    def _start_loading(self, checkpoint: Checkpoint) -> None:
         threading.Thread(
-            target=self._load, args=(checkpoint, wish), name="load-model", daemon=True
+            target=self._load, args=(checkpoint, self._wanted), name="load-model", daemon=True
         ).start()
+
+    def _find(self, name: str | None, vae: str) -> Checkpoint:
+        checkpoint = find_checkpoint(self._folder, name, self._more)
+        return replace(checkpoint, vae=self._vae_file(vae))
 
     def _vae_file(self, name: str) -> Path | str:
         if name in (AUTOMATIC_VAE, NO_VAE):
@@ -193,6 +207,50 @@ class ModelsInUse:
         if state.model is None:
             raise AppError(state.problem or f"The model {state.name} is still being loaded.")
         return state.model
+
+    def choice(self, name: str = "", vae: str = "") -> ModelChoice:
+        """Return what is chosen now, with another checkpoint or VAE in its place if given."""
+        state = self._state
+        return ModelChoice(name or state.name, vae or state.vae)
+
+    def bring(self, wish: ModelChoice = ModelChoice()) -> Model:  # noqa: B008 - frozen
+        """Return a model on the device, by default the chosen one; the gate must be held.
+
+        For another one the chosen one leaves the device; if its weights have to move for that, it
+        counts as being loaded until someone needs it or ``settle`` is called. Raises AppError if
+        the checkpoint cannot be loaded.
+        """
+        with self._changed:
+            state, held = self._state, self._loaded
+            name, vae = wish.name or state.name, wish.vae or state.vae
+            chosen = (name, vae) == (state.name, state.vae)
+            if chosen and held and held.model is state.model:
+                return held.model
+            checkpoint = self._find(name or None, vae)
+        del state, held  # they would keep the weights on the device
+        model, problem = None, None
+        try:
+            model = self._bring(checkpoint)
+        except AppError as error:
+            problem = str(error)
+            raise
+        finally:
+            with self._changed:
+                still = chosen and (self._state.name, self._state.vae) == (name, vae)
+                if still and (problem or model is not self._state.model):
+                    self._set(checkpoint.name, model, problem)
+        return model
+
+    def settle(self) -> None:
+        """Start to load the chosen checkpoint again if another one has taken its place."""
+        with self._changed:
+            name = self._state.name
+            if not (name and self._state.loading):
+                return
+            try:
+                self._start_loading(self._find(name, self._state.vae))
+            except AppError as error:
+                self._set(name, None, str(error))
 
     def _load(self, checkpoint: Checkpoint, wish: int) -> None:
         model, problem = None, None
@@ -242,6 +300,7 @@ class ModelsInUse:
             size_bytes = sum(size for _, size, _ in files)
             self._spare = self._kept(leaving, 0 if coming else GROWS * size_bytes)
         del leaving
+        self._let_go()
         release(device)
         if coming is not None:
             log.info("The model %s was still in memory.", checkpoint.name)
@@ -253,6 +312,13 @@ class ModelsInUse:
             )
         self._loaded = _Held(checkpoint, files, model)
         return model
+
+    def _let_go(self) -> None:
+        """Count the chosen model as not loaded if it is not kept as it was."""
+        with self._changed:
+            model = self._state.model
+            if model is not None and not (self._spare and self._spare.model is model):
+                self._set(self._state.name, None)
 
     def _kept(self, held: _Held, needed_bytes: int) -> _Held | None:
         """Return a model in main memory, if enough of it stays free while the next one loads."""

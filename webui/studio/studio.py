@@ -10,6 +10,7 @@ from webui.generation.styles import Styles
 from webui.models.families import incompatibility
 from webui.settings import Settings
 from webui.studio.downloads import Downloads
+from webui.studio.drawing import Drawing
 from webui.studio.generating import Generating
 from webui.studio.gpu import GpuGate
 from webui.studio.models_in_use import ModelsInUse
@@ -44,21 +45,16 @@ class Studio:
         )
         self.downloads = Downloads(settings.models_dir)
         self.styles = Styles(settings.styles_file)
+        self.drawing = Drawing(self.gate, self.models, self.library, settings.models_dir / "lora")
         self.generating = Generating(
-            settings.outputs_dir / "txt2img",
-            self.gate,
-            self.models.get,
-            self.library,
-            settings.models_dir / "lora",
-            self.styles,
+            settings.outputs_dir / "txt2img", self.gate, self.models, self.drawing, self.styles
         )
         self.plotting = Plotting(
             self.generating,
-            self.gate,
+            self.drawing,
             self.models,
             self.library,
             self.styles,
-            settings.models_dir / "lora",
             settings.outputs_dir / "train",
             settings.outputs_dir / "grids",
         )
@@ -67,7 +63,7 @@ class Studio:
             settings.outputs_dir / "train",
             self.gate,
             self.models.get,
-            self.generating.draw,
+            self.drawing.images,
             self.library.install,
             self.library.names,
         )

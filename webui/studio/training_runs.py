@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import AppError, BadField
-from webui.files import replacing
+from webui.job_state import JobState
+from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
-from webui.studio.training_host import Draw, TrainingHost, in_words
-from webui.studio.watched_runs import WatchedRuns
-from webui.training.captions import NAME, examples, preview_of
+from webui.training.captions import examples
 from webui.training.dataset import read_picture
 from webui.training.preflight import Finding
 from webui.training.request import TrainingRequest, check_request, preflight_request
-from webui.training.runs.run_folder import Record, Run, Status
-from webui.training.runs.run_state import RESUMABLE, RUNNING, RunSnapshot, RunState, RunSummary
+from webui.training.runs.run_folder import Run, Status
+from webui.training.runs.run_state import Order, RunSnapshot, RunState, RunStates
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from webui.embeddings.embedding import Embedding
     from webui.models.model import Model
 
 log = logging.getLogger(__name__)
-
-STRENGTHS = (0.6, 0.8, 1.0, 1.2)
-"""Weights at which a step is shown side by side."""
 
 
 class TrainingRuns:
@@ -49,10 +50,11 @@ class TrainingRuns:
         names_in_use: Callable[[], Collection[str]],
     ) -> None:
         self._folder = folder
-        self._runs = WatchedRuns(folder)
+        self._runs = RunStates(folder)
         self._gate = gate
         self._model = model
         self._draw = draw
+        self._checkpoints = Checkpoints(model, draw)
         self._install = install
         self._names_in_use = names_in_use
         self._changed = self._runs.changed
@@ -104,10 +106,10 @@ class TrainingRuns:
         with self._changed:
             if self._closing:
                 raise AppError("The app is closing; start the run again when it is back.")
-            watched = self._runs.get(run.run_id)
-            watched.order = None
+            run_state = self._runs.get(run.run_id)
+            run_state.order = None
             self._runs.latest = run.run_id
-            self._runs.set(watched, Status("queued", "Waiting for its turn."))
+            self._runs.set(run_state, Status(JobState.QUEUED, "Waiting for its turn."))
             self._queue.append(run.run_id)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="training", daemon=True)
@@ -119,115 +121,102 @@ class TrainingRuns:
     def stop(self, run_id: str, keep: bool) -> None:
         """End a run; with ``keep`` its best vectors so far are installed."""
         with self._changed:
-            watched = self._runs.get(run_id)
-            state = watched.status.state
-            if state in RUNNING:
-                watched.order = "keep" if keep else "discard"
-                self._runs.touch(watched)
+            run_state = self._runs.get(run_id)
+            state = run_state.status.state
+            if state.running:
+                run_state.order = "keep" if keep else "discard"
+                self._runs.touch(run_state)
                 return
             if run_id in self._queue:
                 self._queue.remove(run_id)
-            if state not in ("queued", *RESUMABLE):
+            if state is JobState.FINISHED:
                 return
-            self._runs.set(watched, Status("stopped", "Stopped."))
+            self._runs.set(run_state, Status(JobState.STOPPED, "Stopped."))
         if keep:
-            state = watched.run.read_state()
-            if not state or not state["best_vectors"]:
+            saved = run_state.run.read_state()
+            if not saved or not saved["best_vectors"]:
                 raise AppError("The run has learned nothing yet that could be kept.")
-            self.install_step(run_id, state["best_step"])
+            self.install_step(run_id, saved["best_step"])
 
     def pause(self, run_id: str) -> None:
         """Save a run and let it rest; the next one in the queue takes its place."""
         with self._changed:
-            watched = self._runs.get(run_id)
-            if watched.status.state == "queued":
+            run_state = self._runs.get(run_id)
+            if run_state.status.state is JobState.QUEUED:
                 self._queue.remove(run_id)
-                self._runs.set(watched, Status("paused", "Paused before its first step."))
-            elif watched.status.state in ("preparing", "training"):
-                watched.order = "pause"
-                self._runs.set(watched, Status("pausing", "Saving, then it rests."))
+                self._runs.set(run_state, Status(JobState.PAUSED, "Paused before its first step."))
+            elif run_state.status.state in (JobState.PREPARING, JobState.TRAINING):
+                run_state.order = "pause"
+                self._runs.set(run_state, Status(JobState.PAUSING, "Saving, then pausing."))
 
     def resume(self, run_id: str) -> None:
         """Queue a run that was paused, stopped or cut short; it goes on exactly where it was."""
         with self._changed:
-            watched = self._runs.get(run_id)
-            if watched.status.state not in RESUMABLE:
-                raise AppError(f"The run is {watched.status.state}; there is nothing to resume.")
-        self._enqueue(watched.run)
+            run_state = self._runs.get(run_id)
+            if not run_state.status.state.resumable:
+                raise AppError(f"The run is {run_state.status.state}; there is nothing to resume.")
+        self._enqueue(run_state.run)
 
     def install_step(self, run_id: str, step: int) -> Path:
         """Install the vectors of a step that was kept; they replace what the run installed."""
         with self._changed:
-            watched = self._runs.get(run_id)
-        vectors = watched.run.read_checkpoint(step)
-        path = self._install_vectors(watched, vectors, step)
+            run_state = self._runs.get(run_id)
+        path = self._install_vectors(run_state, run_state.run.read_checkpoint(step), step)
+        message = f"Step {step} is installed."
         with self._changed:
-            self._runs.set(
-                watched,
-                replace(watched.status, installed=str(path), message=f"Step {step} is installed."),
-            )
+            status = replace(run_state.status, installed=str(path), message=message)
+            self._runs.set(run_state, status)
         return path
 
     def draw_previews(self, run_id: str, step: int) -> list[Path]:
-        """Draw a kept step's previews, as the run draws them at other steps; else as below."""
-        run, record = self._run_of(run_id)
-        asked = [
-            (run.preview_path(step, number), preview_of(record.recipe, prompt, record.name))
-            for number, prompt in enumerate(record.recipe.preview_prompts)
-        ]
-        return self._draw_step(run, record, step, asked)
+        """Draw a kept step's previews; see ``Checkpoints``."""
+        return self._checkpoints.draw_previews(self._run_of(run_id), step)
 
     def draw_strengths(self, run_id: str, step: int) -> list[Path]:
-        """Draw the run's first preview prompt with a kept step at each of ``STRENGTHS``.
+        """Draw a kept step at several strengths; see ``Checkpoints``."""
+        return self._checkpoints.draw_strengths(self._run_of(run_id), step)
 
-        Waits for the device. Pictures that were drawn before are not drawn again. Raises AppError
-        if the step was not kept, or another model is loaded.
-        """
-        run, record = self._run_of(run_id)
-        prompt = (record.recipe.preview_prompts or (NAME,))[0]
-        asked = [
-            (
-                run.folder / "strengths" / f"step-{step:06d}-{strength:g}.png",
-                preview_of(record.recipe, prompt, f"({record.name}:{strength:g})"),
-            )
-            for strength in STRENGTHS
-        ]
-        return self._draw_step(run, record, step, asked)
-
-    def _draw_step(
-        self, run: Run, record: Record, step: int, asked: Sequence[tuple[Path, tuple[str, str]]]
-    ) -> list[Path]:
-        from webui.training.runs.runner import embedding_of
-
-        if self._model().short_hash != record.model_hash:
-            raise AppError(f"This run was trained on {record.model_name}; load it first.")
-        embedding = embedding_of(record, run.read_checkpoint(step), step)
-        for path, prompt in asked:
-            if not path.is_file():
-                (image,) = self._draw([prompt], embedding, record.recipe.seed)
-                with replacing(path) as temporary:
-                    image.save(temporary, "PNG")
-        return [path for path, _ in asked]
-
-    def _run_of(self, run_id: str) -> tuple[Run, Record]:
+    def _run_of(self, run_id: str) -> Run:
         with self._changed:
-            watched = self._runs.get(run_id)
-        return watched.run, watched.record
+            return self._runs.get(run_id).run
 
-    def view(self, run_id: str | None = None) -> RunSnapshot | None:
-        """Return how a run stands, or the current or latest one; None if there is none."""
+    def view(self, run_id: str) -> RunSnapshot:
+        """Return how a run stands; AppError if there is none of this id."""
         return self._runs.view(run_id)
 
-    def runs(self) -> list[RunSummary]:
+    def current(self) -> RunSnapshot | None:
+        """Return the run that is going on, else the one asked for last, else the latest, if any."""
+        return self._runs.current()
+
+    def runs(self) -> list[RunSnapshot]:
         """Return all runs, the latest first; folders that cannot be read are left out."""
-        return self._runs.summaries()
+        return self._runs.views()
+
+    def updates(self, run_id: str, patience_s: float = 1.0) -> Iterator[RunSnapshot]:
+        """Yield how a run stands whenever that changed, and at least every ``patience_s`` seconds.
+
+        It ends with the run.
+        """
+        view = None
+        while view is None or not view.state.ended:
+            with self._changed:
+                if view is not None and view.version == self._runs.get(run_id).version:
+                    self._changed.wait(patience_s)
+                view = self._runs.get(run_id).view()
+            yield view
+
+    def wait(self, run_id: str) -> RunSnapshot:
+        """Return how a run stands once it has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._runs.get(run_id).status.state.ended)
+            return self._runs.get(run_id).view()
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Save the run that is going on, and end the thread; the run can be resumed later."""
         with self._changed:
             self._closing = True
-            for watched in self._runs.running():
-                watched.order = watched.order or "pause"
+            for run_state in self._runs.running():
+                run_state.order = run_state.order or "pause"
             thread = self._thread
             self._changed.notify_all()
         if thread is not None:
@@ -242,41 +231,97 @@ class TrainingRuns:
                 if self._closing or not self._queue:
                     self._thread = None
                     return
-                watched = self._runs.get(self._queue.popleft())
-                self._runs.set(watched, Status("preparing", "Waiting for the model."))
-            status = self._carry_out(watched)
+                run_state = self._runs.get(self._queue.popleft())
+                self._runs.set(run_state, Status(JobState.PREPARING, "Waiting for the model."))
+            status = self._carry_out(run_state)
             with self._changed:
-                watched.order = None
-                self._runs.set(watched, status)
+                run_state.order = None
+                self._runs.set(run_state, status)
 
-    def _carry_out(self, watched: RunState) -> Status:
+    def _carry_out(self, run_state: RunState) -> Status:
         """Train one run; whatever happens, return how it stands then."""
-        run = watched.run
+        run = run_state.run
         try:
             from webui.training.runs.runner import carry_out
 
-            host = TrainingHost(self._runs, watched, self._gate, self._draw)
-            outcome = carry_out(run, self._model(), host)
-            before = watched.status.installed  # a step may have been installed meanwhile
-            if outcome.state == "paused":
-                return Status("paused", "Paused; resume it to go on.", installed=before)
+            model = self._model()
+            host = _Host(self._runs, run_state, self._gate, partial(self._draw, model))
+            outcome = carry_out(run, model, host)
+            before = run_state.status.installed  # a step may have been installed meanwhile
+            if outcome.state is JobState.PAUSED:
+                return Status(JobState.PAUSED, "Paused. Press Resume.", installed=before)
             if outcome.vectors is None:
                 nothing = "" if before else "; nothing was installed"
-                return Status("stopped", f"Stopped{nothing}.", installed=before)
-            path = self._install_vectors(watched, outcome.vectors, outcome.step)
-            message = f"Step {outcome.step} is installed as “{watched.record.name}”."
-            return Status("finished", message, installed=str(path))
+                return Status(JobState.STOPPED, f"Stopped{nothing}.", installed=before)
+            path = self._install_vectors(run_state, outcome.vectors, outcome.step)
+            message = f"Step {outcome.step} is installed as “{run_state.record.name}”."
+            return Status(JobState.FINISHED, message, installed=str(path))
         except AppError as problem:
-            return Status("failed", "It can be resumed.", str(problem), watched.status.installed)
+            installed = run_state.status.installed
+            return Status(JobState.FAILED, "It can be resumed.", str(problem), installed)
         except Exception as problem:
             log.exception("the training run %s failed", run.run_id)
-            installed = watched.status.installed
-            return Status("failed", "It can be resumed.", in_words(problem), installed)
+            installed = run_state.status.installed
+            return Status(JobState.FAILED, "It can be resumed.", in_words(problem), installed)
 
-    def _install_vectors(self, watched: RunState, vectors: Mapping[str, Any], step: int) -> Path:
+    def _install_vectors(self, run_state: RunState, vectors: Mapping[str, Any], step: int) -> Path:
         from webui.training.runs.runner import embedding_of, metadata_of
 
-        record, installed = watched.record, watched.status.installed
+        record, installed = run_state.record, run_state.status.installed
         embedding = embedding_of(record, vectors, step)
         may_replace = record.overwrite or installed is not None
         return self._install(embedding, metadata_of(record, embedding), may_replace)
+
+
+class _Host:
+    """Ties one run to the gate and to those who watch; a ``Host`` of ``training.runs.runner``."""
+
+    def __init__(
+        self,
+        runs: RunStates,
+        run: RunState,
+        gate: GpuGate,
+        draw: Callable[
+            [Sequence[tuple[str, str]], Embedding | None, int],
+            list[Image.Image],
+        ],
+    ) -> None:
+        self._runs, self._run, self._gate = runs, run, gate
+        self.draw = draw
+
+    def order(self) -> Order | None:
+        return self._run.order
+
+    def hold(self, who: str) -> AbstractContextManager[None]:
+        finishing = self._run.status.state is JobState.FINISHING
+        return self._gate.hold(who, lambda: not finishing and self._run.order is not None)
+
+    def set_status(self, state: JobState, message: str) -> None:
+        with self._runs.changed:
+            status = self._run.status
+            if state is not JobState.FINISHING and status.state is JobState.PAUSING:
+                return
+            self._runs.set(self._run, Status(state, message, installed=status.installed))
+
+    def log_event(self, event: Mapping[str, Any]) -> None:
+        self._run.run.log_event(event)
+        with self._runs.changed:
+            self._run.curves.apply(event)
+            self._runs.touch(self._run)
+
+    def report_speed(self, steps_per_s: float, eta_s: float) -> None:
+        with self._runs.changed:
+            self._run.steps_per_s, self._run.eta_s = steps_per_s, eta_s
+            self._runs.touch(self._run)
+
+
+def in_words(problem: Exception) -> str:
+    """Say what an unforeseen exception means for people."""
+    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+        return "The disk is full. Make room, then resume the run."
+    if type(problem).__name__ == "OutOfMemoryError" or isinstance(problem, MemoryError):
+        return (
+            "There is not enough memory for this recipe. Use the Low VRAM preset or a smaller "
+            "batch; or free memory, then resume the run."
+        )
+    return f"Unexpected error ({type(problem).__name__}); the log says more."

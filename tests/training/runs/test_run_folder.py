@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from webui.errors import AppError, UnreadableFile
+from webui.job_state import JobState
 from webui.training.recipe import Recipe
 from webui.training.runs.run_folder import STATE, Run, Status, list_runs
 from webui.training.runs.run_state import Curves, thinned
@@ -101,8 +102,8 @@ def test_a_damaged_state_is_refused_and_never_executed(run: Run, content: bytes)
 
 
 def test_the_status_is_written_whole(run: Run):
-    run.set_status(Status("failed", "It can be resumed.", "No room."))
-    assert run.status() == Status("failed", "It can be resumed.", "No room.")
+    run.set_status(Status(JobState.FAILED, "It can be resumed.", "No room."))
+    assert run.status() == Status(JobState.FAILED, "It can be resumed.", "No room.")
     assert json.loads((run.folder / "status.json").read_text())["state"] == "failed"
 
 

@@ -22,6 +22,7 @@ from tests.training.conftest import tiny_model
 from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
+from webui.job_state import JobState
 from webui.models.model import Model
 from webui.training.denoising import encode_crop
 from webui.training.recipe import Recipe
@@ -49,7 +50,7 @@ class Witness:
 
     def __init__(self, run: Run, order: Order | None = None, at_step: int = 0) -> None:
         self.run, self.wanted, self.at_step = run, order, at_step
-        self.said: list[tuple[str, str]] = []
+        self.statuses: list[tuple[JobState, str]] = []
         self.drawn: list[tuple[list[tuple[str, str]], int | None]] = []
         self.step = 0
 
@@ -62,14 +63,14 @@ class Witness:
     def order(self) -> Order | None:
         return self.wanted if self.step >= self.at_step else None
 
-    def say(self, state: str, message: str) -> None:
-        self.said.append((state, message))
+    def set_status(self, state: JobState, message: str) -> None:
+        self.statuses.append((state, message))
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def log_event(self, event: Mapping[str, Any]) -> None:
         self.run.log_event(event)
         self.step = event.get("step", self.step)
 
-    def pace(self, steps_per_s: float, eta_s: float) -> None:
+    def report_speed(self, steps_per_s: float, eta_s: float) -> None:
         assert steps_per_s > 0 and eta_s >= 0
 
     def draw(
@@ -118,9 +119,9 @@ def test_a_run_passes_through_its_states_and_ends_with_a_report(new_run: Callabl
     outcome = carry_out(run, model, witness)
     assert outcome.state == "finished" and outcome.step in run.checkpoints()
     assert outcome.report.verdict in ("learned", "weak", "overfitted")
-    states = [state for state, _ in witness.said]
+    states = [state for state, _ in witness.statuses]
     assert sorted(set(states), key=states.index) == ["preparing", "training", "finishing"]
-    assert witness.said[1] == ("preparing", "Encoding picture 1 of 5.")
+    assert witness.statuses[1] == ("preparing", "Encoding picture 1 of 5.")
     assert run.read_report()["step"] == outcome.step
     assert [step for _, step in witness.drawn] == [None, 12, 24]
     assert witness.drawn[0][0] == [("a cat", ""), ("cat in the snow", "")]
@@ -289,7 +290,7 @@ def test_an_sdxl_file_has_the_keys_of_both_encoders_and_diffusers_loads_it(
 def test_an_order_while_pictures_are_prepared_is_followed(new_run: Callable, model: Model):
     run = new_run()
     assert carry_out(run, model, Witness(run, "pause")).state == "paused"
-    assert carry_out(run, model, Witness(run, "discard")) == Outcome("stopped")
+    assert carry_out(run, model, Witness(run, "discard")) == Outcome(JobState.STOPPED)
 
 
 def test_a_stopped_run_can_keep_the_best_so_far(new_run: Callable, model: Model):
@@ -365,8 +366,8 @@ if __name__ == "__main__":
     class Slow(Witness):
         """Leaves time to be killed between two steps."""
 
-        def tell(self, event: Mapping[str, Any]) -> None:
-            super().tell(event)
+        def log_event(self, event: Mapping[str, Any]) -> None:
+            super().log_event(event)
             time.sleep(0.02)
 
     carry_out(doomed, tiny_model(), Slow(doomed))

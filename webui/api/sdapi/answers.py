@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/sdapi/v1"
 
+Result = TypeVar("Result")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -106,11 +110,41 @@ class _Plain(JSONResponse):
         return json.dumps(content).encode("ascii")
 
 
+async def waited(wait: Callable[[], Result]) -> Result:
+    """Return what a call that blocks for long returns; a thread of its own does the waiting.
+
+    The threads that serve short calls are few, and would all be taken. If the caller goes away,
+    the thread waits on.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def settle(outcome: Result | None, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(outcome)  # type: ignore[arg-type]
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        outcome, problem = None, None
+        try:
+            outcome = wait()
+        except Exception as error:  # raised again where it is awaited
+            problem = error
+        with contextlib.suppress(RuntimeError):  # the server was closed meanwhile
+            loop.call_soon_threadsafe(settle, outcome, problem)
+
+    threading.Thread(target=run, name="waiting", daemon=True).start()
+    return await future
+
+
 def refusal(
     status: int, error: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Return an answer that says why there is none."""
-    content = {"error": error, "detail": detail, "field": None, "errors": []}
+    content: dict[str, Any] = {"error": error, "detail": detail, "field": None, "errors": []}
     return _Plain(content, status, headers)
 
 

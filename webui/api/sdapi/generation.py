@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,18 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from webui.api.sdapi import txt2img as shapes
-from webui.api.sdapi.answers import REFUSED, Busy, Shape
+from webui.api.sdapi.answers import REFUSED, Busy, Shape, waited
 from webui.api.sdapi.options import Options
 from webui.api.sdapi.pictures import png_text
 from webui.api.sdapi.training import TrainingApi
 from webui.api.sdapi.txt2img import Txt2ImgAnswer, Txt2ImgRequest
 from webui.errors import AppError, BadField
-from webui.studio.generating import GenerationJob
+from webui.job_state import JobState
+from webui.studio.jobs import GenerationJob
 from webui.studio.studio import Studio
-from webui.training.runs.run_state import RUNNING
 
 MOST_WAITING = 50
 """Requests that may wait for their turn; more are turned away at once."""
-LOOK_EVERY_S = 0.05
 
 
 class State(Shape):
@@ -56,35 +56,28 @@ class Progress(Shape):
     textinfo: str | None = None
 
 
-class _Line:
-    """Requests of the API are drawn one after the other, so that options hold for one alone."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.waiting = 0
-
-
 def add(router: APIRouter, studio: Studio, options: Options, trained: TrainingApi) -> None:
     """Add the routes."""
-    line = _Line()
+    asked: set[Request] = set()
 
     @router.post("/txt2img", responses=REFUSED, summary="Draw pictures of a prompt")
     async def txt2img(body: Txt2ImgRequest, request: Request) -> Txt2ImgAnswer:
         shapes.refuse_unsupported(body)
         overrides = options.read(body.override_settings or {}, "override_settings.")
-        if line.waiting >= MOST_WAITING:
+        if len(asked) >= MOST_WAITING:
             raise Busy(f"{MOST_WAITING} requests are waiting already. Try again later.")
-        line.waiting += 1
+        asked.add(request)
         try:
-            async with line.lock:
-                return await _draw(studio, options, body, overrides, request)
+            if body.override_settings_restore_afterwards is False:
+                await waited(lambda: options.apply(overrides))
+            return await _draw(studio, options.values(), overrides, body, request)
         finally:
-            line.waiting -= 1
+            asked.discard(request)
 
     @router.get("/progress", summary="Tell how far it has got")
     def progress(skip_current_image: bool = False) -> Progress:
         jobs = studio.generating.running()
-        drawing = next((job for job in jobs if job.view.state == "drawing"), None)
+        drawing = next((job for job in jobs if job.view.state is JobState.DRAWING), None)
         job = drawing or next(iter(jobs), None)
         return _generation(job, skip_current_image) if job else _training(studio)
 
@@ -104,42 +97,49 @@ def add(router: APIRouter, studio: Studio, options: Options, trained: TrainingAp
 
 async def _draw(
     studio: Studio,
-    options: Options,
+    options: Mapping[str, Any],
+    overrides: Mapping[str, Any],
     body: Txt2ImgRequest,
-    overrides: dict[str, Any],
     request: Request,
 ) -> Txt2ImgAnswer:
-    """Draw one request with its overrides in force; afterwards they are as before."""
-    before = options.values()
-    try:
-        await asyncio.to_thread(options.apply, overrides)
-        model = await asyncio.to_thread(studio.models.get)
-        with tempfile.TemporaryDirectory(dir=studio.settings.cache_dir) as folder:
-            job = _start(studio, options, body, model, None if _saves(body) else Path(folder))
-            try:
-                while not job.view.ended:
-                    if await request.is_disconnected():
-                        job.stop()
-                    await asyncio.sleep(LOOK_EVERY_S)
-            finally:
-                job.stop()
-            if job.view.state == "failed":
-                raise AppError(job.view.problem or "The generation failed.")
-            pictures = [(saved, saved.path.read_bytes()) for saved in job.view.pictures]
-        return shapes.answer(body, job, model, pictures)
-    finally:
-        if body.override_settings_restore_afterwards is not False:
-            changed = {key: before[key] for key in overrides}
-            await asyncio.to_thread(options.apply, changed)
+    """Draw one request; what it overrides holds for it alone, its model too."""
+    wanted = overrides.get("sd_model_checkpoint", ""), overrides.get("sd_vae", "")
+    choice = studio.models.choice(*wanted)
+    with tempfile.TemporaryDirectory(dir=studio.settings.cache_dir) as folder:
+        try:
+            model = await waited(lambda: studio.drawing.model(choice))
+            asked = shapes.read(body, model, {**options, **overrides})
+            place = None if _saves(body) else Path(folder)
+            job = studio.generating.start(asked, place, model=choice)
+        except BadField as error:
+            raise shapes.renamed(error) from error
+        finally:
+            studio.models.settle()
+        try:
+            await _ended(job, request)
+        finally:
+            job.stop()
+        if job.view.state is JobState.FAILED:
+            raise AppError(job.view.problem or "The generation failed.")
+        pictures = [(saved, saved.path.read_bytes()) for saved in job.view.pictures]
+    return shapes.answer(body, job, model, pictures)
 
 
-def _start(
-    studio: Studio, options: Options, body: Txt2ImgRequest, model: Any, folder: Path | None
-) -> GenerationJob:
-    try:
-        return studio.generating.start(shapes.read(body, model, options.values()), folder)
-    except BadField as error:
-        raise shapes.renamed(error) from error
+async def _ended(job: GenerationJob, request: Request) -> None:
+    """Return once a job has ended; stop it if the client goes away."""
+    ended = asyncio.create_task(waited(job.wait))
+    gone = asyncio.create_task(_gone(request))
+    await asyncio.wait({ended, gone}, return_when=asyncio.FIRST_COMPLETED)
+    if gone.done():
+        job.stop()
+    gone.cancel()
+    await ended
+
+
+async def _gone(request: Request) -> None:
+    """Return once the client has gone away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _saves(body: Txt2ImgRequest) -> bool:
@@ -171,11 +171,11 @@ def _generation(job: GenerationJob, without_image: bool) -> Progress:
 
 def _training(studio: Studio) -> Progress:
     """Tell of the training run that goes on, or of nothing."""
-    view = studio.training.view()
-    if view is None or view.state not in RUNNING:
+    view = studio.training.current()
+    if view is None or not view.state.running:
         return Progress(progress=0.0, eta_relative=0.0, state=State())
     state = State(
-        interrupted=view.state == "finishing",
+        interrupted=view.state is JobState.FINISHING,
         job="train-embedding",
         job_count=1,
         sampling_step=view.step,

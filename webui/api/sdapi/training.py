@@ -13,10 +13,11 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
-from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Question, Shape
+from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Question, Shape, waited
 from webui.api.sdapi.pictures import as_files
 from webui.declared import fields_of, setting_of
 from webui.errors import AppError, BadField
+from webui.job_state import JobState
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
 from webui.training.dataset import find_pictures
@@ -24,9 +25,6 @@ from webui.training.presets import preset
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
 from webui.training.runs.run_state import RunSnapshot
-
-ENDED = ("finished", "stopped", "failed", "paused")
-LOOK_EVERY_S = 0.2
 
 TEMPLATES = {
     "style.txt": ("style", "templates"),
@@ -126,8 +124,7 @@ class RunItem(Shape):
 
     run_id: str
     name: str
-    state: str = Field(examples=["training"])
-    """queued, preparing, training, pausing, paused, finishing, finished, stopped or failed."""
+    state: JobState = Field(examples=["training"])
     step: int
     steps: int
     progress: float
@@ -180,9 +177,7 @@ class TrainingApi:
         """Return the run once it has ended; it goes on if the client goes away."""
         self._waited_for.add(run_id)
         try:
-            while (view := self.view(run_id)).state not in ENDED:
-                await asyncio.sleep(LOOK_EVERY_S)
-            return view
+            return await waited(lambda: self._studio.training.wait(run_id))
         finally:
             self._waited_for.discard(run_id)
 
@@ -370,7 +365,7 @@ def add(router: APIRouter, trained: TrainingApi) -> None:
             info = f"train embedding started: watch {place}"
             return Trained(info=info, run=_item(view), skipped=skipped)
         view = await trained.wait_for(run_id)
-        if view.state == "failed":
+        if view.state is JobState.FAILED:
             raise AppError(view.problem or "The training failed.")
         info = f"train embedding complete: filename: {view.installed} error: None"
         return Trained(info=info, run=_item(view), skipped=skipped)

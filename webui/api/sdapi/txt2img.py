@@ -23,7 +23,7 @@ from webui.generation.sampling.samplers import (
     split_sampler,
 )
 from webui.models.model import Model
-from webui.studio.generating import GenerationJob, SavedPicture
+from webui.studio.jobs import GenerationJob, SavedPicture
 
 USUAL: Mapping[str, Any] = {"steps": 50, "sampler": "Euler"}
 """A1111's own defaults where they are others than ours."""
@@ -253,18 +253,18 @@ def _info(
     body: Txt2ImgRequest, job: GenerationJob, model: Model, pictures: list[SavedPicture]
 ) -> dict[str, Any]:
     """Return what A1111 tells of a generation; ``warnings`` is our own."""
-    request, count = job.request, len(pictures)
-    drawn = [read_infotext(saved.infotext)[0] for saved in pictures]
+    request = job.request
+    drawn = [saved.request for saved in pictures]
     varied = request.subseed_strength > 0
     return {
         "prompt": drawn[0].prompt if drawn else request.prompt,
-        "all_prompts": [picture.prompt for picture in drawn],
+        "all_prompts": [own.prompt for own in drawn],
         "negative_prompt": drawn[0].negative_prompt if drawn else request.negative_prompt,
-        "all_negative_prompts": [picture.negative_prompt for picture in drawn],
+        "all_negative_prompts": [own.negative_prompt for own in drawn],
         "seed": request.seed,
-        "all_seeds": [saved.seed for saved in pictures],
+        "all_seeds": [own.seed for own in drawn],
         "subseed": request.subseed,
-        "all_subseeds": [request.subseed + (n if varied else 0) for n in range(count)],
+        "all_subseeds": [own.subseed if varied else request.subseed for own in drawn],
         "subseed_strength": request.subseed_strength,
         "width": request.width,
         "height": request.height,

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from webui.errors import AppError, BadField
 from webui.files import sha256
+from webui.job_state import JobState
 from webui.training.request import TrainingRequest
 from webui.training.runs.run_folder import Run, list_runs
 from webui.training.runs.run_state import RunSnapshot
@@ -21,8 +22,9 @@ class Result:
     """What came of one job."""
 
     name: str
-    state: str
-    """finished, finished before, paused, stopped or failed."""
+    state: JobState
+    before: bool = False
+    """Whether it was finished before, so that nothing had to be done."""
     file: Path | None = None
     """The embedding."""
     step: int | None = None
@@ -38,17 +40,18 @@ class Result:
     @property
     def good(self) -> bool:
         """Whether there is an embedding now."""
-        return self.state.startswith("finished")
+        return self.state is JobState.FINISHED
 
 
 def result_of(view: RunSnapshot, before: bool = False) -> Result:
     """Return what came of a run; ``before`` if nothing had to be done for it now."""
     report = view.report
-    if report is None or view.state != "finished":
+    if report is None or view.state is not JobState.FINISHED:
         return Result(view.name, view.state, problem=view.problem or view.message)
     return Result(
         name=view.name,
-        state="finished before" if before else "finished",
+        state=view.state,
+        before=before,
         file=view.installed,
         step=report.step,
         gain=report.score.gain,
@@ -114,7 +117,7 @@ def _cells(result: Result) -> tuple[str, ...]:
     said = " ".join(result.problem.split())
     return (
         result.name,
-        result.state,
+        f"{result.state} before" if result.before else result.state,
         shown(result.step, "d"),
         gain,
         shown(result.editability, ".2f"),

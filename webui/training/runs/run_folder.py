@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from webui.errors import AppError, UnreadableFile
 from webui.files import contained, replacing, sha256, write_whole
+from webui.job_state import JobState
 from webui.training.dataset import Picture, read_pictures
 from webui.training.recipe import Recipe
 
@@ -53,7 +54,7 @@ class Record:
 class Status:
     """How a run stands, as far as the disk knows."""
 
-    state: str
+    state: JobState
     message: str = ""
     problem: str | None = None
     installed: str | None = None
@@ -119,7 +120,7 @@ class Run:
             folder / RECORD,
             _json({**asdict(record), "recipe": recipe.to_dict()}),
         )
-        run.set_status(Status("queued"))
+        run.set_status(Status(JobState.QUEUED))
         return run
 
     def record(self) -> Record:
@@ -148,9 +149,10 @@ class Run:
 
     def status(self) -> Status:
         """Read how the run stands."""
+        values = _read_json(self.folder / STATUS)
         try:
-            return Status(**_read_json(self.folder / STATUS))
-        except TypeError as problem:
+            return Status(JobState(values.pop("state")), **values)
+        except (KeyError, TypeError, ValueError) as problem:
             raise UnreadableFile(f"{STATUS} of the run {self.run_id} is damaged.") from problem
 
     def set_status(self, status: Status) -> None:
@@ -209,11 +211,12 @@ class Run:
         if not path.is_file():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as problem:  # torch raises many kinds for damaged files
             raise UnreadableFile(
                 f"{STATE} of the run {self.run_id} is damaged; it cannot be resumed."
             ) from problem
+        return state
 
     def restore(self, progress: Progress) -> float:
         """Bring a fresh progress to where the run was saved; returns the seconds spent so far."""
@@ -237,7 +240,7 @@ class Run:
             Evaluated(**{**item, "score": EvalResult(**item["score"])})
             for item in state["evaluations"]
         ]
-        return state["seconds"]
+        return float(state["seconds"])
 
     def save_checkpoint(self, step: int, vectors: Mapping[str, Tensor]) -> None:
         """Keep the vectors of a step for the scrubber and for installing."""

@@ -1,24 +1,26 @@
-"""What people see of a run: built from its events, whether they come live or from the disk."""
+"""How runs stand, and what people see of them: from their events, live or from the disk."""
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from webui.errors import AppError
+from webui.job_state import JobState
 from webui.training.recipe import last_step
 from webui.training.runs.report import Report
-from webui.training.runs.run_folder import Run
+from webui.training.runs.run_folder import Run, Status, list_runs
+
+log = logging.getLogger(__name__)
 
 Order = Literal["pause", "keep", "discard"]
 """What a person wants done with a run that is going on."""
 LONGEST_CURVE = 300
 """Points of a curve that is shown; longer ones are thinned."""
-RUNNING = ("preparing", "training", "pausing", "finishing")
-"""States in which a thread works on the run."""
-RESUMABLE = ("paused", "failed", "stopped")
-"""States from which a run can go on."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class RunSnapshot:
     version: int
     run_id: str
     name: str
-    state: str
-    """queued, preparing, training, pausing, paused, finishing, finished, stopped or failed."""
+    state: JobState
+    created: str
+    """Local time, ISO 8601."""
     step: int
     steps: int
     losses: tuple[tuple[int, float], ...]
@@ -52,21 +55,6 @@ class RunSnapshot:
     installed: Path | None
     checkpoints: tuple[int, ...]
     """Steps that can be installed."""
-    resumable: bool
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """One line in the list of runs."""
-
-    run_id: str
-    name: str
-    state: str
-    step: int
-    steps: int
-    created: str
-    message: str
-    resumable: bool
 
 
 class Curves:
@@ -110,7 +98,7 @@ class Curves:
 
 
 class RunState:
-    """A run as it is known in memory; whoever changes it holds a lock and calls ``touch``."""
+    """A run as it is known in memory; whoever changes it holds the lock of its ``RunStates``."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -134,20 +122,6 @@ class RunState:
             self._view = self._make_view()
         return self._view
 
-    def summary(self) -> RunSummary:
-        """Return the run's line in the list."""
-        status = self.status
-        return RunSummary(
-            run_id=self.run.run_id,
-            name=self.record.name,
-            state=status.state,
-            step=self.curves.step,
-            steps=last_step(self.record.recipe),
-            created=self.record.created,
-            message=status.problem or status.message,
-            resumable=status.state in RESUMABLE,
-        )
-
     def _make_view(self) -> RunSnapshot:
         run, curves, status = self.run, self.curves, self.status
         report = run.read_report()
@@ -156,6 +130,7 @@ class RunState:
             run_id=run.run_id,
             name=self.record.name,
             state=status.state,
+            created=self.record.created,
             step=curves.step,
             steps=last_step(self.record.recipe),
             losses=thinned(curves.losses),
@@ -175,8 +150,89 @@ class RunState:
             report=Report.from_dict(report) if report else None,
             installed=Path(status.installed) if status.installed else None,
             checkpoints=run.checkpoints(),
-            resumable=status.state in RESUMABLE,
         )
+
+
+class RunStates:
+    """All runs below a folder, and which of them is shown.
+
+    Whoever looks at runs or changes them holds ``changed``, which may be entered again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.changed = threading.Condition()
+        self.latest: str | None = None
+        """The run last asked for."""
+        self._folder = folder
+        self._known: dict[str, RunState] = {}
+
+    def get(self, run_id: str) -> RunState:
+        """Return a run, read from its folder at first; AppError if there is none of this id."""
+        if run_id not in self._known:
+            run = next((run for run in list_runs(self._folder) if run.run_id == run_id), None)
+            if run is None:
+                raise AppError(f"There is no training run “{run_id}”.")
+            state = RunState(run)
+            if not state.status.state.ended:
+                message = "The app was closed during this run; resume it to go on."
+                state.status = replace(state.status, state=JobState.PAUSED, message=message)
+            self._known[run_id] = state
+        return self._known[run_id]
+
+    def running(self) -> list[RunState]:
+        """Return the runs that a thread works on."""
+        return [state for state in self._known.values() if state.status.state.running]
+
+    def coming(self) -> set[str]:
+        """Return the names of the embeddings that runs will make, waiting ones too."""
+        with self.changed:
+            known = self._known.values()
+            return {state.record.name for state in known if not state.status.state.ended}
+
+    def set(self, state: RunState, status: Status) -> None:
+        """Change how a run stands, in memory and on the disk."""
+        state.status = status
+        if not status.state.running:
+            state.eta_s = state.steps_per_s = None
+        self.touch(state)
+        try:
+            state.run.set_status(status)
+        except OSError as problem:
+            log.error("the state of %s could not be written: %s", state.run.run_id, problem)
+
+    def touch(self, state: RunState) -> None:
+        """Count a change, and wake whoever waits for one."""
+        state.touch()
+        self.changed.notify_all()
+
+    def view(self, run_id: str) -> RunSnapshot:
+        """Return how a run stands; AppError if there is none of this id."""
+        with self.changed:
+            return self.get(run_id).view()
+
+    def current(self) -> RunSnapshot | None:
+        """Return the run that is going on, else the one last asked for, else the latest there is.
+
+        None if there is none.
+        """
+        with self.changed:
+            for state in self.running():
+                return state.view()
+            if self.latest is not None:
+                return self.view(self.latest)
+            found = list_runs(self._folder)
+            return self.view(found[0].run_id) if found else None
+
+    def views(self) -> list[RunSnapshot]:
+        """Return all runs, the latest first; folders that cannot be read are left out."""
+        views = []
+        for run in list_runs(self._folder):
+            try:
+                with self.changed:
+                    views.append(self.get(run.run_id).view())
+            except AppError as problem:
+                log.warning("skipped a run: %s", problem)
+        return views
 
 
 def thinned(

@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
 from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
+from webui.job_state import JobState
 from webui.models.model import Model
 from webui.training.captions import preview_of
 from webui.training.denoising import encode_crop
@@ -51,7 +52,7 @@ SAVE_EVERY_STEPS, SAVE_EVERY_S = 25, 30.0
 
 
 class Host(Protocol):
-    """What a session needs of whoever runs it."""
+    """What a run needs of whoever carries it out."""
 
     def hold(self, who: str) -> AbstractContextManager[None]:
         """Wait for the device; Interrupted if an order came meanwhile."""
@@ -59,13 +60,13 @@ class Host(Protocol):
     def order(self) -> Order | None:
         """What the person wants done now, if anything."""
 
-    def say(self, state: str, message: str) -> None:
+    def set_status(self, state: JobState, message: str) -> None:
         """The run is in this state now."""
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def log_event(self, event: Mapping[str, Any]) -> None:
         """Something happened that belongs into the log."""
 
-    def pace(self, steps_per_s: float, eta_s: float) -> None:
+    def report_speed(self, steps_per_s: float, eta_s: float) -> None:
         """How fast it goes."""
 
     def draw(
@@ -76,9 +77,10 @@ class Host(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a session ended."""
+    """How a run ended, or a stretch of it."""
 
-    state: Literal["paused", "stopped", "finished"]
+    state: JobState
+    """Paused, stopped or finished."""
     step: int = 0
     """The step whose vectors are to be installed."""
     vectors: Mapping[str, Tensor] | None = None
@@ -98,17 +100,17 @@ def carry_out(run: Run, model: Model, host: Host) -> Outcome:
             f"Load {record.model_name} and resume the run."
         )
     try:
-        host.say("preparing", "Reading the pictures.")
-        task = _prepare(run, record, model, host)
-        progress = begin(task)
+        host.set_status(JobState.PREPARING, "Reading the pictures.")
+        setup = _prepare(run, record, model, host)
+        progress = begin(setup)
         seconds = run.restore(progress)
         if progress.evaluations:
-            host.tell({"kind": "resumed", "to_step": progress.step})
-        host.say("training", "Measuring the initializer.")
+            host.log_event({"kind": "resumed", "to_step": progress.step})
+        host.set_status(JobState.TRAINING, "Measuring the initializer.")
         with _scalars(run, record, progress.step) as scalars:
-            return _Session(run, task, progress, host, seconds, scalars).go()
+            return _Runner(run, setup, progress, host, seconds, scalars).go()
     except Interrupted:
-        return Outcome("paused" if host.order() == "pause" else "stopped")
+        return Outcome(JobState.PAUSED if host.order() == "pause" else JobState.STOPPED)
 
 
 def _scalars(
@@ -124,32 +126,32 @@ def _scalars(
 
 def _prepare(run: Run, record: Record, model: Model, host: Host) -> TrainingSetup:
     pictures = run.pictures()
-    cut = cut_crops(record.recipe, model, pictures)
+    crops = cut_crops(record.recipe, model, pictures)
     moments = []
-    for number, square in enumerate(cut, start=1):
-        host.say("preparing", f"Encoding picture {number} of {len(cut)}.")
+    for number, crop in enumerate(crops, start=1):
+        host.set_status(JobState.PREPARING, f"Encoding picture {number} of {len(crops)}.")
         with host.hold("preparing pictures"):
-            moments.append(encode_crop(model, square))
+            moments.append(encode_crop(model, crop))
     with host.hold("preparing the training"):
         return prepare_setup(
-            model, record.recipe, record.name, record.initializer, pictures, cut, moments
+            model, record.recipe, record.name, record.initializer, pictures, crops, moments
         )
 
 
-class _Session:
+class _Runner:
     """One stretch of training without a break."""
 
     def __init__(
         self,
         run: Run,
-        task: TrainingSetup,
+        setup: TrainingSetup,
         progress: Progress,
         host: Host,
         seconds: float,
         scalars: tracking.Scalars | None,
     ) -> None:
         self.scalars = scalars
-        self.run, self.task, self.progress, self.host = run, task, progress, host
+        self.run, self.setup, self.progress, self.host = run, setup, progress, host
         self.record = run.record()
         self.seconds = seconds
         self.began, self.began_at = time.monotonic(), progress.step
@@ -169,23 +171,23 @@ class _Session:
         order = self.host.order()
         self.run.save_progress(self.progress, self.seconds)
         if order == "pause":
-            return Outcome("paused")
+            return Outcome(JobState.PAUSED)
         if order == "discard":
-            return Outcome("stopped")
+            return Outcome(JobState.STOPPED)
         if not self.progress.evaluations:
-            return Outcome("stopped")
-        self.host.say("finishing", "Measuring what was learned.")
+            return Outcome(JobState.STOPPED)
+        self.host.set_status(JobState.FINISHING, "Measuring what was learned.")
         with self.host.hold("final evaluation"):
             report = self._report(reason)
         if self.host.order() == "discard":
-            return Outcome("stopped")
+            return Outcome(JobState.STOPPED)
         self.run.save_report(report.to_dict())
         progress = self.progress
-        return Outcome("finished", progress.best_step, progress.best_vectors, report)
+        return Outcome(JobState.FINISHED, progress.best_step, progress.best_vectors, report)
 
     def _events(self) -> Iterator[TrainEvent]:
         """Yield the trainer's events, holding the device for one at a time."""
-        events = train(self.task, self.progress)
+        events = train(self.setup, self.progress)
         while True:
             self._previews()
             if self.host.order():
@@ -199,24 +201,24 @@ class _Session:
             yield event
 
     def _take(self, event: TrainEvent) -> None:
-        told = as_dict(event)
-        self.host.tell(told)
+        logged = as_dict(event)
+        self.host.log_event(logged)
         if self.scalars:
-            self.scalars.take(told)
+            self.scalars.take(logged)
         progress, now = self.progress, time.monotonic()
         if isinstance(event, Evaluated):
             self.run.save_checkpoint(event.step, progress.vectors)
-            self.host.say("training", _sentence(event))
+            self.host.set_status(JobState.TRAINING, _sentence(event))
         elif isinstance(event, RolledBack):
-            self.host.say(
-                "training",
+            self.host.set_status(
+                JobState.TRAINING,
                 f"At step {event.step} {event.reason}: back to step {event.to_step}, with "
                 f"{event.rate_scale:.3g} of the learning rate.",
             )
         elif isinstance(event, Stepped):
             done = progress.step - self.began_at
             per_s = done / max(1e-6, now - self.began)
-            self.host.pace(per_s, (last_step(self.task.recipe) - progress.step) / per_s)
+            self.host.report_speed(per_s, (last_step(self.setup.recipe) - progress.step) / per_s)
         many = progress.step - self.saved_at >= SAVE_EVERY_STEPS
         if isinstance(event, Evaluated) or many or now - self.saved >= SAVE_EVERY_S:
             self.run.save_progress(progress, self.seconds)
@@ -224,7 +226,7 @@ class _Session:
 
     def _previews(self) -> None:
         """Draw the previews that are due; a run does not fail for want of them."""
-        recipe, step = self.task.recipe, self.progress.step
+        recipe, step = self.setup.recipe, self.progress.step
         if not recipe.preview_every or step in self.drawn:
             return
         if step % recipe.preview_every and step != last_step(recipe):
@@ -238,27 +240,29 @@ class _Session:
             return
         except Exception as problem:
             log.exception("the previews of step %d could not be drawn", step)
-            self.host.tell({"kind": "note", "step": step, "text": f"No previews: {problem}"})
+            self.host.log_event({"kind": "note", "step": step, "text": f"No previews: {problem}"})
             return
         for number, ((prompt, negative), image) in enumerate(zip(prompts, images, strict=True)):
             path = self.run.save_preview(step, number, image)
-            told = f"{prompt} (negative prompt: {negative})" if negative else prompt
-            self.host.tell({"kind": "preview", "step": step, "prompt": told, "file": path.name})
+            shown = f"{prompt} (negative prompt: {negative})" if negative else prompt
+            self.host.log_event(
+                {"kind": "preview", "step": step, "prompt": shown, "file": path.name}
+            )
 
     def _preview(self, prompt: str) -> tuple[str, str]:
         """Return prompt and negative prompt of a preview, at step 0 without the embedding."""
         if self.progress.step:
-            return preview_of(self.task.recipe, prompt, self.record.name)
-        shown, _ = preview_of(self.task.recipe, prompt, self.record.initializer)
+            return preview_of(self.setup.recipe, prompt, self.record.name)
+        shown, _ = preview_of(self.setup.recipe, prompt, self.record.initializer)
         return shown, ""
 
     def _report(self, reason: str) -> Report:
-        task, progress = self.task, self.progress
-        vectors = {key: rows.to(task.model.device) for key, rows in progress.best_vectors.items()}
-        final = prepare_eval_set(task, 2 * task.recipe.evaluation_tuples)
-        found = score(task, final, vectors)
-        editable, norm = editability(task, vectors), norm_ratio(task, vectors)
-        verdict, advice = judge(found, editable, norm, task.recipe.optimizer == "adamw")
+        setup, progress = self.setup, self.progress
+        vectors = {key: rows.to(setup.model.device) for key, rows in progress.best_vectors.items()}
+        final = prepare_eval_set(setup, 2 * setup.recipe.evaluation_tuples)
+        found = score(setup, final, vectors)
+        editable, norm = editability(setup, vectors), norm_ratio(setup, vectors)
+        verdict, advice = judge(found, editable, norm, setup.recipe.optimizer == "adamw")
         return Report(
             verdict=verdict,
             advice=advice,
@@ -267,7 +271,7 @@ class _Session:
             score=found,
             editability=editable,
             norm_ratio=norm,
-            nearest=nearest_words(task.model, vectors),
+            nearest=nearest_words(setup.model, vectors),
             seconds=self.seconds,
         )
 

@@ -53,7 +53,7 @@ window.txt2imgMemory = (() => {
   // Press Generate again with what the controls say by then, if the job was not broken off; else
   // the tick goes.
   function again(state, wanted, after = 0) {
-    const forever = wanted && state === "done";
+    const forever = wanted && state === "finished";
     write(FOREVER, forever, TAB);
     if (forever) setTimeout(press, after);
     return [forever];
@@ -63,8 +63,8 @@ window.txt2imgMemory = (() => {
   // that is followed is repeated only if it went on in this tab before the reload. What the model
   // suggests may come in the same answer as the job's end, so the press waits for that.
   function changed(state, followed, wanted) {
-    const went = read(GOING, false, TAB), goes = state === "waiting" || state === "drawing";
-    write(GOING, goes || (wanted && state === "done"), TAB);
+    const went = read(GOING, false, TAB), goes = state === "queued" || state === "drawing";
+    write(GOING, goes || (wanted && state === "finished"), TAB);
     return followed && went && state && !goes ? again(state, wanted, 500) : [wanted];
   }
 

@@ -10,12 +10,11 @@ from typing import Any
 import gradio as gr
 
 from webui.errors import AppError
+from webui.studio.checkpoints import STRENGTHS
 from webui.studio.studio import Studio
-from webui.studio.training_runs import STRENGTHS, RunSnapshot
+from webui.training.runs.run_state import RunSnapshot
 from webui.ui.markup import facts
 from webui.ui.polling import Poll
-
-RUNNING = ("queued", "preparing", "training", "pausing", "finishing")
 
 
 def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
@@ -43,12 +42,12 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
     known = gr.JSON([], visible="hidden")
     held = gr.Textbox(visible="hidden")  # the run whose slider a person has set: it stays there
     poll.watch(
-        version=lambda: _version(runs.view()),
-        render=lambda: [_version(runs.view())],
+        version=lambda: _version(runs.current()),
+        render=lambda: [_version(runs.current())],
         outputs=[known],
     )
     known.change(
-        lambda run_id, value: _show(runs.view(), run_id, value),
+        lambda run_id, value: _show(runs.current(), run_id, value),
         [held, step],
         [whole, step, said, beside, row],
         **quiet,
@@ -56,7 +55,7 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
 
     @said_by_the_page
     def scrub(run_id: str, value: float) -> list[Any]:
-        view = runs.view(run_id or None)
+        view = runs.view(run_id) if run_id else None
         if view is None or not view.checkpoints:
             return [gr.skip()] * 4
         return [*_at(view, nearest(view, value)), gr.update(visible=False), view.run_id]
@@ -114,7 +113,7 @@ def _gallery(label: str, columns: int, elem_id: str) -> gr.Gallery:
 def _version(view: RunSnapshot | None) -> list[Any]:
     if view is None:
         return []
-    return [view.run_id, len(view.checkpoints), len(view.previews), view.state in RUNNING]
+    return [view.run_id, len(view.checkpoints), len(view.previews), view.state.ended]
 
 
 def _show(view: RunSnapshot | None, held: str, value: float) -> list[Any]:
@@ -127,7 +126,7 @@ def _show(view: RunSnapshot | None, held: str, value: float) -> list[Any]:
     steps = view.checkpoints
     best = view.best if view.best in steps else steps[-1]
     apart = math.gcd(*(step - steps[0] for step in steps)) or 1
-    span = {"minimum": steps[0], "maximum": steps[-1], "step": apart}
+    span: dict[str, Any] = {"minimum": steps[0], "maximum": steps[-1], "step": apart}
     if held == view.run_id:
         at = nearest(view, value)
         return [gr.update(visible=True), gr.update(**span), *_at(view, at), gr.skip()]

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from webui.job_state import JobState
 from webui.studio.studio import Studio
-from webui.studio.training_runs import RunSnapshot
+from webui.training.runs.run_state import RunSnapshot
 from webui.ui.markup import duration, facts, message, progress
 from webui.ui.polling import Poll
 from webui.ui.train import checkpoints as train_steps
-from webui.ui.train.checkpoints import RUNNING, said_by_the_page
+from webui.ui.train.checkpoints import said_by_the_page
 
 if TYPE_CHECKING:
     import pandas
@@ -22,6 +23,7 @@ IDLE = (
 )
 
 
+PAUSABLE = (JobState.QUEUED, JobState.PREPARING, JobState.TRAINING)
 FIXED, DRAWN = "fixed inputs", "each step's draws"
 COLOURS = {FIXED: "#7c3aed", DRAWN: "rgba(128, 128, 128, 0.35)"}
 """The curve that tells of progress, and the faint one of the steps' own errors, which does not."""
@@ -63,8 +65,8 @@ def build(studio: Studio, poll: Poll) -> None:
     )
     outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report]
     poll.watch(
-        version=lambda: _version(studio.training.view()),
-        render=lambda: _show(studio.training.view()),
+        version=lambda: _version(studio.training.current()),
+        render=lambda: _show(studio.training.current()),
         outputs=outputs,
     )
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -86,7 +88,7 @@ def _show(view: RunSnapshot | None) -> list[Any]:
     """Return the outputs for a run as it stands."""
     if view is None:
         return ["", message(IDLE), *[gr.update(interactive=False)] * 4, *[gr.skip()] * 3]
-    active = view.state in RUNNING
+    state, paused = view.state, view.state is JobState.PAUSED
     curve = _curve(view)
     pictures = [
         (str(path), f"step {step}: {prompt}") for step, prompt, path in reversed(view.previews)
@@ -94,10 +96,10 @@ def _show(view: RunSnapshot | None) -> list[Any]:
     return [
         view.run_id,
         _progress(view),
-        gr.update(interactive=view.state in ("queued", "preparing", "training")),
-        gr.update(interactive=view.resumable),
-        gr.update(interactive=(active and view.step > 0) or view.state == "paused"),
-        gr.update(interactive=active or view.state == "paused"),
+        gr.update(interactive=state in PAUSABLE),
+        gr.update(interactive=state.resumable),
+        gr.update(interactive=(not state.ended and view.step > 0) or paused),
+        gr.update(interactive=not state.ended or paused),
         gr.update(value=curve, visible=len(view.gains) > 1),
         gr.update(value=pictures, visible=bool(pictures)),
         _report(view),
@@ -109,7 +111,7 @@ def _progress(view: RunSnapshot) -> str:
     left = f" · {duration(view.eta_s)} left" if view.eta_s is not None else ""
     state = view.state.capitalize()
     text = f"{view.name}: {state}, step {view.step} of {view.steps}"
-    if view.state == "training":
+    if view.state is JobState.TRAINING:
         text += f"{speed}{left}"
     said = message(view.message) if view.message else ""
     if view.problem:

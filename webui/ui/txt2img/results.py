@@ -13,7 +13,8 @@ import gradio as gr
 from webui.errors import AppError, BadField
 from webui.files import contained
 from webui.generation.outputs import bring_back, discard
-from webui.studio.generating import GenerationJob, JobView, SavedPicture
+from webui.job_state import JobState
+from webui.studio.jobs import GenerationJob, JobView, SavedPicture
 from webui.studio.studio import Studio
 from webui.ui.fields import message_setter, told
 from webui.ui.markup import duration, message, progress
@@ -276,20 +277,20 @@ def _shown(
 
 def _bar(view: JobView, studio: Studio) -> str:
     """Say how far it is."""
-    if view.state == "waiting":
+    if view.state is JobState.QUEUED:
         state = studio.models.state
         if state.loading:
             text = f"Waiting: the model {state.name} is being loaded …"
         else:
             text = f"Waiting for {view.waiting_for} …" if view.waiting_for else "Starting …"
         return progress(0, 1, text)
-    if view.state == "drawing":
+    if view.state is JobState.DRAWING:
         left = f" · {duration(view.eta_s)} left" if view.eta_s is not None else ""
         return progress(view.step, view.steps, f"Step {view.step} of {view.steps}{left}")
-    if view.state == "interrupted":
+    if view.state is JobState.STOPPED:
         kept = f"; {len(view.pictures)} finished kept" if view.pictures else ""
         return progress(view.step, view.steps, f"Interrupted at step {view.step}{kept}.")
-    if view.state == "failed":
+    if view.state is JobState.FAILED:
         return ""
     skipped = f" · {view.skipped} skipped" if view.skipped else ""
     saved = f"Done: {len(view.pictures)} saved in outputs/txt2img"

@@ -1,0 +1,148 @@
+"""The one way to draw: page, API, plots, training previews and scores all take it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from webui.errors import Interrupted
+from webui.generation.request import GenerationRequest, checked, default_request
+from webui.studio.gpu import GpuGate
+from webui.studio.jobs import PREVIEW_EVERY_S
+from webui.studio.library_overlay import LibraryOverlay
+from webui.studio.models_in_use import ModelChoice, ModelsInUse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from webui.embeddings.embedding import Embedding
+    from webui.embeddings.library import EmbeddingLibrary
+    from webui.generation.engine import Picture
+    from webui.generation.preview import Previewer
+    from webui.models.model import Model
+    from webui.prompting.conditioning import Conditioner
+    from webui.studio.jobs import GenerationJob
+
+MakeExtra = Callable[["Model"], "Embedding"]
+"""Returns an embedding for the model that it will be called with; AppError if there is none."""
+
+
+class Drawing:
+    """Draws requests, one at a time on the device.
+
+    It owns all that drawing needs besides a request: the models, the embeddings, the LoRAs, what
+    is remembered of prompts, and what makes latents visible.
+    """
+
+    def __init__(
+        self, gate: GpuGate, models: ModelsInUse, library: EmbeddingLibrary, loras: Path
+    ) -> None:
+        """``loras`` is the folder of the LoRA files."""
+        self._gate, self._models = gate, models
+        self._library, self._loras = library, loras
+        self._previewer: Previewer | None = None
+
+    def model(self, choice: ModelChoice) -> Model:
+        """Return a model, waiting until it is there.
+
+        Another one than the one in use stays only until somebody needs that one, which
+        ``ModelsInUse.settle`` brings back.
+        """
+        if choice == self._models.choice():
+            return self._models.get()
+        with self._gate.hold(f"loading {choice.name}"):
+            return self._models.bring(choice)
+
+    def draw(
+        self,
+        request: GenerationRequest,
+        who: str,
+        keep: Callable[[Picture], object],
+        *,
+        job: GenerationJob | None = None,
+        model: Model | ModelChoice,
+        extra: MakeExtra | None = None,
+    ) -> None:
+        """Draw the pictures of a checked request, holding the gate as ``who``; ``keep`` each.
+
+        ``job`` is told of each step, and may be stopped. ``model`` is loaded, or is then. ``extra``
+        is an embedding that can be called although it is not in the library. Raises Interrupted if
+        the job was stopped (pictures are kept as far as they have got), and AppError for what
+        cannot be drawn.
+        """
+        from webui.generation.engine import Picture, generate
+
+        def stopped() -> bool:
+            return job is not None and job.stopped
+
+        if stopped():
+            raise Interrupted("Interrupted.")
+        with self._gate.hold(who, stopped):
+            if isinstance(model, ModelChoice):
+                model = self._models.bring(model)
+            if job:
+                job.begin()
+            source = LibraryOverlay(self._library, extra(model)) if extra else self._library
+            for event in generate(
+                model,
+                request,
+                source,
+                self._conditioner,
+                loras=self._loras,
+                stopped=stopped,
+                skipped=job.take_skip if job else lambda: False,
+            ):
+                if isinstance(event, Picture):
+                    keep(event)
+                elif job:
+                    job.step_done(event.step, self._preview(job, model, event.latents[0]))
+
+    def images(
+        self,
+        model: Model,
+        prompts: Sequence[tuple[str, str]],
+        embedding: Embedding | None,
+        seed: int,
+    ) -> list[Image.Image]:
+        """Draw one picture for each prompt and its negative prompt as the model recommends.
+
+        Nothing is saved; the gate is free between two. ``embedding`` can be called by its name
+        although it is not in the library.
+        """
+        drawn: list[Image.Image] = []
+        extra = None if embedding is None else lambda _: embedding
+        for prompt, negative in prompts:
+            request = default_request(
+                model.defaults, prompt=prompt, negative_prompt=negative, seed=seed
+            )
+            self.draw(
+                checked(request),
+                "a training preview",
+                lambda picture: drawn.append(picture.image),
+                model=model,
+                extra=extra,
+            )
+        return drawn
+
+    @cached_property
+    def _conditioner(self) -> Conditioner:
+        from webui.prompting.conditioning import Conditioner
+
+        return Conditioner()
+
+    def _preview(self, job: GenerationJob, model: Model, latents: Tensor) -> Image.Image | None:
+        """Return how latents ``[4, h, w]`` look if the job is due for a preview."""
+        from webui.generation.preview import Previewer
+
+        if time.monotonic() < job.preview_due:
+            return None
+        if self._previewer is None or self._previewer.model is not model:
+            self._previewer = Previewer(model)
+        shown = self._previewer(latents)
+        job.preview_due = time.monotonic() + max(PREVIEW_EVERY_S, self._previewer.rest_s)
+        return shown
