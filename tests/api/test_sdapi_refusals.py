@@ -64,11 +64,6 @@ def test_a_scheduler_that_a_sampler_cannot_take_is_named(client: httpx.Client):
     assert (answer.status_code, answer.json()["field"]) == (422, "scheduler")
 
 
-def test_eta_of_another_value_would_be_another_picture(client: httpx.Client):
-    answer = client.post("/txt2img", json=PLAIN | {"sampler_name": "DDIM", "eta": 1})
-    assert answer.json()["field"] == "eta"
-
-
 def test_text_that_is_no_unicode_in_a_field_nobody_knows_does_no_harm(client: httpx.Client):
     content = json.dumps(PLAIN | {"mood": "\ud800", "number": float("inf")})
     head = {"Content-Type": "application/json"}

@@ -126,13 +126,6 @@ PASSED_OVER = frozenset(
     + "hr_additional_modules distilled_cfg_scale hr_cfg hr_distilled_cfg image_cfg_scale".split()
 )
 """Fields of A1111 and its kin without effect on the pictures drawn here."""
-HAVE_ETA = (
-    *("Euler a", "DPM2 a", "DPM++ 2S a"),
-    *("DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE"),
-)
-"""Samplers whose added noise is that of eta 1."""
-NO_ETA = ("DDIM", "DDIM CFG++", "DPM fast", "DPM adaptive")
-"""Samplers that could have added noise and have none."""
 
 
 def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> GenerationRequest:
@@ -149,7 +142,6 @@ def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> Gene
     changes |= _sampler(given)
     request = default_request({**USUAL, **model.defaults}, **changes)
     _check_schedule(request, model)
-    _check_eta(body, request)
     return request
 
 
@@ -213,15 +205,6 @@ def _check_schedule(request: GenerationRequest, model: Model) -> None:
             )
         except AppError as error:
             raise BadField("scheduler", str(error)) from error
-
-
-def _check_eta(body: Txt2ImgRequest, request: GenerationRequest) -> None:
-    eta = (body.model_extra or {}).get("eta")
-    fixed = 1 if request.sampler in HAVE_ETA else 0 if request.sampler in NO_ETA else None
-    if eta is not None and fixed is not None and eta != fixed:
-        raise BadField(
-            "eta", f"{request.sampler} runs with eta {fixed} here, not {eta}; leave “eta” out."
-        )
 
 
 def renamed(error: BadField) -> BadField:

@@ -1,6 +1,6 @@
 """DPM2 as diffusers has it, made in a tenth of the time.
 
-Its schedulers look up two thousand timesteps one by one when they are made.
+Its scheduler looks up two thousand timesteps one by one when it is made.
 """
 
 from __future__ import annotations
@@ -8,9 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import (
-    KDPM2AncestralDiscreteScheduler,
-)
 from diffusers.schedulers.scheduling_k_dpm_2_discrete import KDPM2DiscreteScheduler
 
 
@@ -23,11 +20,5 @@ def _timestep_of(_: object, sigma: np.ndarray, log_sigmas: np.ndarray) -> np.nda
 
 class Dpm2(KDPM2DiscreteScheduler):
     """DPM2."""
-
-    _sigma_to_t = _timestep_of
-
-
-class Dpm2Ancestral(KDPM2AncestralDiscreteScheduler):
-    """DPM2 a."""
 
     _sigma_to_t = _timestep_of

@@ -73,6 +73,7 @@ class ScheduleType:
 OWN = "webui.generation.sampling.solvers"
 OWN_DPM = "webui.generation.sampling.dpm_solver"
 OWN_DPM2 = "webui.generation.sampling.dpm2"
+OWN_SDE = "webui.generation.sampling.multistep_sde"
 MULTISTEP = "DPMSolverMultistepScheduler"
 SDE = {"algorithm_type": "sde-dpmsolver++"}
 
@@ -85,14 +86,14 @@ SAMPLERS: Mapping[str, Sampler] = {
     ),
     "DPM++ 2S a": Sampler("DpmSolver2sAncestral", ("k_dpmpp_2s_a",), "Karras", module=OWN),
     "DPM++ 3M SDE": Sampler(
-        MULTISTEP, ("k_dpmpp_3m_sde",), "Exponential", SDE | {"solver_order": 3}
+        "MultistepSde", ("k_dpmpp_3m_sde",), "Exponential", SDE | {"solver_order": 3}, OWN_SDE
     ),
     "Euler a": Sampler("EulerAncestral", ("k_euler_a", "k_euler_ancestral"), module=OWN),
     "Euler": Sampler("EulerDiscreteScheduler", ("k_euler",)),
     "LMS": Sampler("LinearMultistep", ("k_lms",), module=OWN),
     "Heun": Sampler("Heun", ("k_heun",), module=OWN),
     "DPM2": Sampler("Dpm2", ("k_dpm_2",), "Karras", module=OWN_DPM2),
-    "DPM2 a": Sampler("Dpm2Ancestral", ("k_dpm_2_a",), "Karras", module=OWN_DPM2),
+    "DPM2 a": Sampler("Dpm2Ancestral", ("k_dpm_2_a",), "Karras", module=OWN),
     "DPM fast": Sampler("DpmFast", ("k_dpm_fast",), module=OWN_DPM),
     "DPM adaptive": Sampler("DpmAdaptive", ("k_dpm_ad",), module=OWN_DPM),
     "Restart": Sampler("Restart", ("restart",), "Karras", module=OWN),

@@ -159,6 +159,23 @@ class EulerAncestral(Solver):
         return x
 
 
+class Dpm2Ancestral(Solver):
+    """DPM-Solver-2 (Lu et al. 2022, arXiv 2206.00927) to below the next level, and back up."""
+
+    def path(self, x: Tensor, levels: Sequence[float], noise: Noise) -> Path:
+        """Take two calls a step, one the last."""
+        for step, (sigma, lower) in enumerate(pairwise(levels)):
+            denoised = yield Call(x, sigma, step)
+            down, up = ancestral(sigma, lower)
+            if down == 0:
+                return denoised
+            middle = math.sqrt(sigma * down)
+            halfway = torch.lerp(denoised, x, middle / sigma)
+            denoised = yield Call(halfway, middle, step)
+            x = x + (halfway - denoised) * ((down - sigma) / middle) + up * noise()
+        return x
+
+
 class LinearMultistep(Solver):
     """Adams and Bashforth's method of fourth order over uneven steps (Karras et al. 2022)."""
 

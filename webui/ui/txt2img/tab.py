@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -113,7 +113,7 @@ def _connect(
         yield from results.follow(job, studio)
 
     drawn = go.click(
-        _with_named_parameters(txt2img, FIELDS),
+        _with_named_parameters(txt2img),
         list(inputs.values()),
         outputs.components(),
         show_progress="hidden",
@@ -130,11 +130,11 @@ def _connect(
     return drawn
 
 
-def _with_named_parameters(
-    function: Callable[..., Any], names: Iterable[str]
-) -> Callable[..., Any]:
-    """Give a function of ``*values`` the parameter names that clients of the page's API see."""
+def _with_named_parameters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function of ``*values`` the parameters that clients of the page's API see."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     named: Any = function
-    named.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    named.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, kind, default=field.default) for name, field in FIELDS.items()]
+    )
     return function
