@@ -102,6 +102,15 @@ def test_samplers_go_by_all_their_names(
     assert info["extra_generation_params"]["Schedule type"] == schedule
 
 
+def test_eta_acts_and_is_told(client: httpx.Client):
+    plain = draw(client, PLAIN | {"sampler_name": "DDIM"})
+    noisy = draw(client, PLAIN | {"sampler_name": "DDIM", "eta": 1})
+    assert noisy["images"] != plain["images"] and noisy["parameters"]["eta"] == 1
+    assert "Eta: 1," in json.loads(noisy["info"])["infotexts"][0]
+    [warning] = json.loads(draw(client, PLAIN | {"eta": 1})["info"])["warnings"]
+    assert "no effect with the sampler Euler" in warning
+
+
 def test_pictures_can_be_left_out_of_the_answer(client: httpx.Client):
     said = draw(client, PLAIN | {"send_images": False})
     assert said["images"] == [] and json.loads(said["info"])["all_seeds"] == [5]

@@ -41,6 +41,7 @@ GOOD = GenerationRequest(
         ("batch_size", 9, "Batch size"),
         ("batch_count", 0, "Batch count"),
         ("clip_skip", 0, "Clip skip"),
+        ("eta", 1.5, "Eta must be between 0 and 1, not 1.5"),
         ("emphasis", "loud", "Emphasis: there is no “loud”"),
         ("subseed", -2, "Variation seed"),
         ("subseed_strength", 1.1, "Variation strength must be between 0 and 1"),

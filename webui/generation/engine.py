@@ -22,6 +22,7 @@ from webui.generation.sampling.loop import (
     sample,
     seeds_of_batch,
 )
+from webui.generation.sampling.samplers import eta_warnings
 from webui.generation.upscaling import upscale
 from webui.prompting.loras import list_loras, take_loras, with_bundled
 from webui.prompting.source import PromptSettings
@@ -127,7 +128,14 @@ def generate(
         passes = [prepared(request.steps)]
         if request.second_steps:
             passes.append(prepared(request.second_steps))
-        used, warnings = passes[0].used, (*added.warnings, *passes[0].warnings)
+        used, warnings = (
+            passes[0].used,
+            (
+                *added.warnings,
+                *passes[0].warnings,
+                *eta_warnings(request.sampler, request.eta),
+            ),
+        )
         a_batch = request.all_steps // request.batch_count
         for batch in range(request.batch_count):
             seeds = seeds_of_batch(request, batch)

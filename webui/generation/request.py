@@ -230,6 +230,14 @@ class GenerationRequest:
             low=1, high=12, infotext="Clip skip", option="CLIP_stop_at_last_layers", axis=True,
         ),
     )
+    eta: float | None = declared(
+        None,
+        RequestField(
+            label="Eta", note="empty = the sampler's own", help="Multiplies the noise that "
+            "ancestral and SDE samplers (1 is usual) and DDIM (0) add in each step.",
+            low=0, high=1, step=0.05, infotext="Eta", axis=True,
+        ),
+    )
     emphasis: str = declared(
         "Original",
         RequestField(

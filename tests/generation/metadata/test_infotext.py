@@ -163,6 +163,7 @@ SECOND_PASSES = st.fixed_dictionaries(
         height=SIDES,
         seed=st.integers(0, 2**32 - 1),
         clip_skip=st.integers(1, 12),
+        eta=st.none() | st.integers(0, 100).map(lambda n: n / 100),
         emphasis=st.sampled_from(list(EMPHASES)),
         match_anywhere=st.booleans(),
         late_schedules=st.booleans(),

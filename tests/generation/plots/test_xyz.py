@@ -52,6 +52,7 @@ def test_samplers_schedules_sizes_layers_and_models():
     assert (sampler[0].request.sampler, sampler[1].request.schedule_type) == ("Euler a", "Karras")
     assert planned(("Schedule type", "karras")).cells[0].request.schedule_type == "Karras"
     assert planned(("Size", "64x128")).cells[0].request.height == 128
+    assert [c.request.eta for c in planned(("Eta", "0, 0.5")).cells] == [0, 0.5]
     assert planned(("Emphasis", "no norm")).cells[0].request.emphasis == "No norm"
     variations = planned(("Variation seed strength", "0, 0.5"), ("Variation seed", "8")).cells
     assert variations[1].request.subseed_strength == 0.5 and variations[1].request.subseed == 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from diffusers import KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler
@@ -13,6 +15,7 @@ from webui.generation.sampling.noise_levels import Span, align_your_steps, beta_
 from webui.generation.sampling.samplers import (
     SAMPLERS,
     SCHEDULE_TYPES,
+    eta_warnings,
     make_scheduler,
     split_sampler,
 )
@@ -32,6 +35,7 @@ ZERO_SNR = SD1 | {
     "timestep_spacing": "trailing",
 }
 
+HAVE_ETA = [name for name, sampler in SAMPLERS.items() if sampler.eta is not None]
 OWN = [name for name, sampler in SAMPLERS.items() if "solver" in sampler.module]
 
 
@@ -208,26 +212,66 @@ def test_a_higher_order_is_nearer_to_the_exact_course_than_euler_with_as_many_ca
     assert error * times_nearer < plain
 
 
-def variance(sampler: str, schedule_type: str, steps: int) -> float:
-    """The variance of what a sampler makes of normally distributed pictures of deviation 0.3."""
-    scheduler = make_scheduler(sampler, schedule_type, SD1)
+def gaussian_pictures(
+    sampler: str, schedule_type: str, steps: int, eta: float | None = None, seed: int = 2
+) -> torch.Tensor:
+    """What a sampler makes of normally distributed pictures of deviation 0.3."""
+    scheduler = make_scheduler(sampler, schedule_type, SD1, eta=eta)
     scheduler.set_timesteps(steps)
     log_sigmas = ((1 - alphas(SD1)) / alphas(SD1)).log() / 2
-    generator = torch.Generator().manual_seed(1)
-    latents = torch.randn(1, 4, 64, 64, generator=generator) * scheduler.init_noise_sigma
+    first, added = torch.Generator().manual_seed(1), torch.Generator().manual_seed(seed)
+    latents = torch.randn(1, 4, 64, 64, generator=first) * scheduler.init_noise_sigma
     for _, timestep in calls(scheduler, 0, steps):
         sigma = at(log_sigmas, float(timestep)).exp()
         scaled = scheduler.scale_model_input(latents, timestep)
-        eps = scaled * sigma * (sigma**2 + 1).sqrt() / (0.3**2 + sigma**2)
-        latents = scheduler.step(
-            eps.float(), timestep, latents, generator=generator, return_dict=False
-        )[0]
-    return float(latents.var())
+        eps = (scaled * sigma * (sigma**2 + 1).sqrt() / (0.3**2 + sigma**2)).float()
+        takes = inspect.signature(scheduler.step).parameters
+        extra = {"unguided": eps} if hasattr(scheduler, "needs_unguided") else {}
+        extra |= {"eta": scheduler.eta} if "eta" in takes else {}
+        extra |= {"generator": added} if "generator" in takes else {}
+        latents = scheduler.step(eps, timestep, latents, return_dict=False, **extra)[0]
+    return latents
+
+
+def variance(sampler: str, schedule_type: str, steps: int, eta: float | None = None) -> float:
+    """The variance of those pictures."""
+    return float(gaussian_pictures(sampler, schedule_type, steps, eta).var())
 
 
 @pytest.mark.parametrize("sampler", ["Euler a", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "Restart"])
 def test_added_noise_leaves_pictures_as_varied_as_the_model_knows_them(sampler: str):
     assert variance(sampler, "Karras", 200) == pytest.approx(0.3**2, rel=0.1)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("sampler", HAVE_ETA)
+def test_any_eta_leaves_pictures_as_varied_as_the_model_knows_them(sampler: str, eta: float):
+    assert variance(sampler, "Automatic", 200, eta) == pytest.approx(0.3**2, rel=0.15)
+
+
+@pytest.mark.parametrize("sampler", HAVE_ETA)
+def test_eta_decides_how_much_noise_is_added(sampler: str):
+    def difference(eta: float | None) -> float:
+        one, other = (gaussian_pictures(sampler, "Automatic", 20, eta, seed) for seed in (2, 3))
+        return float((one - other).abs().mean())
+
+    assert difference(0.0) == 0
+    assert 0 < difference(0.3) < difference(1.0)
+    assert difference(None) == difference(SAMPLERS[sampler].eta)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "plain"),
+    [("Euler a", "Euler"), ("DPM2 a", "DPM2"), ("DPM++ 2M SDE", "DPM++ 2M")],
+)
+def test_without_noise_a_sampler_is_the_plain_one(sampler: str, plain: str):
+    quiet = gaussian_pictures(sampler, "Karras", 20, 0.0)
+    assert torch.allclose(quiet, gaussian_pictures(plain, "Karras", 20), rtol=0, atol=2e-3)
+
+
+def test_an_eta_without_effect_is_said():
+    assert eta_warnings("Euler", 1.0) == ("Eta has no effect with the sampler Euler.",)
+    assert eta_warnings("Euler", None) == eta_warnings("DDIM", 1.0) == ()
 
 
 def test_dpm2_a_is_the_same_as_in_diffusers():

@@ -26,6 +26,7 @@ def test_every_field_of_a_request_has_a_control(studio: Studio):
 
 
 def test_the_controls_make_a_request():
+    assert read(values(eta=None)).eta is None
     request = read(values(prompt="a", steps=7.0, styles=["one"], hires=True, subseed_strength=0.2))
     assert request == GenerationRequest(
         "a", steps=7, styles=("one",), hires=True, subseed_strength=0.2
@@ -41,7 +42,7 @@ def test_an_empty_control_is_told():
 def test_what_a_browser_kept_comes_back():
     saved = {"prompt": "a cat", "steps": 7, "styles": ["x"], "hires_scale": 3, "hires": True}
     assert restored(saved) == saved
-    assert restored({"prompt": ""}) == {"prompt": ""}
+    assert restored({"prompt": "", "eta": None}) == {"prompt": "", "eta": None}
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def sample(
     import torch
 
     scheduler = make_scheduler(
-        request.sampler, request.schedule_type, model.scheduler_config, model.family
+        request.sampler, request.schedule_type, model.scheduler_config, model.family, request.eta
     )
     if getattr(scheduler, "one_by_one", False) and len(seeds) > 1:
         yield from _one_by_one(model, request, conditioning, seeds, plan, signals, start)
@@ -232,6 +232,8 @@ def _step(
     """Take one step of the scheduler; noise comes from each picture's own generator."""
     takes = inspect.signature(scheduler.step).parameters
     extra: dict[str, Any] = {"generator": generators} if "generator" in takes else {}
+    if "eta" in takes:
+        extra["eta"] = scheduler.eta
     if getattr(scheduler, "needs_unguided", False):
         extra["unguided"] = unguided
     following: Tensor = scheduler.step(output, timestep, latents, return_dict=False, **extra)[0]

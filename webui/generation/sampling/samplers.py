@@ -26,6 +26,8 @@ class Scheduler(Protocol):
     """UNet calls of a step."""
     timesteps: Tensor
     """``[calls]``, the highest first."""
+    eta: float
+    """What added noise is multiplied by; only there where the sampler has one."""
 
     @property
     def init_noise_sigma(self) -> float | Tensor:
@@ -58,6 +60,9 @@ class Sampler:
     """The schedule type that "Automatic" stands for."""
     options: Mapping[str, Any] = field(default_factory=dict)
     module: str = "diffusers"
+    eta: float | None = None
+    """What the noise added in each step is multiplied by, unless a request says otherwise; None if
+    the sampler has no such noise."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +84,36 @@ SDE = {"algorithm_type": "sde-dpmsolver++"}
 
 SAMPLERS: Mapping[str, Sampler] = {
     "DPM++ 2M": Sampler(MULTISTEP, ("k_dpmpp_2m",), "Karras", {"algorithm_type": "dpmsolver++"}),
-    "DPM++ SDE": Sampler("DpmSolverSde", ("k_dpmpp_sde",), "Karras", module=OWN),
-    "DPM++ 2M SDE": Sampler(MULTISTEP, ("k_dpmpp_2m_sde",), "Exponential", SDE),
+    "DPM++ SDE": Sampler("DpmSolverSde", ("k_dpmpp_sde",), "Karras", module=OWN, eta=1),
+    "DPM++ 2M SDE": Sampler("MultistepSde", ("k_dpmpp_2m_sde",), "Exponential", SDE, OWN_SDE, 1),
     "DPM++ 2M SDE Heun": Sampler(
-        MULTISTEP, ("k_dpmpp_2m_sde_heun",), "Exponential", SDE | {"solver_type": "heun"}
+        "MultistepSde",
+        ("k_dpmpp_2m_sde_heun",),
+        "Exponential",
+        SDE | {"solver_type": "heun"},
+        OWN_SDE,
+        1,
     ),
-    "DPM++ 2S a": Sampler("DpmSolver2sAncestral", ("k_dpmpp_2s_a",), "Karras", module=OWN),
+    "DPM++ 2S a": Sampler("DpmSolver2sAncestral", ("k_dpmpp_2s_a",), "Karras", module=OWN, eta=1),
     "DPM++ 3M SDE": Sampler(
-        "MultistepSde", ("k_dpmpp_3m_sde",), "Exponential", SDE | {"solver_order": 3}, OWN_SDE
+        "MultistepSde",
+        ("k_dpmpp_3m_sde",),
+        "Exponential",
+        SDE | {"solver_order": 3},
+        OWN_SDE,
+        1,
     ),
-    "Euler a": Sampler("EulerAncestral", ("k_euler_a", "k_euler_ancestral"), module=OWN),
+    "Euler a": Sampler("EulerAncestral", ("k_euler_a", "k_euler_ancestral"), module=OWN, eta=1),
     "Euler": Sampler("EulerDiscreteScheduler", ("k_euler",)),
     "LMS": Sampler("LinearMultistep", ("k_lms",), module=OWN),
     "Heun": Sampler("Heun", ("k_heun",), module=OWN),
     "DPM2": Sampler("Dpm2", ("k_dpm_2",), "Karras", module=OWN_DPM2),
-    "DPM2 a": Sampler("Dpm2Ancestral", ("k_dpm_2_a",), "Karras", module=OWN),
+    "DPM2 a": Sampler("Dpm2Ancestral", ("k_dpm_2_a",), "Karras", module=OWN, eta=1),
     "DPM fast": Sampler("DpmFast", ("k_dpm_fast",), module=OWN_DPM),
     "DPM adaptive": Sampler("DpmAdaptive", ("k_dpm_ad",), module=OWN_DPM),
     "Restart": Sampler("Restart", ("restart",), "Karras", module=OWN),
-    "DDIM": Sampler("DDIMScheduler", ("ddim",)),
-    "DDIM CFG++": Sampler("DdimCfgPlusPlus", ("ddim_cfgpp",), module=OWN),
+    "DDIM": Sampler("DDIMScheduler", ("ddim",), eta=0),
+    "DDIM CFG++": Sampler("DdimCfgPlusPlus", ("ddim_cfgpp",), module=OWN, eta=0),
     "PLMS": Sampler("PNDMScheduler", ("plms",), options={"skip_prk_steps": True}),
     "UniPC": Sampler("UniPCMultistepScheduler", ("unipc",)),
     "LCM": Sampler("LCMScheduler", ("k_lcm",)),
@@ -155,13 +170,25 @@ def split_sampler(name: str) -> tuple[str, str]:
     return name, "Automatic"
 
 
+def eta_warnings(sampler: str, eta: float | None) -> tuple[str, ...]:
+    """Say that an eta has no effect, where it has none."""
+    if eta is None or SAMPLERS[sampler].eta is not None:
+        return ()
+    return (f"Eta has no effect with the sampler {sampler}.",)
+
+
 def make_scheduler(
-    sampler: str, schedule_type: str, config: Mapping[str, Any], family: str = "sd1"
+    sampler: str,
+    schedule_type: str,
+    config: Mapping[str, Any],
+    family: str = "sd1",
+    eta: float | None = None,
 ) -> Scheduler:
     """Build the scheduler for a sampler and a checkpoint's ``scheduler_config``.
 
     A model trained with zero terminal SNR has no finite largest sigma, so "Automatic" keeps to
-    evenly spaced timesteps there. Raises AppError if the sampler cannot take the schedule type.
+    evenly spaced timesteps there. ``eta`` goes to samplers that have one, which see to it as
+    ``scheduler.eta``. Raises AppError if the sampler cannot take the schedule type.
     """
     chosen = SAMPLERS[sampler]
     kind = getattr(import_module(chosen.module), chosen.scheduler)
@@ -184,6 +211,8 @@ def make_scheduler(
     if "clip_sample" in takes:
         options["clip_sample"] = False
     scheduler: Scheduler = kind(**options)
+    if chosen.eta is not None:
+        scheduler.eta = chosen.eta if eta is None else eta
     if schedule.levels:
         _set_levels(scheduler, schedule.levels, family == "sdxl")
     return scheduler

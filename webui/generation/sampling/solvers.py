@@ -59,6 +59,8 @@ class Solver(EulerDiscreteScheduler):
     """Whether ``step`` must be given the output without guidance, too."""
     cfg_unit = 1.0
     """The CFG scale that stands for a guidance of 1."""
+    eta = 1.0
+    """What the noise that is added in each step is multiplied by, where there is some."""
 
     def path(self, x: Tensor, levels: Sequence[float], noise: Noise) -> Path:
         """Walk from ``x`` at the level ``levels[0]`` down to ``levels[-1]``, which is 0."""
@@ -152,7 +154,7 @@ class EulerAncestral(Solver):
         """Take one call a step."""
         for step, (sigma, lower) in enumerate(pairwise(levels)):
             denoised = yield Call(x, sigma, step)
-            down, up = ancestral(sigma, lower)
+            down, up = ancestral(sigma, lower, self.eta)
             x = denoised + (x - denoised) * (down / sigma)
             if up:
                 x = x + up * noise()
@@ -166,7 +168,7 @@ class Dpm2Ancestral(Solver):
         """Take two calls a step, one the last."""
         for step, (sigma, lower) in enumerate(pairwise(levels)):
             denoised = yield Call(x, sigma, step)
-            down, up = ancestral(sigma, lower)
+            down, up = ancestral(sigma, lower, self.eta)
             if down == 0:
                 return denoised
             middle = math.sqrt(sigma * down)
@@ -198,7 +200,7 @@ class DpmSolver2sAncestral(Solver):
         """Take two calls a step, one the last."""
         for step, (sigma, lower) in enumerate(pairwise(levels)):
             denoised = yield Call(x, sigma, step)
-            down, up = ancestral(sigma, lower)
+            down, up = ancestral(sigma, lower, self.eta)
             if down:
                 middle = math.sqrt(sigma * down)
                 halfway = torch.lerp(denoised, x, middle / sigma)
@@ -219,12 +221,12 @@ class DpmSolverSde(Solver):
             if lower == 0:
                 return denoised
             middle = math.sqrt(sigma * lower)
-            down, up = ancestral(sigma, middle)
+            down, up = ancestral(sigma, middle, self.eta)
             # one Brownian motion: the noise of the whole step begins with that of its first part
             first, second = noise(), noise()
             halfway = torch.lerp(denoised, x, down / sigma) + up * first
             denoised = yield Call(halfway, middle, step)
-            down, up = ancestral(sigma, lower)
+            down, up = ancestral(sigma, lower, self.eta)
             share = (sigma - middle) / (sigma - lower)
             whole = math.sqrt(share) * first + math.sqrt(1 - share) * second
             x = torch.lerp(denoised, x, down / sigma) + up * whole
@@ -292,17 +294,21 @@ class DdimCfgPlusPlus(Solver):
         for step, (sigma, lower) in enumerate(pairwise(levels)):
             denoised = yield Call(x, sigma, step)
             assert self._unguided is not None, "step was not given the output without guidance"
-            x = denoised + (x - self._unguided) * (lower / sigma)
+            down, up = ancestral(sigma, lower, self.eta)
+            x = denoised + (x - self._unguided) * (down / sigma)
+            if up:
+                x = x + up * noise()
         return x
 
 
-def ancestral(sigma: float, lower: float) -> tuple[float, float]:
+def ancestral(sigma: float, lower: float, eta: float) -> tuple[float, float]:
     """Return the level to go down to, and the noise to add then to be at ``lower``.
 
-    The noise is that of DDPM's ancestral sampling (Ho et al. 2020, arXiv 2006.11239).
+    With an ``eta`` of 1 the noise is that of DDPM's ancestral sampling (Ho et al. 2020, arXiv
+    2006.11239), with 0 there is none, as in DDIM (Song et al. 2020, arXiv 2010.02502).
     """
-    up = lower * math.sqrt(1 - (lower / sigma) ** 2)
-    return lower**2 / sigma, up
+    share = eta**2 * (1 - (lower / sigma) ** 2)
+    return lower * math.sqrt(1 - share), lower * math.sqrt(share)
 
 
 def leave_pure_noise(
