@@ -122,7 +122,7 @@ NOT_HERE: Mapping[str, tuple[object, ...]] = {
 }
 """What would change the picture and is not to be had, with the values that change nothing."""
 PASSED_OVER = frozenset(
-    "eta s_tmin s_tmax seed_enable_extras refiner_switch_at comments".split()
+    "s_tmin s_tmax seed_enable_extras refiner_switch_at comments".split()
     + "hr_additional_modules distilled_cfg_scale hr_cfg hr_distilled_cfg image_cfg_scale".split()
 )
 """Fields of A1111 and its kin without effect on the pictures drawn here."""
