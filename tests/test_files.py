@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from webui.errors import AppError
-from webui.files import contained, replacing, sha256, write_whole
+from webui.files import contained, remove_older, replacing, room_on_disk, sha256, write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path):
@@ -51,3 +53,21 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"x" * 3_000_000)
     assert sha256(path) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+
+
+def test_only_what_is_old_is_removed(tmp_path: Path):
+    for name in ("a/old.png", "b/old.png", "b/new.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        if "old" in name:
+            os.utime(path, (1, 1))
+    remove_older(tmp_path, age_s=3600)
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["b", "new.png"]
+
+
+def test_a_full_disk_is_said_in_words():
+    with pytest.raises(AppError, match="The disk is full"), room_on_disk():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileNotFoundError), room_on_disk():
+        raise FileNotFoundError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from webui.errors import AppError
-from webui.images import open_picture
+from webui.images import fitting_suffix, open_picture
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "1", "RGB"])
@@ -75,3 +76,25 @@ def test_a_picture_that_claims_a_million_rows_is_refused_unread(tmp_path: Path):
     )
     with pytest.raises(AppError, match="bomb.png"):
         open_picture(path)
+
+
+def test_a_picture_of_one_endless_row_is_refused_unread(tmp_path: Path):
+    Image.new("1", (1, 40_000)).save(tmp_path / "a.png")
+    with pytest.raises(AppError, match="too large"):
+        open_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "suffix"),
+    [("cat.html", "PNG", ".png"), ("cat.JPEG", "JPEG", ".jpeg"), ("cat.png", "JPEG", ".jpg"),
+     ("cat", "GIF", ".gif"), ("cat.svg", "WEBP", ".webp")],
+)  # fmt: skip
+def test_the_ending_is_that_of_the_content(tmp_path: Path, name: str, kind: str, suffix: str):
+    Image.new("RGB", (8, 6), "red").save(tmp_path / name, kind)
+    assert fitting_suffix(tmp_path / name) == suffix
+
+
+def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(AppError, match="no regular file"):
+        open_picture(tmp_path / "a.png")

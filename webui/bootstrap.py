@@ -9,12 +9,14 @@ import threading
 from typing import Any
 
 from webui.errors import AppError
+from webui.files import remove_older
 from webui.settings import LOCAL_HOSTS, Settings
 from webui.studio.studio import Studio
 
 log = logging.getLogger(__name__)
 
 MAX_UPLOAD = "64mb"
+UPLOADS_KEPT_S = 86_400
 
 
 def launch(settings: Settings) -> tuple[Studio, Any, str]:
@@ -94,6 +96,7 @@ def serve(settings: Settings) -> None:
 def prepare_environment(settings: Settings) -> None:
     """Keep Gradio and the hub client from the network, and uploads inside our own folder."""
     settings.uploads_dir.mkdir(parents=True, exist_ok=True)
+    remove_older(settings.uploads_dir, UPLOADS_KEPT_S)
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     os.environ |= {
         "FORWARDED_ALLOW_IPS": "127.0.0.1,::1" if settings.behind_proxy else "",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from webui.errors import AppError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The system's errors that mean a full disk."""
 TEMPORARY_SUFFIX = ".tmp"
 """Ending of files that are still being written; folder watchers ignore it."""
 
@@ -37,6 +43,45 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def room_on_disk() -> Iterator[None]:
+    """Say in words that the disk is full, if that is what goes wrong in the ``with`` block."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise AppError("The disk is full. Make room and try again.") from error
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; never waits, as a pipe or a device would.
+
+    Raises AppError for what is no regular file, OSError for what cannot be opened.
+    """
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise AppError(f"{path.name} is no regular file.")
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def remove_older(folder: Path, age_s: float) -> None:
+    """Remove the files below a folder that were changed longer ago than that; links too."""
+    limit = time.time() - age_s
+    for place, folders, names in os.walk(folder, topdown=False):
+        for path in (Path(place, name) for name in names):
+            with suppress(OSError):
+                if path.lstat().st_mtime < limit:
+                    path.unlink()
+        for inner in folders:
+            with suppress(OSError):  # not empty, or a link
+                Path(place, inner).rmdir()
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

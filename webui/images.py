@@ -10,11 +10,21 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from webui.errors import AppError
+from webui.files import open_regular
 
 MAX_PIXELS = 60_000_000
 """Pictures with more pixels than this are refused before they are decoded."""
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-"""Picture formats that are opened at all, whatever the file is called."""
+MAX_SIDE = 32_768
+"""Neither side of a picture may be longer, in pixels."""
+SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+}
+"""The formats that are opened at all, and how their files are called, the usual ending first."""
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -34,10 +44,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
     to be damaged inside the ``with`` block.
     """
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
+        with open_regular(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file, formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
+            image = Image.open(file, formats=tuple(SUFFIXES))
+            if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                 raise AppError(
                     f"{path.name} has {image.width}×{image.height} pixels, which is too large."
                 )
@@ -48,6 +58,23 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise AppError(f"{path.name} is not a picture.") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise AppError(f"{path.name} is damaged and cannot be read.") from error
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return a picture's width and height in pixels without decoding it; errors of ``opened``."""
+    with opened(path) as image:
+        return image.size
+
+
+def fitting_suffix(path: Path) -> str:
+    """Return the ending that a picture's content asks for: the file's own, if it fits.
+
+    Raises AppError for what is no picture.
+    """
+    with opened(path) as image:
+        suffixes = SUFFIXES[image.format or ""]
+    own = path.suffix.lower()
+    return own if own in suffixes else suffixes[0]
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -125,3 +125,26 @@ def test_a_body_of_untold_size_is_refused_once_it_is_too_large(client: httpx.Cli
 def test_a_name_that_cannot_be_is_refused(client: httpx.Client, name: str):
     answer = client.post("/create/embedding", json={"name": name, "init_text": "star"})
     assert (answer.status_code, answer.json()["field"]) == (422, "name")
+
+
+@pytest.mark.parametrize("digits", [19, 400, 1000, 4000, 5000])
+@pytest.mark.parametrize("field", ["seed", "cfg_scale", "steps", "prompt", "mood", "infotext"])
+def test_a_number_of_many_digits_is_a_mistake_of_the_client(
+    client: httpx.Client, field: str, digits: int
+):
+    body = f'{{"prompt": "a red star", "steps": 1, "{field}": {"9" * digits}}}'
+    head = {"Content-Type": "application/json"}
+    answer = client.post("/txt2img", content=body.encode(), headers=head)
+    assert answer.status_code == (422 if digits < 4300 else 400), answer.text
+
+
+def test_a_parameters_text_has_a_limit(client: httpx.Client):
+    answer = client.post("/txt2img", json=PLAIN | {"infotext": "a, " * 1_000_000})
+    assert (answer.status_code, answer.json()["field"]) == (422, "infotext")
+
+
+def test_pictures_are_counted_before_they_are_read(client: httpx.Client):
+    body = {"embedding_name": "many", "init_text": "star", "pictures": ["no picture"] * 16}
+    answer = client.post("/train/embedding", json=body)
+    assert (answer.status_code, answer.json()["field"]) == (422, "pictures")
+    assert "16" in answer.json()["detail"]

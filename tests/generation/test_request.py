@@ -94,3 +94,13 @@ def test_the_documentation_has_every_field_as_it_is_declared():
     text = (DOCS / "txt2img.md").read_text(encoding="utf-8")
     assert text == written(text, request_table()), "run python -m tests.field_tables"
     assert request_table() in text
+
+
+def test_the_pixels_of_a_batch_are_bounded_together():
+    large = {"prompt": "a", "width": 2048, "height": 2048}
+    assert checked(GenerationRequest(**large, batch_size=4, batch_count=8)).batch_size == 4
+    with pytest.raises(BadField) as caught:
+        checked(GenerationRequest(**large, batch_size=5))
+    assert caught.value.field == "batch_size"
+    with pytest.raises(BadField):
+        checked(GenerationRequest(**large, batch_size=2, hires=True))

@@ -86,3 +86,11 @@ def test_a_file_that_is_no_table_of_styles_is_a_clear_error(tmp_path: Path, cont
     path.write_bytes(content)
     with pytest.raises(AppError, match="styles.csv"):
         Styles(path).all()
+
+
+def test_styles_that_double_the_prompt_come_to_an_end(styles: Styles):
+    styles.save(Style("twice", "{prompt} {prompt}", ""))
+    assert len(apply(styles, *["twice"] * 8)[0]) > 2000
+    with pytest.raises(BadField, match=r"20,000 characters") as caught:
+        apply(styles, *["twice"] * 60)
+    assert caught.value.field == "styles"

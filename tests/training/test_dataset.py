@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.training.picture_parts import BLUE, RED, halves, scene
 from webui.errors import AppError
+from webui.training import dataset
 from webui.training.dataset import find_pictures, read_picture, read_pictures
 
 
@@ -126,3 +127,11 @@ def test_folders_as_kohyas_scripts_have_them_are_read(tmp_path: Path):
     assert [path.parent.name for path in find_pictures(tmp_path)[0]] == ["10_mug", "5_mug side"]
     scene(2).save(tmp_path / "b.png")
     assert find_pictures(tmp_path)[0] == [tmp_path / "b.png"]
+
+
+def test_pictures_that_are_large_together_are_refused_before_they_are_decoded(
+    picture_files: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dataset, "MAX_PIXELS_IN_ALL", 1000)
+    with pytest.raises(AppError, match="million pixels"):
+        read_pictures(picture_files(5))

@@ -29,6 +29,8 @@ SIZE_STEP = 8
 MIN_SIZE, MAX_SIZE = 64, 2048
 MAX_HIRES_SIZE = 4096
 """Longest side in pixels after the second pass."""
+MAX_BATCH_PIXELS = MAX_HIRES_SIZE * MAX_HIRES_SIZE
+"""Pixels of the images of a batch together."""
 MAX_STEPS = 150
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 20_000
@@ -338,6 +340,13 @@ def checked(request: GenerationRequest) -> GenerationRequest:
     request = replace(request, **values)
     if request.hires:
         _check_hires_size(request)
+    width, height = request.hires_size if request.hires else (request.width, request.height)
+    if request.batch_size * max(width * height, request.width * request.height) > MAX_BATCH_PIXELS:
+        raise BadField(
+            "batch_size",
+            f"{request.batch_size} images of {width}×{height} at once are too much. Choose a "
+            "smaller batch size or smaller images, and a larger batch count.",
+        )
     return request
 
 

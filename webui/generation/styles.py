@@ -64,8 +64,8 @@ class Styles:
         for name in request.styles:
             if name not in styles:
                 raise BadField("styles", f"There is no style “{name}”.")
-            prompt = _joined(styles[name].prompt, prompt)
-            negative = _joined(styles[name].negative_prompt, negative)
+            prompt = _joined(styles[name].prompt, prompt, name)
+            negative = _joined(styles[name].negative_prompt, negative, name)
         return replace(request, prompt=prompt, negative_prompt=negative, styles=())
 
     def save(self, style: Style) -> None:
@@ -109,8 +109,11 @@ class Styles:
         write_whole(self._path, text.getvalue().encode("utf-8-sig"))
 
 
-def _joined(style: str, prompt: str) -> str:
-    """Put a prompt into a style, or the style behind the prompt."""
+def _joined(style: str, prompt: str, name: str) -> str:
+    """Put a prompt into a style, or the style behind the prompt; BadField if it gets too long."""
+    if len(style) + max(1, style.count(PLACEHOLDER)) * len(prompt) > MAX_PROMPT + len(PLACEHOLDER):
+        text = f"With the style “{name}” a prompt has more than {MAX_PROMPT:,} characters."
+        raise BadField("styles", text)
     if PLACEHOLDER in style:
         return style.replace(PLACEHOLDER, prompt)
     return ", ".join(part for part in (prompt.strip(), style.strip()) if part)

@@ -10,11 +10,13 @@ from pathlib import Path
 from PIL import Image
 
 from webui.errors import AppError
-from webui.files import sha256
-from webui.images import open_picture
+from webui.files import open_regular, sha256
+from webui.images import open_picture, size_of
 
 MINIMUM, MAXIMUM = 3, 15
 """How many pictures a concept is learned from."""
+MAX_PIXELS_IN_ALL = 400_000_000
+"""Of the pictures of a concept together; they are held in memory, 3 bytes a pixel."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _COUNTED = re.compile(r"\d+_")
 _BACKDROP = (128, 128, 128)
@@ -58,7 +60,8 @@ def read_picture(path: Path) -> Picture:
 
 
 def _read_text(path: Path) -> str:
-    return " ".join(path.read_bytes()[:4096].decode("utf-8-sig", errors="replace").split())
+    with open_regular(path) as file:
+        return " ".join(file.read(4096).decode("utf-8-sig", errors="replace").split())
 
 
 def find_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -87,13 +90,22 @@ def _pictures_directly_in(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def read_pictures(paths: Sequence[Path]) -> list[Picture]:
     """Read 3 to 15 pictures; one AppError tells of every file that cannot be used."""
-    pictures, problems = [], []
+    if len(paths) > MAXIMUM:
+        raise AppError(count_problem(len(paths)))
+    pictures, problems, pixels = [], [], 0
     for path in paths:
         try:
+            width, height = size_of(path)
+            if (pixels := pixels + width * height) > MAX_PIXELS_IN_ALL:
+                problems.append(
+                    f"With {path.name} the pictures have more than "
+                    f"{MAX_PIXELS_IN_ALL // 1_000_000} million pixels; make them smaller."
+                )
+                break
             pictures.append(read_picture(path))
         except AppError as problem:
             problems.append(str(problem))
-    if not MINIMUM <= len(paths) <= MAXIMUM:
+    if len(paths) < MINIMUM:
         problems.append(count_problem(len(paths)))
     if problems:
         raise AppError(" ".join(problems))

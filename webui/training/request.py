@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from webui.errors import AppError, BadField
 from webui.prompting.tokens import tokens_of
 from webui.training.captions import examples, initializer_advice, initializer_tokens
-from webui.training.dataset import read_picture, read_pictures
+from webui.training.dataset import MAXIMUM, count_problem, read_picture, read_pictures
 from webui.training.preflight import Finding, preflight
 from webui.training.recipe import Recipe, learning_rate_advice
 from webui.training.runs import tracking
@@ -91,6 +91,8 @@ def preflight_request(
     from webui.training.setup import buckets_of, precision_advice, side_of
 
     pictures, findings = [], []
+    if len(request.pictures) > MAXIMUM:
+        return [Finding(True, None, count_problem(len(request.pictures)))]
     for path in request.pictures:
         try:
             pictures.append(read_picture(path))

@@ -13,6 +13,7 @@ from webui.studio.studio import Studio
 from webui.ui.fields import message_setter, told
 from webui.ui.markup import message, progress
 from webui.ui.polling import Poll
+from webui.ui.toasts import failure
 
 INFO = (
     "An id of Hugging Face, such as owner/name: a diffusers folder of Stable Diffusion 1.x, 2.x or "
@@ -49,14 +50,14 @@ def build(studio: Studio, poll: Poll) -> None:
         except BadField as problem:
             return told({"get-model-id": str(problem)})
         except AppError as problem:
-            raise gr.Error(str(problem), print_exception=False) from problem
+            raise failure(problem) from problem
         return told({})
 
     def load_it() -> None:
         try:
             studio.models.switch(downloads.state.name)
         except AppError as problem:
-            raise gr.Error(str(problem), print_exception=False) from problem
+            raise failure(problem) from problem
 
     start.click(ask, repo_id, setter, **quiet)
     repo_id.submit(ask, repo_id, setter, **quiet)

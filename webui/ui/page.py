@@ -18,6 +18,7 @@ from webui.ui.cards import keep_current
 from webui.ui.embeddings import tab as embeddings_tab
 from webui.ui.png_info import tab as png_info_tab
 from webui.ui.polling import Poll
+from webui.ui.toasts import failure
 from webui.ui.train import tab as train_tab
 from webui.ui.txt2img import tab as txt2img
 
@@ -93,7 +94,7 @@ def _header(studio: Studio, poll: Poll) -> None:
         try:
             studio.models.switch(name, vae_name)
         except AppError as error:
-            raise gr.Error(str(error)) from error
+            raise failure(error) from error
 
     for menu, choices in ((model, studio.models.names), (vae, studio.models.vaes)):
         menu.input(switch, [model, vae], None, api_visibility="private", show_progress="hidden")

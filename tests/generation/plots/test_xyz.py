@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webui.errors import BadField
+from webui.errors import AppError, BadField
 from webui.generation.metadata.infotext import read_infotext, read_settings
 from webui.generation.plots.xyz import AXES, Plan, PlotContext, TrainedRun, plan
 from webui.generation.request import GenerationRequest
@@ -155,3 +155,8 @@ def test_too_many_cells_or_pictures_are_refused_at_the_longest_axis():
     assert caught.value.field == "y_values"
     with pytest.raises(BadField, match="at most 100"):
         plan(request, [("Seed", "1-20"), ("Steps", "5-10"), OFF], HERE)
+
+
+def test_a_replacement_cannot_make_a_prompt_longer_than_a_prompt_may_be():
+    with pytest.raises(AppError, match="20,000 characters"):
+        planned(("Prompt S/R", f"a, {'b' * 9000}"), prompt="a " * 9000)

@@ -129,3 +129,14 @@ def test_long_curves_are_thinned_to_means():
     assert len(short) == 300 and short[-1][0] == 3000
     assert all(value == pytest.approx(0.5) for _, value in short)
     assert thinned(points[:5]) == tuple(points[:5]) and thinned([]) == ()
+
+
+def test_a_picture_that_is_called_a_page_is_kept_as_a_picture(
+    tmp_path: Path, picture_files: Callable
+):
+    page, *others = picture_files(3)
+    page = page.rename(page.with_suffix(".html"))
+    run = Run.create(
+        tmp_path / "train", "my-thing", "cat", Recipe(steps=7), [page, *others], ("tiny", "abc")
+    )
+    assert {path.suffix for path in (run.folder / "data").iterdir()} == {".png"}

@@ -13,15 +13,17 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from webui.errors import AppError, BadField
+from webui.files import FULL
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/sdapi/v1"
+LARGEST_NUMBER = 2**63 - 1
 
 Result = TypeVar("Result")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -34,7 +36,17 @@ class Shape(BaseModel):
 
 
 class Question(Shape):
-    """Body of a request; its texts are sure to be Unicode."""
+    """Body of a request; its texts are sure to be Unicode, its whole numbers of 64 bits."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_plain(cls, given: Any) -> Any:
+        """Look at what is given itself, unknown fields too."""
+        for name, value in given.items() if isinstance(given, dict) else ():
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, int) and abs(item) > LARGEST_NUMBER:
+                    raise BadField(str(name), f"{name}: The number is too large.")
+        return given
 
     @field_validator("*")
     @classmethod
@@ -93,6 +105,10 @@ class ApiRoute(APIRoute):
                 return refusal(503, "Busy", str(error))
             except AppError as error:
                 return refusal(422, type(error).__name__, str(error))
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                return refusal(507, "DiskFull", "The disk is full. Make room and try again.")
             except HTTPException as error:
                 return refusal(error.status_code, "HTTPException", error.detail, error.headers)
             except Exception:

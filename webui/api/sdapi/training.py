@@ -20,7 +20,7 @@ from webui.errors import AppError, BadField
 from webui.job_state import JobState
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
-from webui.training.dataset import find_pictures
+from webui.training.dataset import MAXIMUM, MINIMUM, count_problem, find_pictures
 from webui.training.presets import preset
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
@@ -208,6 +208,8 @@ class TrainingApi:
         captions = body.captions or []
         if captions and len(captions) != len(body.pictures):
             raise BadField("captions", "Give as many captions as pictures.")
+        if not MINIMUM <= len(body.pictures) <= MAXIMUM:
+            raise BadField("pictures", count_problem(len(body.pictures)))
         with as_files(body.pictures, "pictures") as paths:
             for path, text in zip(paths, captions, strict=False):
                 path.with_suffix(".txt").write_text(text, encoding="utf-8")
@@ -221,18 +223,18 @@ class TrainingApi:
         """
         settings = self._studio.settings
         outputs = settings.outputs_dir.resolve()
+        absent = f"There is no folder {name[:300]} to be read."
         try:
             folder = Path(name).resolve()
-            pictures = find_pictures(folder)[0]
+            if settings.host not in LOCAL_HOSTS and not folder.is_relative_to(outputs):
+                absent = (
+                    "While the network is served, “data_root” must lie in the folder of the "
+                    "outputs. Send the pictures themselves as “pictures”."
+                )
+                raise AppError(absent)
+            return find_pictures(folder)[0]
         except (AppError, OSError, ValueError) as error:
-            raise BadField("data_root", f"There is no folder {name[:300]} to be read.") from error
-        if settings.host not in LOCAL_HOSTS and not folder.is_relative_to(outputs):
-            raise BadField(
-                "data_root",
-                "While the network is served, “data_root” must lie in the folder of the outputs. "
-                "Send the pictures themselves as “pictures”.",
-            )
-        return pictures
+            raise BadField("data_root", absent) from error
 
     def _request(self, body: TrainRequest, pictures: tuple[Path, ...]) -> TrainingRequest:
         card = self._studio.library.card(body.embedding_name)

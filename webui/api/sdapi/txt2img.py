@@ -25,6 +25,7 @@ from webui.generation.sampling.samplers import (
 from webui.models.model import Model
 from webui.studio.jobs import GenerationJob, SavedPicture
 
+LONGEST_INFOTEXT = 100_000
 USUAL: Mapping[str, Any] = {"steps": 50, "sampler": "Euler"}
 """A1111's own defaults where they are others than ours."""
 API_NAMES = {name: field.api_name for name, field in FIELDS.items() if field.api_name}
@@ -169,6 +170,10 @@ def _from_infotext(text: str | None) -> dict[str, Any]:
     """Return the settings of a parameters text by the names of the body."""
     if not text:
         return {}
+    if len(text) > LONGEST_INFOTEXT:
+        raise BadField(
+            "infotext", f"A parameters text has at most {LONGEST_INFOTEXT:,} characters."
+        )
     request, _ = read_infotext(text)
     return {
         theirs: getattr(request, name)

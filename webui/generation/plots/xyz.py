@@ -15,6 +15,7 @@ from webui.generation.plots.axis_values import read_list, read_numbers, read_who
 from webui.generation.plots.prompt_edit import MARKER, calls_in, put_call
 from webui.generation.request import (
     FIELDS,
+    MAX_PROMPT,
     MAX_SEED,
     GenerationRequest,
     RequestField,
@@ -262,7 +263,11 @@ def _read_replacements(
 
 def _replace_words(cell: Cell, value: tuple[str, str], context: PlotContext) -> Cell:
     request = cell.request
-    prompt, negative = request.prompt.replace(*value), request.negative_prompt.replace(*value)
+    old, new = value
+    for text in (request.prompt, request.negative_prompt):
+        if len(text) + text.count(old) * (len(new) - len(old)) > MAX_PROMPT:
+            raise AppError(f"With “{new[:40]}” a prompt has more than {MAX_PROMPT:,} characters.")
+    prompt, negative = request.prompt.replace(old, new), request.negative_prompt.replace(old, new)
     return replace(cell, request=replace(request, prompt=prompt, negative_prompt=negative))
 
 

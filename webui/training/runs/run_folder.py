@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import AppError, UnreadableFile
-from webui.files import contained, replacing, sha256, write_whole
+from webui.files import contained, replacing, room_on_disk, sha256, write_whole
+from webui.images import fitting_suffix
 from webui.job_state import JobState
 from webui.training.dataset import Picture, read_pictures
 from webui.training.recipe import Recipe
@@ -101,10 +102,11 @@ class Run:
         data = []
         for index, path in enumerate(pictures, start=1):
             stem = re.sub(r"[^\w .-]", "_", path.stem)[:80]
-            copy = folder / "data" / f"{index:02d}-{stem}{path.suffix.lower()}"
-            shutil.copyfile(path, copy)
-            if path.with_suffix(".txt").is_file():
-                shutil.copyfile(path.with_suffix(".txt"), copy.with_suffix(".txt"))
+            copy = folder / "data" / f"{index:02d}-{stem}{fitting_suffix(path)}"
+            with room_on_disk():
+                shutil.copyfile(path, copy)
+                if path.with_suffix(".txt").is_file():
+                    shutil.copyfile(path.with_suffix(".txt"), copy.with_suffix(".txt"))
             data.append((copy.name, sha256(copy)))
         record = Record(
             name,

@@ -16,6 +16,7 @@ from webui.generation.metadata.png_info import MAX_TEXT, read_picture
 from webui.generation.metadata.provenance import Finding, check_embeddings, check_model
 from webui.studio.studio import Studio
 from webui.ui.markup import facts, message
+from webui.ui.toasts import failure
 from webui.ui.txt2img.apply_parameters import Target, apply_infotext
 
 MOST_ROWS = 80
@@ -143,7 +144,7 @@ def _load(studio: Studio, text: str) -> None:
         if model is not None and model.here:
             studio.models.switch(model.here)
     except AppError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise failure(error) from error
 
 
 def _with_reason(studio: Studio, finding: Finding) -> Finding:

@@ -15,6 +15,7 @@ from webui.studio.studio import Studio
 from webui.training.runs.run_state import RunSnapshot
 from webui.ui.markup import facts
 from webui.ui.polling import Poll
+from webui.ui.toasts import failure
 
 
 def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
@@ -87,7 +88,7 @@ def said_by_the_page(act: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return act(*values)
         except AppError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise failure(error) from error
 
     return handler
 

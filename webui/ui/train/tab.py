@@ -18,6 +18,7 @@ from webui.training.runs import tracking
 from webui.ui.fields import message_setter, told
 from webui.ui.markup import message
 from webui.ui.polling import Poll
+from webui.ui.toasts import failure
 from webui.ui.train import crops as train_crops
 from webui.ui.train import watch as train_watch
 
@@ -68,11 +69,11 @@ def build(studio: Studio, poll: Poll) -> None:
         problems = _problems(studio, values)
         if problems:
             yield told({f"train-{field}": text for field, text in problems.items()})
-            raise gr.Error(" ".join(problems.values()), print_exception=False)
+            raise failure(" ".join(problems.values()))
         try:
             studio.training.start(_request(studio, values))
         except AppError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise failure(error) from error
         yield told({})
 
     start.click(train, inputs, setter, **quiet)

@@ -18,6 +18,7 @@ from webui.studio.jobs import GenerationJob, JobView, SavedPicture
 from webui.studio.studio import Studio
 from webui.ui.fields import message_setter, told
 from webui.ui.markup import duration, message, progress
+from webui.ui.toasts import failure
 from webui.ui.txt2img.controls import element_id
 
 PICTURE_FOLDERS = ("txt2img", "grids")
@@ -210,8 +211,19 @@ def _entries(view: JobView, studio: Studio) -> list[dict[str, str]]:
 
 def _files(entries: list[dict[str, str]], studio: Studio) -> list[tuple[str, str]]:
     """Return paths and captions for the gallery; names come from the page, so they are checked."""
-    outputs = studio.settings.outputs_dir
-    return [(str(contained(outputs, entry["name"])), entry["caption"]) for entry in entries]
+    return [(str(_picture(entry["name"], studio)), entry["caption"]) for entry in entries]
+
+
+def _picture(name: str, studio: Studio) -> Path:
+    """Return the path of a picture of this tab by its name below the outputs.
+
+    Raises AppError for any other file.
+    """
+    folder, _, rest = name.partition("/")
+    path = contained(studio.settings.outputs_dir / folder, rest)
+    if folder not in PICTURE_FOLDERS or path.suffix.lower() != ".png":
+        raise AppError(f"{name} is no picture of this tab.")
+    return path
 
 
 def _gallery(
@@ -234,7 +246,7 @@ def _chosen(entries: list[dict[str, str]], event: gr.SelectData) -> list[Any]:
 def _delete(studio: Studio, entries: list[dict[str, str]], place: int) -> list[Any]:
     """Move the picture that is looked at to the trash and show the others."""
     if not 0 <= place < len(entries):
-        raise gr.Error("There is no picture to delete.", print_exception=False)
+        raise failure("There is no picture to delete.")
     gone = entries[place]
     _told(discard, studio, gone["name"])
     rest = entries[:place] + entries[place + 1 :]
@@ -256,7 +268,7 @@ def _told(move: Callable[[Path, str], None], studio: Studio, name: str) -> None:
             raise AppError(f"{name} is no picture of this tab.")
         move(studio.settings.outputs_dir / folder, rest)
     except AppError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise failure(error) from error
 
 
 def _shown(

@@ -13,6 +13,7 @@ from webui.studio.studio import Studio
 from webui.ui.fields import message_setter, told
 from webui.ui.markup import message
 from webui.ui.polling import Poll
+from webui.ui.toasts import failure
 from webui.ui.txt2img.controls import Controls, element_id
 
 ABOUT = (
@@ -74,7 +75,7 @@ def _connect(
         try:
             written = studio.styles.applied(request)
         except AppError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise failure(error) from error
         return [[], written.prompt, written.negative_prompt]
 
     def delete(styles: list[str]) -> list[Any]:

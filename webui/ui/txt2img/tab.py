@@ -14,6 +14,7 @@ from webui.studio.studio import Studio
 from webui.ui.cards import card_grid
 from webui.ui.polling import Poll
 from webui.ui.theme import asset
+from webui.ui.toasts import failure
 from webui.ui.txt2img import completion, controls, memory, results, styles_panel, xray, xyz_panel
 from webui.ui.txt2img.apply_parameters import Target, connect_paste
 from webui.ui.txt2img.controls import FROM_MODEL, Controls
@@ -109,7 +110,7 @@ def _connect(
             job = studio.generating.start(controls.read(values))
         except BadField as error:
             yield results.refuse(error)
-            raise gr.Error(str(error), print_exception=False) from error
+            raise failure(error) from error
         yield from results.follow(job, studio)
 
     drawn = go.click(

@@ -13,6 +13,7 @@ from webui.generation.plots.prompt_edit import MARKER
 from webui.generation.plots.xyz import AXES, MAX_CELLS, NOTHING, VALUES
 from webui.studio.studio import Studio
 from webui.ui.markup import message
+from webui.ui.toasts import failure
 from webui.ui.txt2img import controls, results
 from webui.ui.txt2img.controls import Controls, element_id
 from webui.ui.txt2img.results import Results
@@ -124,7 +125,7 @@ def _connect_drawing(
             job = studio.plotting.start(request, chosen, of_axes[6])
         except BadField as error:
             yield results.refuse(error)
-            raise gr.Error(str(error), print_exception=False) from error
+            raise failure(error) from error
         yield from results.follow(job, studio)
 
     draw.click(
