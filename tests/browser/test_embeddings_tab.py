@@ -97,12 +97,12 @@ def test_folders_models_and_uses_narrow_and_order_the_cards(tab: Page):
 
 def test_the_details_say_what_is_in_the_file_and_where_it_was_used(tab: Page):
     open_details(tab, "toad")
-    expect(tab.locator("#details")).to_contain_text("1 picture")
+    expect(tab.locator("#details")).to_contain_text("1 image")
     open_section(tab, "Used in")
     expect(tab.locator("#details-uses img").first).to_be_visible()
     open_section(tab, "Vectors")
     expect(tab.locator("#details-vectors")).to_contain_text("Nearest words")
-    open_section(tab, "Text inside the file")
+    open_section(tab, "Metadata")
     expect(tab.locator("#details-inside")).to_contain_text("<b>mud</b>")
 
 
@@ -115,9 +115,47 @@ def test_tags_are_kept_and_found(tab: Page, full: App):
     expect(tab.locator("#all-cards .card-name")).to_have_text(["newt"])
 
 
+def test_notes_that_were_not_saved_are_there_when_their_card_is_opened_again(tab: Page, full: App):
+    notes = tab.locator("#details-notes textarea")
+    open_details(tab, "portrait")
+    notes.fill("written in a hurry")
+    open_details(tab, "toad")
+    expect(notes).to_have_value("")
+    open_details(tab, "portrait")
+    expect(notes).to_have_value("written in a hurry")
+    expect(tab.locator("#details-answer")).to_contain_text("not saved yet")
+    tab.locator("#revert-notes").click()
+    expect(notes).to_have_value("")
+    notes.fill("slower")
+    tab.locator("#save-notes").click()
+    expect(tab.locator("#details-answer")).to_contain_text("Notes saved")
+    open_details(tab, "toad")
+    open_details(tab, "portrait")
+    expect(notes).to_have_value("slower")
+    expect(tab.locator("#details-answer")).to_have_text("")
+    (full.embeddings / "portrait.json").unlink()
+
+
+def test_notes_of_a_shadowed_card_are_its_own(tab: Page, full: App):
+    other = put(full.embeddings / "far" / "toad.safetensors", metadata={"recipe": "other mud"})
+    entry = tab.locator("#all-cards .card-entry", has_text="Another file of the same name")
+    tab.locator("#all-cards .cards-search").fill("toad")
+    entry.locator(".card-more").click()
+    expect(tab.locator("#details")).to_contain_text("far/toad.safetensors")
+    tab.locator("#details-notes textarea").fill("the second toad")
+    tab.locator("#save-notes").click()
+    expect(tab.locator("#details-answer")).to_contain_text("Notes saved")
+    assert (full.embeddings / "far" / "toad.json").exists()
+    assert not (full.embeddings / "animals" / "toad.json").exists()
+    open_section(tab, "Metadata")
+    expect(tab.locator("#details-inside")).to_contain_text("other mud")
+    (full.embeddings / "far" / "toad.json").unlink()
+    other.unlink()
+
+
 def test_a_card_gets_the_last_picture_and_another_one_shows_at_once(tab: Page, full: App):
     open_details(tab, "newt")
-    open_section(tab, "Picture on the card")
+    open_section(tab, "Preview")
     tab.locator("#take-preview").click()
     expect(tab.locator("#details-picture")).to_contain_text("The card shows it now")
     image = tab.locator("#all-cards .card", has_text="newt").locator("img")
@@ -147,7 +185,7 @@ def test_a_file_is_moved_and_downloaded_in_every_format(tab: Page, full: App, tm
     expect(tab.locator("#details-answer")).to_contain_text("must not")
     folder.fill("far/away")
     tab.locator("#move-embedding").click()
-    expect(tab.locator("#details-answer")).to_contain_text("Moved into far/away/")
+    expect(tab.locator("#details-answer")).to_contain_text("Moved to far/away/")
     (full.embeddings / "far" / "away" / "wanderer.safetensors").unlink()
 
 

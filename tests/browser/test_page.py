@@ -241,7 +241,7 @@ def test_bad_files_are_shown_with_the_reason_and_nothing_of_them_runs(
     for path in paths:
         reason = card(page, path.stem, "all-cards").locator(".card-reason")
         expect(reason).to_have_text(re.compile(r"\w+ \w+.*"))
-    expect(card(page, "wrong_width", "all-cards")).to_contain_text("takes 128")
+    expect(card(page, "wrong_width", "all-cards")).to_contain_text("needs 128")
     expect(card(page, "fine", "all-cards").locator(".card-reason")).to_have_count(0)
     for path in paths:
         path.unlink()

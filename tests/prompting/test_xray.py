@@ -133,7 +133,7 @@ def test_composed_parts_are_shown_with_their_weights(shelf: Shelf):
     [
         ("<easynegativ>", "There is no embedding “easynegativ”; did you mean “easynegative”?"),
         ("marcallante", "There is no embedding “marcallante”; did you mean “Marc_Allante”?"),
-        ("sdxl_face", "The embedding “sdxl_face” was left as words. Its vectors are SDXL"),
+        ("sdxl_face", "The embedding “sdxl_face” was left as words. Made for SDXL"),
         ("huge", "“huge” has 76 vectors"),
         ("pekora", "“pekora” was trained on another checkpoint, anime-v3"),
         ("(a", "1 bracket is opened and not closed"),

@@ -113,7 +113,8 @@ def _walk(top: str, links: set[str]) -> Iterator[tuple[str, dict[str, Stamp]]]:
     Links to folders are followed last, so that a folder is known by its own path if it has one
     here; those that lead elsewhere are added to ``links``.
     """
-    waiting, linked, visited = [top], [], set()
+    waiting, linked = [top], list[str]()
+    visited = set[tuple[int, int]]()
     while waiting or linked:
         is_link = not waiting
         folder = linked.pop() if is_link else waiting.pop()

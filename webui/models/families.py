@@ -54,12 +54,6 @@ def incompatibility(
     if all(embedding.get(key) == width for key, width in model.items()):
         return None
     made_for = family_of_widths(embedding)
-    kind = (
-        f"{made_for.label} ({describe_widths(embedding)} wide)"
-        if made_for
-        else (f"{describe_widths(embedding)} wide")
-    )
-    return (
-        f"Its vectors are {kind}; the loaded model {model_name} takes "
-        f"{describe_widths(model)}. Load a model it was made for."
-    )
+    widths = describe_widths(embedding)
+    kind = f"{made_for.label} ({widths})" if made_for else f"a model of width {widths}"
+    return f"Made for {kind}; “{model_name}” needs {describe_widths(model)}."

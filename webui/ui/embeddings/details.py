@@ -2,211 +2,190 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
 
-from webui.embeddings.formats import SUFFIXES
-from webui.embeddings.library import Card, Notes
+from webui.embeddings.formats import SUFFIXES, Kind
+from webui.embeddings.library import TRASH_KEPT_S, Card
 from webui.errors import AppError
-from webui.generation.request import default_request
-from webui.images import open_picture
-from webui.studio.card_feed import call
 from webui.studio.studio import Studio
-from webui.ui.embeddings import facts as embedding_facts
-from webui.ui.markup import message, progress
+from webui.ui.embeddings import facts, preview_image
+from webui.ui.embeddings.notes_form import NotesForm, drafts_with, notes_of
+from webui.ui.embeddings.preview_image import PRIVATE, existing
+from webui.ui.markup import message
 
-SIDES = {"either prompt": "", "the prompt": "positive", "the negative prompt": "negative"}
+Update = dict[gr.components.Component, Any]
+"""New values of components; those that are not in it stay as they are."""
 NOTHING_CHOSEN = "Choose ⋯ on a card to see its details, write notes, rename or delete it."
 PICTURES_SHOWN = 12
-KINDS = {
+KINDS: dict[Kind, str] = {
     "safetensors": "for everything",
     "a1111": "for AUTOMATIC1111 and Forge",
     "diffusers": "for diffusers",
-    "picture": "a picture to share",
+    "picture": "an image to share",
 }
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-def build(studio: Studio, cards: gr.HTML) -> None:
-    """Build the panel inside the open Blocks; it shows what is chosen in ``cards``."""
-    key = gr.Textbox(visible="hidden", elem_id="details-key")
-    about = gr.HTML(message(NOTHING_CHOSEN), elem_id="details", js_on_load=None)
-    answer = gr.HTML(elem_id="details-answer", js_on_load=None)
-    with gr.Column(visible=False, elem_id="details-form") as form:
-        with gr.Accordion("Notes", open=True):
-            notes, save = _note_fields()
-        with gr.Accordion("Picture on the card", open=False, elem_id="details-picture"):
-            with gr.Row(elem_classes=["narrow"]):
-                take = gr.Button("Take the last picture made", size="sm", elem_id="take-preview")
-                draw = gr.Button("Draw one", size="sm", elem_id="draw-preview")
-            own = gr.UploadButton(
-                "Choose a file", size="sm", file_types=["image"], elem_id="upload-preview"
-            )
-            drawing = gr.HTML(js_on_load=None)
-        with gr.Accordion("Used in", open=False, elem_id="details-uses"):
-            pictures = gr.Gallery(
-                show_label=False,
-                columns=4,
-                height="auto",
-                object_fit="contain",
-                interactive=False,
-                buttons=["fullscreen"],
-            )
-        with gr.Accordion("Vectors", open=False, elem_id="details-vectors"):
-            vectors = gr.HTML(js_on_load=None)
-        with gr.Accordion("Text inside the file", open=False, elem_id="details-inside"):
-            inside = gr.HTML(js_on_load=None)
-        with gr.Accordion("File", open=False, elem_id="details-file"):
-            downloads = gr.HTML(js_on_load=None, elem_id="downloads")
-            name = gr.Textbox(label="Name, which is what is written in a prompt", max_lines=1)
-            rename = gr.Button("Rename", size="sm", elem_id="rename-embedding")
-            folder = gr.Textbox(label="Folder", placeholder="none: beside the others", max_lines=1)
-            move = gr.Button("Move", size="sm", elem_id="move-embedding")
-            delete = gr.Button("Delete", variant="stop", size="sm", elem_id="delete-embedding")
-    token = gr.Textbox(visible="hidden")
-    undo = gr.Button("Undo delete", size="sm", visible=False, elem_id="undo-delete")
+class Details:
+    """The panel's components and what happens in it."""
 
-    panel = [key, about, form, *notes, pictures, vectors, inside, downloads, name, folder]
+    def __init__(self, studio: Studio) -> None:
+        """Build the panel inside the open Blocks."""
+        self._studio = studio
+        self._key = gr.Textbox(visible="hidden", elem_id="details-key")
+        self._about = gr.HTML(message(NOTHING_CHOSEN), elem_id="details", js_on_load=None)
+        self._answer = gr.HTML(elem_id="details-answer", js_on_load=None)
+        with gr.Column(visible=False, elem_id="details-form") as self._form:
+            with gr.Accordion("Notes", open=True):
+                self._notes = NotesForm()
+            with gr.Accordion("Preview", open=False, elem_id="details-picture"):
+                preview_image.build(studio, self._key)
+            with gr.Accordion("Used in", open=False, elem_id="details-uses"):
+                self._pictures = gr.Gallery(
+                    show_label=False,
+                    columns=4,
+                    height="auto",
+                    object_fit="contain",
+                    interactive=False,
+                    buttons=["fullscreen"],
+                )
+            with gr.Accordion("Vectors", open=False, elem_id="details-vectors"):
+                self._vectors = gr.HTML(js_on_load=None)
+            with gr.Accordion("Metadata", open=False, elem_id="details-inside"):
+                self._inside = gr.HTML(js_on_load=None)
+            with gr.Accordion("File", open=False, elem_id="details-file"):
+                self._file_section()
+        self._token = gr.Textbox(visible="hidden")
+        self._undo = gr.Button("Undo delete", size="sm", visible=False, elem_id="undo-delete")
 
-    def chosen(event: gr.EventData) -> list[Any]:
-        return [*_show(studio, studio.library.card_at(str(event._data["value"]))), ""]
+    def _file_section(self) -> None:
+        self._downloads = gr.HTML(js_on_load=None, elem_id="downloads")
+        self._name = gr.Textbox(label="Name (used in prompts)", max_lines=1)
+        self._rename = gr.Button("Rename", size="sm", elem_id="rename-embedding")
+        self._folder = gr.Textbox(label="Folder", placeholder="Top level", max_lines=1)
+        self._move = gr.Button("Move", size="sm", elem_id="move-embedding")
+        self._delete = gr.Button("Delete", variant="stop", size="sm", elem_id="delete-embedding")
 
-    def kept(key: str, *values: Any) -> str:
+    def connect(self, cards: gr.HTML) -> None:
+        """Show what is chosen in ``cards``, and do what the buttons say."""
+        notes, key, answer = self._notes, self._key, self._answer
+        file = [key, self._about, self._downloads, self._name, self._folder]
+        shown = [*file, self._form, *notes.fields, notes.drafts,
+                 self._pictures, self._vectors, self._inside, answer]  # fmt: skip
+        typed = [key, notes.drafts, *notes.fields]
+        cards.select(self._choose, typed, shown, **PRIVATE)
+        notes.save.click(self._save, typed, [notes.drafts, answer], **PRIVATE)
+        notes.revert.click(self._revert, key, [*notes.fields, notes.drafts, answer], **PRIVATE)
+        self._rename.click(
+            lambda key, wish: self._changed(key, wish, self._studio.library.rename, "Renamed to"),
+            [key, self._name], [*file, answer], **PRIVATE,
+        )  # fmt: skip
+        self._move.click(
+            lambda key, wish: self._changed(key, wish, self._studio.library.move, "Moved to"),
+            [key, self._folder], [*file, answer], **PRIVATE,
+        )  # fmt: skip
+        trash = [key, self._about, self._form, answer, self._token, self._undo]
+        self._delete.click(self._throw_away, key, trash, **PRIVATE)
+        self._undo.click(self._restore, self._token, [answer, self._undo], **PRIVATE)
+
+    def _choose(self, event: gr.EventData, key: str, drafts: Any, *values: Any) -> Update:
+        kept = drafts_with(drafts, key, values)
+        card = self._studio.library.card_at(str(event._data["value"]))
+        if card is None:
+            return {**self._nothing(), self._notes.drafts: kept}
+        self._studio.history.look()
+        used = self._studio.history.made_with(card.name, card.short_hash)[:PICTURES_SHOWN]
+        fields, is_draft = self._notes.show(card, kept)
+        return {
+            **self._file(card),
+            **fields,
+            self._form: gr.update(visible=True),
+            self._pictures: [str(path) for path in used],
+            self._vectors: facts.vectors(self._studio, card),
+            self._inside: facts.inside(self._studio, card),
+            self._answer: message("These notes are not saved yet.", "warn") if is_draft else "",
+        }
+
+    def _file(self, card: Card) -> Update:
+        """Return what depends on where the file lies."""
+        return {
+            self._key: card.key,
+            self._about: facts.about(self._studio, card),
+            self._downloads: _downloads(card),
+            self._name: card.name,
+            self._folder: card.folder,
+        }
+
+    def _nothing(self) -> Update:
+        return {
+            self._key: "",
+            self._about: message(NOTHING_CHOSEN),
+            self._form: gr.update(visible=False),
+        }
+
+    def _save(self, key: str, drafts: Any, *values: Any) -> Update:
         try:
-            card = _existing(studio, key)
-            studio.library.save_notes(card.name, _notes(*values), card.path)
+            card = existing(self._studio, key)
+            self._studio.library.save_notes(card.name, notes_of(*values), card.path)
         except AppError as error:
-            return message(str(error), "bad")
-        return message("Notes saved.", "good")
+            return self._refused(error)
+        rest = {place: draft for place, draft in (drafts or {}).items() if place != key}
+        return {
+            self._notes.drafts: {**rest, "": list(values)},
+            self._answer: message("Notes saved.", "good"),
+        }
 
-    def renamed(key: str, wish: str) -> list[Any]:
+    def _revert(self, key: str) -> Update:
         try:
-            card = _existing(studio, key)
-            card = studio.library.rename(card.name, (wish or "").strip(), card.path)
+            fields, _ = self._notes.show(existing(self._studio, key), {})
         except AppError as error:
-            return _refused(panel, error)
-        return [*_show(studio, card), message(f"Renamed to {card.name}.", "good")]
+            return self._refused(error)
+        return {**fields, self._answer: message("These are the saved notes.", "good")}
 
-    def moved(key: str, wish: str) -> list[Any]:
+    def _changed(
+        self, key: str, wish: str | None, change: Callable[[str, str, Path], Card], said: str
+    ) -> Update:
         try:
-            card = _existing(studio, key)
-            card = studio.library.move(card.name, (wish or "").strip(), card.path)
+            card = existing(self._studio, key)
+            card = change(card.name, (wish or "").strip(), card.path)
         except AppError as error:
-            return _refused(panel, error)
-        where = f"into {card.folder}/" if card.folder else "to the top"
-        return [*_show(studio, card), message(f"Moved {where}.", "good")]
+            return self._refused(error)
+        where = card.name if said.startswith("Renamed") else f"{card.folder}/".lstrip("/")
+        return {
+            **self._file(card),
+            self._answer: message(f"{said} {where or 'the top level'}.", "good"),
+        }
 
-    def deleted(key: str) -> list[Any]:
+    def _throw_away(self, key: str) -> Update:
         try:
-            card = _existing(studio, key)
-            trashed = studio.library.delete(card.name, card.path)
+            card = existing(self._studio, key)
+            token = self._studio.library.delete(card.name, card.path)
         except AppError as error:
-            return [*_refused(panel, error), gr.skip(), gr.skip()]
-        said = message(f"{card.name} lies in the trash now, for 30 days.", "good")
-        return [*_show(studio, None), said, trashed, gr.update(visible=True)]
+            return self._refused(error)
+        said = f"Moved {card.name} to trash (kept {TRASH_KEPT_S // 86_400} days)."
+        return {
+            **self._nothing(),
+            self._answer: message(said, "good"),
+            self._token: token,
+            self._undo: gr.update(visible=True),
+        }
 
-    def brought_back(trashed: str) -> list[Any]:
+    def _restore(self, token: str) -> Update:
         try:
-            studio.library.undo_delete(trashed)
+            self._studio.library.undo_delete(token)
         except AppError as error:
-            return [message(str(error), "bad"), gr.skip()]
-        return [message("It is back.", "good"), gr.update(visible=False)]
+            return self._refused(error)
+        return {
+            self._answer: message("Restored.", "good"),
+            self._undo: gr.update(visible=False),
+        }
 
-    def taken(key: str) -> str:
-        studio.history.look()
-        newest = studio.history.newest()
-        if newest is None:
-            return message("No picture was made yet. Generate one first, or draw one.", "warn")
-        return _set_preview(studio, key, newest)
-
-    cards.select(chosen, None, [*panel, answer], **PRIVATE)
-    save.click(kept, [key, *notes], answer, **PRIVATE)
-    rename.click(renamed, [key, name], [*panel, answer], **PRIVATE)
-    move.click(moved, [key, folder], [*panel, answer], **PRIVATE)
-    delete.click(deleted, key, [*panel, answer, token, undo], **PRIVATE)
-    undo.click(brought_back, token, [answer, undo], **PRIVATE)
-    take.click(taken, key, drawing, **PRIVATE)
-    own.upload(
-        lambda key, path: _set_preview(studio, key, Path(path)), [key, own], drawing, **PRIVATE
-    )
-    draw.click(lambda key: (yield from _drawn(studio, key)), key, drawing, **PRIVATE)
-
-
-def _note_fields() -> tuple[list[gr.components.Component], gr.Button]:
-    """Build the fields of the notes, in the order of ``_notes``, and the button that saves them."""
-    description = gr.Textbox(label="Description", lines=2, elem_id="details-description")
-    notes = gr.Textbox(label="Notes", lines=2, elem_id="details-notes")
-    tags = gr.Textbox(
-        label="Tags", placeholder="portrait, ink", max_lines=1, elem_id="details-tags"
-    )
-    with gr.Row(elem_classes=["narrow"]):
-        side = gr.Dropdown(list(SIDES), label="A click writes into", min_width=130)
-        weight = gr.Number(label="with weight", value=1, step=0.1, min_width=80, precision=2)
-    explicit = gr.Checkbox(
-        label="Only when called as <name>", info="For names that are ordinary words."
-    )
-    save = gr.Button("Save notes", variant="primary", size="sm", elem_id="save-notes")
-    return [description, notes, tags, side, weight, explicit], save
-
-
-def _notes(
-    description: str | None,
-    notes: str | None,
-    tags: str | None,
-    side: str,
-    weight: float | None,
-    explicit: bool,
-) -> Notes:
-    return Notes(
-        description=description or "",
-        notes=notes or "",
-        preferred_weight=None if weight in (None, 1) else float(weight),
-        side=SIDES.get(side, ""),
-        explicit_only=bool(explicit),
-        tags=tuple(dict.fromkeys(tag.strip() for tag in (tags or "").split(",") if tag.strip())),
-    )
-
-
-def _existing(studio: Studio, key: str) -> Card:
-    """Return the card of a file. Raises AppError if it is gone."""
-    card = studio.library.card_at(key)
-    if card is None:
-        raise AppError("The file is gone. It may have been moved or deleted meanwhile.")
-    return card
-
-
-def _refused(panel: list[gr.components.Component], error: AppError) -> list[Any]:
-    return [*[gr.skip()] * len(panel), message(str(error), "bad")]
-
-
-def _show(studio: Studio, card: Card | None) -> list[Any]:
-    """Return the panel's values for a card, in the order of ``panel``."""
-    if card is None:
-        return ["", message(NOTHING_CHOSEN), gr.update(visible=False), *[gr.skip()] * 12]
-    studio.history.look()
-    notes = card.notes
-    used = studio.history.made_with(card.name, card.short_hash)[:PICTURES_SHOWN]
-    return [
-        card.key,
-        embedding_facts.about(studio, card),
-        gr.update(visible=True),
-        notes.description,
-        notes.notes,
-        ", ".join(notes.tags),
-        next(label for label, side in SIDES.items() if side == notes.side),
-        notes.preferred_weight or 1,
-        notes.explicit_only,
-        [str(path) for path in used],
-        embedding_facts.vectors(studio, card),
-        embedding_facts.inside(studio, card),
-        _downloads(card),
-        card.name,
-        card.folder,
-    ]
+    def _refused(self, error: AppError) -> Update:
+        return {self._answer: message(str(error), "bad")}
 
 
 def _downloads(card: Card) -> str:
@@ -220,44 +199,3 @@ def _downloads(card: Card) -> str:
         for kind, purpose in KINDS.items()
     )
     return f'<div class="downloads"><strong>Download as</strong><br>{links}</div>'
-
-
-def _set_preview(studio: Studio, key: str, picture: Path) -> str:
-    """Make a picture the one on a card and say so."""
-    try:
-        card = _existing(studio, key)
-        studio.library.set_preview(card.name, open_picture(picture), card.path)
-    except AppError as error:
-        return message(str(error), "bad")
-    return message("The card shows it now.", "good")
-
-
-def _drawn(studio: Studio, key: str) -> Iterator[str]:
-    """Draw a picture of an embedding and put it on its card; yields how far it is."""
-    try:
-        card = _existing(studio, key)
-        model = studio.models.state.model
-        if model is None:
-            raise AppError("No model is loaded yet. Try again in a moment.")
-        if reason := studio.why_unusable(card):
-            raise AppError(reason)
-        job = studio.generating.start(
-            default_request(model.defaults, **_preview_prompts(card, model.defaults))
-        )
-    except AppError as error:
-        yield message(str(error), "bad")
-        return
-    for view in job.updates():
-        yield progress(view.step, view.steps or 1, "Drawing …")
-    if job.view.pictures:
-        yield _set_preview(studio, key, job.view.pictures[-1].path)
-    else:
-        yield message(job.view.problem or "The drawing was interrupted.", "warn")
-
-
-def _preview_prompts(card: Card, defaults: dict[str, Any]) -> dict[str, str]:
-    """Return the prompts of a card's picture: the thing itself, or what it keeps away."""
-    if card.notes.side != "negative":
-        return {"prompt": call(card)}
-    examples = defaults.get("example_prompts") or ["a portrait of a person"]
-    return {"prompt": examples[0], "negative_prompt": call(card)}

@@ -36,7 +36,7 @@ def about(studio: Studio, card: Card) -> str:
             ("Size", f"{card.size_bytes / 1024:,.1f} kB"),
             ("Added", _when(card.added)),
             ("Changed", _when(card.modified)),
-            ("Used in", f"{uses} picture{'' if uses == 1 else 's'}" if uses else None),
+            ("Used in", f"{uses} image{'' if uses == 1 else 's'}" if uses else None),
             ("SHA-256", card.short_hash),
             ("Vectors' hash", card.content_hash),
         ]
@@ -60,8 +60,8 @@ def vectors(studio: Studio, card: Card) -> str:
         try:
             health = examine(
                 embedding.vectors[encoder.key],
-                encoder.model.get_input_embeddings().weight,
-                lambda word: model.tokenizer.decode([word]),
+                encoder.vocabulary.weight,
+                lambda word: str(model.tokenizer.decode([word])),
             )
         except AppError as error:
             parts.append(message(str(error), "warn"))
@@ -92,7 +92,7 @@ def _health(health: Health) -> str:
     more = len(health.vectors) - MOST_VECTORS
     rest = f'<p class="hint">and {more} more</p>' if more > 0 else ""
     head = "<tr><th>Vector</th><th>Length*</th><th>Nearest words of the model</th></tr>"
-    note = '<p class="hint">* of a usual word’s; 0.5 to 2 is ordinary.</p>'
+    note = '<p class="hint">* Vector length vs. ordinary words; 0.5 to 2 is usual.</p>'
     return f'{remarks}{fine}<table class="facts">{head}{rows}</table>{rest}{note}'
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 from webui.errors import AppError
 from webui.studio.studio import Studio
 from webui.ui.cards import card_grid
-from webui.ui.embeddings import details as embedding_details
+from webui.ui.embeddings.details import Details
 from webui.ui.markup import message
 
 
@@ -21,19 +21,19 @@ def build(studio: Studio) -> None:
             cards = card_grid("all-cards", details=True)
         with gr.Column(scale=3, min_width=290):
             _adding(studio)
-            embedding_details.build(studio, cards)
+            Details(studio).connect(cards)
 
 
 def _adding(studio: Studio) -> None:
     """Build the place where files are dropped."""
     files = gr.File(
-        label="Add embeddings (.pt, .bin, .safetensors, picture embeddings)",
+        label="Add embeddings (.pt, .bin, .safetensors, image embeddings)",
         file_count="multiple",
         height=170,
         elem_id="add-embeddings",
     )
     answer = gr.HTML(elem_id="add-answer", js_on_load=None)
-    refresh = gr.Button("Look through the folders again", size="sm", elem_id="refresh")
+    refresh = gr.Button("Refresh", size="sm", elem_id="refresh")
 
     def add(paths: list[str] | None) -> list[Any]:
         said = []
@@ -48,7 +48,7 @@ def _adding(studio: Studio) -> None:
     def look() -> str:
         studio.library.refresh()
         count = len(studio.library.snapshot().cards)
-        return message(f"{count} files found.", "good")
+        return message(f"{count} embeddings found.", "good")
 
     files.upload(add, files, [files, answer], api_visibility="private")
     refresh.click(look, None, answer, api_visibility="private", show_progress="hidden")
