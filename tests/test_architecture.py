@@ -1,8 +1,10 @@
-"""Imports only point down the floors, and only their own rooms know Gradio and FastAPI."""
+"""Imports only point down the floors, in no circle and at the top of a module; rooms stay small."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,9 +24,16 @@ MAY_USE = {
     "prompting": {"embeddings", "models"},
     "embeddings": set(),
     "models": set(),
-}
-"""Which rooms of floor 1 may use which others of it."""
+    "ui": set(), "api": set(), "cli": set(),
+    "bootstrap": {"ui", "api"},
+    "__main__": {"cli"},
+}  # fmt: skip
+"""Which rooms of floors 1 and 3 may use which others of their floor."""
 HEAVY = {"torch", "diffusers", "transformers"}
+LATE = HEAVY | {"peft", "accelerate", "safetensors", "gradio", "huggingface_hub", "ray"}
+"""Libraries that may be imported inside functions; docs/CONTRIBUTING.md says why."""
+MOST_MODULES = 14
+"""Of a folder, without those of its own folders."""
 MODULES = sorted(WEBUI.rglob("*.py"))
 
 
@@ -46,13 +55,18 @@ def _parsed(path: Path) -> ast.Module:
 @lru_cache
 def imports(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, wherever in the file."""
+    return tuple(_imported(_parsed(path)))
+
+
+def _imported(tree: ast.AST) -> list[str]:
+    """Every name that a piece of code imports, with its module."""
     names: list[str] = []
-    for node in ast.walk(_parsed(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(names)
+    return names
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(WEBUI)))
@@ -61,14 +75,15 @@ def test_imports_point_down(path: Path):
     if here == "__init__":
         return
     for name in imports(path):
+        assert name.split(".")[0] != "starter", "the app uses nothing of how its model is made"
         there = room_of(name)
         if there in (None, here) or there not in FLOORS:
             continue
         if FLOORS[here] == 0:
             assert FLOORS[there] == 0, f"{here} must not use {there} ({name})"
-        elif FLOORS[here] == FLOORS[there] == 1:
+        elif FLOORS[here] == FLOORS[there]:
             assert there in MAY_USE[here], f"{here} must not use {there} ({name})"
-        elif FLOORS[here] in (1, 2):
+        else:
             assert FLOORS[there] < FLOORS[here], f"{here} must not use {there} ({name})"
 
 
@@ -95,3 +110,57 @@ def test_the_page_is_built_without_importing_torch():
         text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+def _dotted(path: Path) -> str:
+    parts = path.relative_to(WEBUI.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {_dotted(path): path for path in MODULES}
+
+
+def _module_of(name: str) -> str:
+    """The module of ours that an imported name is or lies in; other names as they are."""
+    return name if name in NAMES else name.rpartition(".")[0] if room_of(name) else name
+
+
+def test_there_are_no_circles_of_imports_whatever_they_are_for():
+    used = {
+        module: {_module_of(name) for name in imports(path)} & NAMES.keys() - {module}
+        for module, path in NAMES.items()
+    }
+    while ends := [module for module, others in used.items() if not others]:
+        used = {module: others - set(ends) for module, others in used.items() if others}
+    assert not used, f"circles among {sorted(used)}"
+
+
+@lru_cache
+def _needed_by(module: str) -> frozenset[str]:
+    """The libraries that importing a name of ours imports, at once or by other modules of ours."""
+    if (own := _module_of(module)) not in NAMES:
+        return frozenset({module.split(".")[0]})
+    found: set[str] = set()
+    for node in _parsed(NAMES[own]).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(*map(_needed_by, _imported(node)))
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(WEBUI)))
+def test_imports_inside_functions_are_of_what_takes_long_or_may_be_missing(path: Path):
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for name in _imported(node):
+                assert _needed_by(name) & LATE, f"{name} belongs to the top of the module"
+
+
+def test_the_guide_names_the_libraries_that_are_imported_late():
+    guide = (WEBUI.parent / "docs" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rule = next(part for part in guide.split("\n- ") if "inside functions" in part)
+    assert {name for name in re.findall(r"`(\w+)`", rule)} == LATE
+
+
+def test_a_room_has_about_a_dozen_modules():
+    rooms = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    assert not {str(room): count for room, count in rooms.items() if count > MOST_MODULES}

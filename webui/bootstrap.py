@@ -8,6 +8,8 @@ import signal
 import threading
 from typing import Any
 
+from webui.api.connections import be_patient
+from webui.api.routes import joined
 from webui.errors import AppError
 from webui.files import remove_older
 from webui.settings import LOCAL_HOSTS, Settings
@@ -27,8 +29,6 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
     prepare_environment(settings)
     import gradio as gr
 
-    from webui.api.connections import be_patient
-    from webui.api.routes import joined
     from webui.ui import page
     from webui.ui.theme import asset, head, theme
 

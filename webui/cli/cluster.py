@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from webui.cli.training import attempt
+from webui.cli.jobs import attempt
 from webui.errors import AppError
 from webui.settings import ROOT, Settings
 from webui.studio.studio import Studio

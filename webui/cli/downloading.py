@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from webui.errors import AppError, BadField
 from webui.models.download import Plan, check_id, download, in_words, place_for, plan
 from webui.settings import Settings
@@ -52,8 +54,6 @@ def _run(flags: argparse.Namespace) -> None:
 
 
 def _for_people(wanted: Plan, models: Path) -> Path:
-    from tqdm import tqdm
-
     print(f"{wanted.repo_id}: {len(wanted.files)} files, {in_words(wanted.size_bytes)}")
     with tqdm(total=wanted.size_bytes, unit="B", unit_scale=True, desc=wanted.repo_id) as bar:
         return download(wanted, models, lambda done: bar.update(done - bar.n))

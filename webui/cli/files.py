@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from webui.embeddings import formats
 from webui.errors import AppError
 from webui.models.families import describe_widths, family_of_widths
 
@@ -27,8 +28,6 @@ def add(commands: Any) -> None:
 
 
 def _inspect(flags: argparse.Namespace) -> None:
-    from webui.embeddings import formats
-
     refused = 0
     for path in flags.files:
         try:
@@ -55,8 +54,6 @@ def _inspect(flags: argparse.Namespace) -> None:
 
 
 def _convert(flags: argparse.Namespace) -> None:
-    from webui.embeddings import formats
-
     kind = KINDS.get(flags.target.suffix.lower())
     if kind is None:
         raise AppError(f"{flags.target.name} must end in one of: {', '.join(KINDS)}.")

@@ -14,9 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webui.cli.training import add_place, opened, settings_of
+from tqdm import tqdm
+
+from webui.cli.jobs import opened
+from webui.cli.training import add_place, settings_of
+from webui.embeddings import formats
 from webui.errors import AppError, BadField
 from webui.files import write_whole
+from webui.generation.plots.grid import draw_grid
 from webui.training.captions import NAME, preview_of
 from webui.training.dataset import Picture, find_pictures, read_pictures
 from webui.training.jobs.config import Job
@@ -116,8 +121,6 @@ def numbers_of(
 
 def _embedding(studio: Studio, name: str) -> Embedding:
     """Return an embedding of the library by name, or that of a file."""
-    from webui.embeddings import formats
-
     if found := studio.library.get(name):
         return found
     path = Path(name)
@@ -153,10 +156,6 @@ def _draw(
     file: Path,
 ) -> None:
     """Draw prompts and seeds downwards, the initializer and then the strengths across."""
-    from tqdm import tqdm
-
-    from webui.generation.plots.grid import draw_grid
-
     words = [measured.compared_with]
     words += [
         embedding.name if strength == 1 else f"({embedding.name}:{strength:g})"

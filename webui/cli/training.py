@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from webui.cli.cluster import train_on_cluster
+from webui.cli.jobs import attempt, carry_out, opened
 from webui.declared import choices_of, fields_of, setting_of
 from webui.errors import AppError, BadField
-from webui.job_state import JobState
 from webui.settings import Settings
-from webui.training.dataset import find_pictures
 from webui.training.jobs.config import read_job, read_jobs
 from webui.training.jobs.job import FOLDERS, KEYS, Job
-from webui.training.jobs.many import Result, earlier_run, result_of, share_of, table
+from webui.training.jobs.many import Result, share_of, table
 from webui.training.recipe import Recipe
-from webui.training.request import TrainingRequest
 
 if TYPE_CHECKING:
-    from webui.studio.studio import Studio
+    pass
 
 PLACE = ("model", "models_dir", "embeddings_dir", "outputs_dir", "device")
 """Fields of a job that say where things are."""
@@ -90,8 +88,6 @@ def _train(flags: argparse.Namespace) -> None:
         _train_one(jobs[0], settings)
         return
     if flags.ray:
-        from webui.cli.cluster import train_on_cluster
-
         results = train_on_cluster(jobs, settings, flags.workers)
     else:
         results = _train_many(share_of(jobs, os.environ), settings)
@@ -139,23 +135,6 @@ def _own_device(device: str) -> str:
     return f"cuda:{int(os.environ['LOCAL_RANK']) % count}" if count else "auto"
 
 
-@contextmanager
-def opened(settings: Settings) -> Iterator[Studio]:
-    """Open a studio for the terminal, and close it whatever happens; runs are saved then."""
-    from webui.studio.studio import Studio
-
-    studio = Studio(settings)
-    studio.open()
-    try:
-        yield studio
-    except KeyboardInterrupt:
-        raise SystemExit(
-            "Paused; the same command goes on with it, and so does the Train tab."
-        ) from None
-    finally:
-        studio.close()
-
-
 def _train_one(job: Job, settings: Settings) -> None:
     with opened(settings) as studio:
         result = carry_out(studio, job, again=True)
@@ -168,54 +147,3 @@ def _train_many(jobs: Sequence[Job], settings: Settings) -> list[Result]:
     """Train jobs one after another on one model; a job that fails does not keep the next back."""
     with opened(settings) as studio:
         return [attempt(studio, job) for job in jobs]
-
-
-def attempt(studio: Studio, job: Job) -> Result:
-    """Carry a job out; what a person can mend becomes a failed result."""
-    try:
-        return carry_out(studio, job)
-    except AppError as problem:
-        return Result(job.name, JobState.FAILED, problem=str(problem))
-
-
-def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
-    """Train a job to its end, from where an earlier run of the same job was cut short.
-
-    One that was finished before is not trained again, unless ``again``. Raises AppError with
-    everything that makes it impossible.
-    """
-    studio.models.switch(job.model)
-    model = studio.models.get()
-    recipe = job.recipe_for(model.family)
-    pictures, skipped = find_pictures(job.data)
-    if skipped:
-        print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")
-    request = TrainingRequest(job.name, tuple(pictures), job.initializer, recipe, job.overwrite)
-    runs = studio.training
-    earlier = earlier_run(studio.settings.outputs_dir / "train", request, model.short_hash)
-    view = runs.view(earlier.run_id) if earlier else None
-    if view and view.state.resumable:
-        print(f"note: {job.name}: going on at step {view.step}")
-        runs.resume(view.run_id)
-        return _follow(studio, view.run_id)
-    if view and view.state is JobState.FINISHED and view.report and not again:
-        if not (view.installed and view.installed.is_file()):
-            runs.install_step(view.run_id, view.report.step)
-        return result_of(runs.view(view.run_id), before=True)
-    if problems := runs.check(request):
-        raise AppError("\n".join(text for _, text in problems))
-    for finding in runs.preflight(request):
-        print(f"note: {finding.file or job.name}: {finding.message}")
-    return _follow(studio, runs.start(request))
-
-
-def _follow(studio: Studio, run_id: str) -> Result:
-    """Show a run's progress until it ends."""
-    from tqdm import tqdm
-
-    view = studio.training.view(run_id)
-    with tqdm(total=view.steps, unit="step", desc=view.name, mininterval=0.2) as bar:
-        for view in studio.training.updates(run_id):
-            bar.set_postfix_str(view.message, refresh=False)
-            bar.update(view.step - bar.n)
-    return result_of(view)

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from watchdog import events
+from watchdog.observers import Observer
+
 log = logging.getLogger(__name__)
 
 Notify = Callable[[str, list[str], bool], None]
@@ -28,8 +31,6 @@ class FolderEvents:
 
     def watch(self, folder: str) -> bool:
         """Begin to watch a folder; say whether its events can be had."""
-        from watchdog import events
-
         if gives_no_events(folder):
             log.info("%s gives no change events; it is looked at every second.", folder)
             return False
@@ -74,8 +75,6 @@ class FolderEvents:
             observer.join(timeout=10)
 
     def _start(self) -> Any:
-        from watchdog.observers import Observer
-
         # watchdog 7 warns each time that it meets a new folder by two ways at once: harmless.
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
         self._observer = Observer()

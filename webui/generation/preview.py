@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ def encode(model: Model, pictures: Sequence[Image.Image]) -> Tensor:
 
     The mean of what the VAE says is taken, so that equal pictures give equal latents.
     """
-    import numpy as np
     import torch
 
     rgb = torch.stack([torch.from_numpy(np.array(picture)) for picture in pictures])

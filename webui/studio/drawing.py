@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from webui.errors import Interrupted
+from webui.generation.engine import Picture, generate
+from webui.generation.preview import Previewer
 from webui.generation.request import GenerationRequest, checked, default_request
+from webui.prompting.conditioning import Conditioner
 from webui.studio.gpu import GpuGate
 from webui.studio.jobs import PREVIEW_EVERY_S
 from webui.studio.library_overlay import LibraryOverlay
@@ -22,10 +25,7 @@ if TYPE_CHECKING:
 
     from webui.embeddings.embedding import Embedding
     from webui.embeddings.library import EmbeddingLibrary
-    from webui.generation.engine import Picture
-    from webui.generation.preview import Previewer
     from webui.models.model import Model
-    from webui.prompting.conditioning import Conditioner
     from webui.studio.jobs import GenerationJob
 
 MakeExtra = Callable[["Model"], "Embedding"]
@@ -75,7 +75,6 @@ class Drawing:
         the job was stopped (pictures are kept as far as they have got), and AppError for what
         cannot be drawn.
         """
-        from webui.generation.engine import Picture, generate
 
         def stopped() -> bool:
             return job is not None and job.stopped
@@ -131,14 +130,10 @@ class Drawing:
 
     @cached_property
     def _conditioner(self) -> Conditioner:
-        from webui.prompting.conditioning import Conditioner
-
         return Conditioner()
 
     def _preview(self, job: GenerationJob, model: Model, latents: Tensor) -> Image.Image | None:
         """Return how latents ``[4, h, w]`` look if the job is due for a preview."""
-        from webui.generation.preview import Previewer
-
         if time.monotonic() < job.preview_due:
             return None
         if self._previewer is None or self._previewer.model is not model:

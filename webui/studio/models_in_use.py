@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from webui.errors import AppError, BadField
 from webui.models.catalog import (
     AUTOMATIC_VAE,
@@ -23,6 +25,7 @@ from webui.models.catalog import (
     list_vaes,
 )
 from webui.models.hashes import known_short_hash
+from webui.models.loader import choose_device, choose_dtype, load
 from webui.models.model_cache import (
     Fingerprint,
     fingerprint,
@@ -276,8 +279,6 @@ class ModelsInUse:
         The gate is held. What was loaded leaves the device before the other one comes; whoever
         still uses it, such as a training run, has it to itself.
         """
-        from webui.models.loader import choose_device, choose_dtype, load
-
         files = fingerprint(checkpoint)
         leaving, self._loaded = self._loaded, None
         spare, self._spare = self._spare, None
@@ -322,8 +323,6 @@ class ModelsInUse:
 
     def _kept(self, held: _Held, needed_bytes: int) -> _Held | None:
         """Return a model in main memory, if enough of it stays free while the next one loads."""
-        import psutil
-
         free_bytes = psutil.virtual_memory().available - room_bytes(held.model) - needed_bytes
         if free_bytes < self._stays_free_bytes:
             return None

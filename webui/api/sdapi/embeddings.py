@@ -8,9 +8,11 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from webui.api.sdapi.answers import REFUSED, Question, Shape
+from webui.embeddings.embedding import Embedding
 from webui.embeddings.library import Card
 from webui.errors import BadField
 from webui.studio.studio import Studio
+from webui.training.captions import initializer_tokens
 from webui.training.request import name_problem
 
 MOST_VECTORS = 75
@@ -97,8 +99,6 @@ def _item(card: Card, reason: str | None) -> EmbeddingItem:
 
 def _create(studio: Studio, body: CreateRequest) -> str:
     """Install an embedding of the words' own vectors and return its file."""
-    from webui.embeddings.embedding import Embedding
-    from webui.training.captions import initializer_tokens
     from webui.training.setup import starting_vectors
 
     model = studio.models.get()

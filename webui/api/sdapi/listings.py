@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psutil
 from fastapi import APIRouter
 
 from webui.api.sdapi.answers import Shape
@@ -139,8 +140,6 @@ def add(router: APIRouter, studio: Studio, options: Options) -> None:
 
 def _ram() -> dict[str, int]:
     """Return the bytes of this process and of the machine."""
-    import psutil
-
     machine, used = psutil.virtual_memory(), psutil.Process().memory_info().rss
     return {"free": machine.available, "used": used, "total": machine.total}
 

@@ -13,7 +13,11 @@ import io
 import json
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from webui.embeddings.formats import picture_pixels
 from webui.embeddings.formats.source import (
@@ -25,9 +29,6 @@ from webui.embeddings.formats.source import (
     Source,
 )
 from webui.errors import AppError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 TEXT_KEY = "sd-ti-embedding"
 MAX_JSON_BYTES = 32 << 20
@@ -66,8 +67,6 @@ def write(values: Mapping[str, Any], image: Image.Image | None, suffix: str) -> 
     ``image`` is kept as it is between two noisy strips; without one, a pattern of the vectors is
     drawn. Raises AppError for endings of formats that lose detail.
     """
-    from PIL.PngImagePlugin import PngInfo
-
     if suffix not in (".png", ".webp"):
         raise AppError("A picture embedding can be written as .png or .webp.")
     packed = json.dumps(values, default=_encode_tensor).encode()
@@ -94,9 +93,6 @@ def _is_picture(head: bytes) -> bool:
 
 def _open(data: bytes) -> tuple[Any, Any]:
     """Return the text under TEXT_KEY (or None) and else the pixels ``[h, w, 3]`` (or None)."""
-    import numpy
-    from PIL import Image
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -11,11 +11,12 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+import numpy
+from PIL import Image
+
 from webui.embeddings.formats.source import Broken
 
 if TYPE_CHECKING:
-    import numpy
-    from PIL import Image
     from torch import Tensor
 
 _MULTIPLIER, _INCREMENT, _MODULUS = 1664525, 1013904223, 2**32
@@ -27,8 +28,6 @@ def extract(pixels: numpy.ndarray, max_bytes: int) -> bytes | None:
 
     Raises Broken if it would unpack to more than ``max_bytes`` or is damaged.
     """
-    import numpy
-
     strips = _strips(pixels)
     if strips is None:
         return None
@@ -52,9 +51,6 @@ def extract(pixels: numpy.ndarray, max_bytes: int) -> bytes | None:
 
 def insert(image: Image.Image, data: bytes) -> Image.Image:
     """Return ``image`` (RGB) with ``data`` in two strips at its sides."""
-    import numpy
-    from PIL import Image
-
     packed = numpy.frombuffer(zlib.compress(data, 9), numpy.uint8)
     height = image.height
     columns = -(-len(packed) // (3 * height))
@@ -73,9 +69,6 @@ def insert(image: Image.Image, data: bytes) -> Image.Image:
 
 def pattern(vectors: Tensor) -> Image.Image:
     """Draw ``vectors [n, width]`` as a 512 by 512 picture of soft coloured squares."""
-    import numpy
-    from PIL import Image
-
     numbers = vectors.detach().cpu().float().nan_to_num().numpy().reshape(-1)
     scale = float(numpy.abs(numbers).max()) or 1.0
     grid = numpy.resize(numbers / scale * 100 + 128, (8, 8, 3)).astype(numpy.uint8)
@@ -102,8 +95,6 @@ def _sequence(count: int) -> numpy.ndarray:
     ``x[k+1] = (1664525 x[k] + 1013904223) mod 2^32`` from 0, each taken mod 255; made by doubling:
     a jump over n steps is again a multiplication and an addition.
     """
-    import numpy
-
     mask = numpy.uint64(_MODULUS - 1)
     numbers = numpy.array([_INCREMENT], numpy.uint64)
     multiplier, increment = _MULTIPLIER, _INCREMENT
@@ -118,8 +109,6 @@ def _sequence(count: int) -> numpy.ndarray:
 
 def _decoration(height: int, columns: int) -> numpy.ndarray:
     """Return the strips' upper bits ``[height, columns, 3]``: slanted bands, nowhere black."""
-    import numpy
-
     y, x = numpy.mgrid[0:height, 0:columns]
     band = (4 + (x + y) // 8 % 4).astype(numpy.uint8) << 4
     return numpy.repeat(band[:, :, None], 3, axis=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -19,6 +20,8 @@ from webui.images import fitting_suffix
 from webui.job_state import JobState
 from webui.training.dataset import Picture, read_pictures
 from webui.training.recipe import Recipe
+from webui.training.runs.report import EvalResult
+from webui.unpickling import load_weights_only
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -185,8 +188,6 @@ class Run:
 
     def save_progress(self, progress: Progress, seconds: float) -> None:
         """Write all that is needed to resume exactly."""
-        import io
-
         import torch
 
         state = {
@@ -207,13 +208,11 @@ class Run:
 
     def read_state(self) -> dict[str, Any] | None:
         """Read what ``save_progress`` wrote, or None if the run had not got so far."""
-        import torch
-
         path = self.folder / STATE
         if not path.is_file():
             return None
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = load_weights_only(path)
         except Exception as problem:  # torch raises many kinds for damaged files
             raise UnreadableFile(
                 f"{STATE} of the run {self.run_id} is damaged; it cannot be resumed."
@@ -222,7 +221,6 @@ class Run:
 
     def restore(self, progress: Progress) -> float:
         """Bring a fresh progress to where the run was saved; returns the seconds spent so far."""
-        from webui.training.runs.report import EvalResult
         from webui.training.trainer import Evaluated
 
         state = self.read_state()

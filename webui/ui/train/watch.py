@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
+import pandas
 
 from webui.job_state import JobState
 from webui.studio.studio import Studio
@@ -13,9 +14,6 @@ from webui.ui.markup import duration, facts, message, progress
 from webui.ui.polling import Poll
 from webui.ui.train import checkpoints as train_steps
 from webui.ui.train.checkpoints import said_by_the_page
-
-if TYPE_CHECKING:
-    import pandas
 
 IDLE = (
     "No run yet. Add 3 to 15 pictures of one thing, give it a name and the word that comes "
@@ -126,8 +124,6 @@ def _progress(view: RunSnapshot) -> str:
 
 
 def _curve(view: RunSnapshot) -> pandas.DataFrame:
-    import pandas
-
     points = [(step, 100 * gain, FIXED) for step, gain in view.gains]
     points += [(step, 100 * gain, DRAWN) for step, gain in _drawn(view)]
     return pandas.DataFrame(points, columns=["step", "gain", "measured_on"])

@@ -10,6 +10,7 @@ import gradio as gr
 
 from webui.generation.request import EMPHASES, FIELDS, MAX_PROMPT, MAX_STEPS
 from webui.prompting.source import PromptSettings
+from webui.prompting.xray import read
 from webui.studio.studio import Studio
 from webui.ui.polling import Poll
 from webui.ui.theme import asset
@@ -31,7 +32,6 @@ def build(studio: Studio, poll: Poll, box: gr.Textbox, *, negative: bool) -> Non
             return None
         if len(text) > MAX_PROMPT or len(beside) > MAX_PROMPT:
             return None
-        from webui.prompting.xray import read
 
         return asdict(
             read(

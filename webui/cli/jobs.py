@@ -1,0 +1,81 @@
+"""Training jobs carried out in a terminal, each with its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from webui.errors import AppError
+from webui.job_state import JobState
+from webui.settings import Settings
+from webui.studio.studio import Studio
+from webui.training.dataset import find_pictures
+from webui.training.jobs.job import Job
+from webui.training.jobs.many import Result, earlier_run, result_of
+from webui.training.request import TrainingRequest
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Studio]:
+    """Open a studio for the terminal, and close it whatever happens; runs are saved then."""
+    studio = Studio(settings)
+    studio.open()
+    try:
+        yield studio
+    except KeyboardInterrupt:
+        raise SystemExit(
+            "Paused; the same command goes on with it, and so does the Train tab."
+        ) from None
+    finally:
+        studio.close()
+
+
+def attempt(studio: Studio, job: Job) -> Result:
+    """Carry a job out; what a person can mend becomes a failed result."""
+    try:
+        return carry_out(studio, job)
+    except AppError as problem:
+        return Result(job.name, JobState.FAILED, problem=str(problem))
+
+
+def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
+    """Train a job to its end, from where an earlier run of the same job was cut short.
+
+    One that was finished before is not trained again, unless ``again``. Raises AppError with
+    everything that makes it impossible.
+    """
+    studio.models.switch(job.model)
+    model = studio.models.get()
+    recipe = job.recipe_for(model.family)
+    pictures, skipped = find_pictures(job.data)
+    if skipped:
+        print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")
+    request = TrainingRequest(job.name, tuple(pictures), job.initializer, recipe, job.overwrite)
+    runs = studio.training
+    earlier = earlier_run(studio.settings.outputs_dir / "train", request, model.short_hash)
+    view = runs.view(earlier.run_id) if earlier else None
+    if view and view.state.resumable:
+        print(f"note: {job.name}: going on at step {view.step}")
+        runs.resume(view.run_id)
+        return _follow(studio, view.run_id)
+    if view and view.state is JobState.FINISHED and view.report and not again:
+        if not (view.installed and view.installed.is_file()):
+            runs.install_step(view.run_id, view.report.step)
+        return result_of(runs.view(view.run_id), before=True)
+    if problems := runs.check(request):
+        raise AppError("\n".join(text for _, text in problems))
+    for finding in runs.preflight(request):
+        print(f"note: {finding.file or job.name}: {finding.message}")
+    return _follow(studio, runs.start(request))
+
+
+def _follow(studio: Studio, run_id: str) -> Result:
+    """Show a run's progress until it ends."""
+    view = studio.training.view(run_id)
+    with tqdm(total=view.steps, unit="step", desc=view.name, mininterval=0.2) as bar:
+        for view in studio.training.updates(run_id):
+            bar.set_postfix_str(view.message, refresh=False)
+            bar.update(view.step - bar.n)
+    return result_of(view)
