@@ -33,7 +33,6 @@ from starter.concepts import CONCEPTS, Concept, training_pictures  # noqa: E402
 from starter.reader import load_reader, read  # noqa: E402
 from starter.shipping import load_pipeline  # noqa: E402
 from starter.world import Thing  # noqa: E402
-from webui.declared import fields_of, read_loosely  # noqa: E402
 from webui.embeddings.embedding import Embedding  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
@@ -74,10 +73,7 @@ def recipe_of(key: str, concept: Concept, seed: int, changes: Sequence[str]) -> 
         key = kind
     recipe = replace(preset(key, "starter"), kind=kind, seed=seed)
     given = dict(change.split("=", 1) for change in changes)
-    known = fields_of(Recipe)
-    return replace(
-        recipe, **{name: read_loosely(known[name], name, text) for name, text in given.items()}
-    )
+    return replace(recipe, **given)
 
 
 @torch.no_grad()

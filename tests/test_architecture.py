@@ -15,7 +15,7 @@ FLOORS = {
     "ui": 3, "api": 3, "cli": 3, "bootstrap": 3, "__main__": 3,
     "studio": 2,
     "generation": 1, "training": 1, "prompting": 1, "embeddings": 1, "models": 1,
-    "settings": 0, "errors": 0, "files": 0, "images": 0, "unpickling": 0, "declared": 0,
+    "settings": 0, "errors": 0, "files": 0, "images": 0, "unpickling": 0,
     "declarations": 0, "job_state": 0,
 }  # fmt: skip
 MAY_USE = {

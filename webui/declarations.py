@@ -7,13 +7,14 @@ in file formats, and makes a dataclass whose defaults are ``declared(value, …)
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from webui.errors import BadField
 
@@ -42,7 +43,11 @@ class Declaration:
     max_length: int | None = None
     """Longest text in characters."""
     choices: Collection[str] = ()
-    """The values that there are, of a text that is none of its own."""
+    """The values that there are, of a text that is none of its own; a mapping has their labels."""
+    before: Callable[[Any], Any] | None = None
+    """Makes what is given into what the type can read."""
+    after: Callable[[Any], Any] | None = None
+    """A check beyond type and limits; raises ValueError with a sentence."""
     name: str = ""
     """The field's name in its class; like the next two, ``declarations_of`` fills it in."""
     type: Any = str
@@ -100,7 +105,18 @@ class Declaration:
         if self.choices:
             kind = Annotated[kind, AfterValidator(self._known)]
         kind = Annotated[kind, limits]
+        if is_number:
+            kind = Annotated[kind, BeforeValidator(self._no_truth_value)]
+        if self.before:
+            kind = Annotated[kind, BeforeValidator(self.before)]
+        if self.after:
+            kind = Annotated[kind, AfterValidator(self.after)]
         return TypeAdapter(kind | None if self.optional else kind)
+
+    def _no_truth_value(self, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise PydanticCustomError("int_type", "a truth value is no number")
+        return value
 
     def _known(self, value: str) -> str:
         if value not in self.choices:
@@ -114,7 +130,17 @@ class Declaration:
             return f"{self.label} is empty; it must be {self.limits or 'given'}."
         if self.choices:
             return f"{self.label}: there is no “{shown}”. Choose {self.limits}."
-        kind = error.errors()[0]["type"]
+        problem = error.errors()[0]
+        kind = problem["type"]
+        if kind == "value_error":
+            return str(problem["ctx"]["error"])
+        if self.type is bool:
+            return f"{self.label} must be true or false, not {shown}."
+        if get_origin(self.type) is tuple:
+            items = "texts" if str in get_args(self.type) else "numbers"
+            return f"{self.label} must be a list of {items}, not {shown}."
+        if kind == "string_type":
+            return f"{self.label} must be text, not {shown}."
         if kind == "string_too_long":
             return f"{self.label} may have at most {self.max_length:,} characters."
         if kind.startswith(("int_", "float_")) and not self.multiple_of:
@@ -125,17 +151,22 @@ class Declaration:
         return f"{self.label} cannot be “{shown}”."
 
 
-def declared(default: T, declaration: Declaration) -> T:
-    """Return what makes a dataclass field with a default value of a declaration."""
-    made: T = dataclasses.field(default=default, metadata={_KEY: declaration})
+def declared(default: T, declaration: Declaration, compare: bool = True) -> T:
+    """Return what makes a dataclass field with a default value of a declaration.
+
+    Without ``compare`` the field does not take part in equality.
+    """
+    made: T = dataclasses.field(default=default, metadata={_KEY: declaration}, compare=compare)
     return made
 
 
 def declarations_of(kind: type, declaration: type[D]) -> Mapping[str, D]:
-    """Return the declarations of a dataclass's fields by name, in their order."""
+    """Return the declarations of a dataclass's declared fields by name, in their order."""
     types = get_type_hints(kind)
     found: dict[str, D] = {}
     for each in dataclasses.fields(kind):
+        if _KEY not in each.metadata:
+            continue
         stated = each.metadata[_KEY]
         if not isinstance(stated, declaration):
             raise TypeError(f"{each.name} is declared as {type(stated).__name__}")

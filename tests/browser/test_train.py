@@ -1,4 +1,4 @@
-"""The Train tab in a browser: moving squares, a run that was killed, and the steps it kept."""
+"""The Train tab in a browser: moving crops, a run that was killed, and the steps it kept."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def number(page: Page, elem_id: str, value: int) -> None:
     box.press("Tab")
 
 
-def first_square(page: Page) -> str:
+def first_crop(page: Page) -> str:
     return page.locator("#train-shown img").first.get_attribute("src")
 
 
@@ -58,10 +58,10 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     expect(page.locator("#train-shown img")).to_have_count(5)
 
     # The square of the first picture is moved to its left end, where there is no toadstool.
-    before = first_square(page)
+    before = first_crop(page)
     number(page, "train-crop-at", 0)
     expect(page.locator("#train-shown img").first).not_to_have_attribute("src", before)
-    moved = first_square(page)
+    moved = first_crop(page)
     page.locator("#train-crop-auto").click()
     expect(page.locator("#train-shown img").first).not_to_have_attribute("src", moved)
 
@@ -103,7 +103,7 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     events = (run / "events.jsonl").read_text()
     assert '"resumed"' in events
     record = (run / "run.json").read_text()
-    assert '"places": [\n' in record and '"buckets": true' in record
+    assert '"crop_positions": [\n' in record and '"buckets": true' in record
 
     # A slider over the kept steps shows each beside the initializer, and any can be the file.
     expect(page.locator("#train-scrubber")).to_be_visible()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from webui.files import write_whole
 from webui.models.model import Model
 from webui.studio.gpu import GpuGate
 from webui.studio.training_runs import TrainingRuns
+from webui.training import dataset
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
 
@@ -412,3 +415,25 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(house: House, request
     taken.unlink()
     house.runs.resume(run_id)
     house.wait(run_id, "finished")
+
+
+def test_a_picture_is_decoded_and_hashed_once_on_its_way_to_the_latents(
+    house: House, request_of: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    work: Counter[str] = Counter()
+
+    def counted(name: str, do: Callable) -> Callable:
+        def doing(path: Path) -> Any:
+            work[name] += 1
+            return do(path)
+
+        return doing
+
+    monkeypatch.setattr(dataset, "open_picture", counted("decoded", dataset.open_picture))
+    monkeypatch.setattr(dataset, "sha256", counted("hashed", dataset.sha256))
+    request = request_of()
+    house.runs.preflight(request)
+    house.runs.captions(request)
+    house.runs.check(request)
+    house.wait(house.runs.start(request), "finished")
+    assert work == {"decoded": 5, "hashed": 5}

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from tests.training.picture_parts import BLUE, RED, as_picture, halves, scene
 from webui.models.model import Model
-from webui.training.crops import box_of, bucket_of, bucket_sizes, focus, squares
+from webui.training.crops import box_of, bucket_of, bucket_sizes, focus, make_crops
 from webui.training.denoising import encode_crop, generator_for
 from webui.training.evaluation import prepare_eval_set
 from webui.training.jobs.config import job_of
@@ -27,7 +27,7 @@ from webui.training.trainer import Stepped, begin, draw_squares, train
 def test_the_short_side_is_scaled_and_the_middle_kept_never_squashed():
     disc = Image.new("RGB", (300, 100), (0, 0, 0))
     ImageDraw.Draw(disc).ellipse((110, 10, 190, 90), fill=(255, 255, 255))
-    [square] = squares([as_picture(disc)], 64)
+    [square] = make_crops([as_picture(disc)], 64)
     white = np.asarray(square.image.convert("L")) > 128
     across, down = white.any(axis=0).sum(), white.any(axis=1).sum()
     assert square.image.size == (64, 64) and abs(int(across) - int(down)) <= 1
@@ -46,7 +46,7 @@ def test_the_square_is_cut_where_the_picture_has_most_detail(upright: bool):
 
 def test_the_square_can_be_moved_along_the_long_side():
     pictures = [as_picture(halves(80, 40), "a"), as_picture(halves(80, 40), "b")]
-    left, right = squares(pictures, 16, places=(0, 1))
+    left, right = make_crops(pictures, 16, positions=(0, 1))
     assert left.image.getpixel((2, 8)) == RED and right.image.getpixel((13, 8)) == BLUE
     tall = as_picture(halves(80, 40).rotate(90, expand=True))
     assert box_of(tall, 0.25) == (0, 10, 40, 50)
@@ -55,14 +55,14 @@ def test_the_square_can_be_moved_along_the_long_side():
 
 def test_flip_is_off_unless_asked_for():
     picture = as_picture(halves(32, 32))
-    assert len(squares([picture], 16)) == 1
-    plain, mirrored = squares([picture], 16, flip=True)
+    assert len(make_crops([picture], 16)) == 1
+    plain, mirrored = make_crops([picture], 16, flip=True)
     assert plain.image.getpixel((1, 8)) == mirrored.image.getpixel((14, 8)) == RED
 
 
 def test_further_cuttings_differ_and_are_the_same_each_time():
     picture = as_picture(scene(1))
-    one, other = (squares([picture], 32, crops=3, seed=7) for _ in range(2))
+    one, other = (make_crops([picture], 32, crops=3, seed=7) for _ in range(2))
     assert len({square.image.tobytes() for square in one}) == 3
     assert [s.image.tobytes() for s in one] == [s.image.tobytes() for s in other]
 
@@ -133,7 +133,7 @@ def test_a_picture_goes_to_the_size_of_the_nearest_shape(
 def test_pictures_keep_their_shape_and_are_never_squashed():
     disc = Image.new("RGB", (300, 180), (0, 0, 0))
     ImageDraw.Draw(disc).ellipse((110, 50, 190, 130), fill=(255, 255, 255))
-    [cut] = squares([as_picture(disc)], 128, buckets=bucket_sizes(128, 32))
+    [cut] = make_crops([as_picture(disc)], 128, buckets=bucket_sizes(128, 32))
     assert cut.image.size == (160, 96)
     white = np.asarray(cut.image.convert("L")) > 128
     across, down = white.any(axis=0).sum(), white.any(axis=1).sum()
@@ -154,7 +154,7 @@ def test_what_is_cut_off_is_where_least_detail_is_or_where_it_is_asked_for():
 
 def test_further_cuttings_have_the_same_size():
     sizes = bucket_sizes(128, 32)
-    cut = squares([as_picture(noise_scene(320, 200))], 128, crops=3, flip=True, buckets=sizes)
+    cut = make_crops([as_picture(noise_scene(320, 200))], 128, crops=3, flip=True, buckets=sizes)
     assert {item.image.size for item in cut} == {(160, 96)} and len(cut) == 6
 
 

@@ -12,7 +12,13 @@ from PIL import Image
 from tests.training.picture_parts import BLUE, RED, halves, scene
 from webui.errors import AppError
 from webui.training import dataset
-from webui.training.dataset import find_pictures, read_picture, read_pictures
+from webui.training.dataset import (
+    PictureCache,
+    find_pictures,
+    pair_captions,
+    read_picture,
+    read_pictures,
+)
 
 
 def test_a_sideways_photograph_is_turned_upright(tmp_path: Path):
@@ -135,3 +141,42 @@ def test_pictures_that_are_large_together_are_refused_before_they_are_decoded(
     monkeypatch.setattr(dataset, "MAX_PIXELS_IN_ALL", 1000)
     with pytest.raises(AppError, match="million pixels"):
         read_pictures(picture_files(5))
+
+
+def test_captions_among_the_files_belong_to_the_pictures_of_their_names(
+    tmp_path: Path, picture_files: Callable
+):
+    pictures = picture_files(3)
+    elsewhere = [tmp_path / name / f"{name}.txt" for name in ("000 thing", "001 thing", "other")]
+    for path in elsewhere:
+        path.parent.mkdir()
+        path.write_text(f"a caption of {path.stem}")
+    read = read_pictures([elsewhere[0], *pictures, *elsewhere[1:]])
+    assert [picture.path for picture in read] == list(pictures)
+    assert [picture.text for picture in read] == [
+        "a caption of 000 thing",
+        "a caption of 001 thing",
+        "thing",
+    ]
+    assert pair_captions([*pictures, *elsewhere])[1] == [elsewhere[2]]
+
+
+def test_a_picture_is_read_again_when_its_file_or_its_text_has_changed(tmp_path: Path):
+    path, cache = tmp_path / "a.png", PictureCache()
+    halves(8, 8).save(path)
+    first = cache.read(path)
+    assert cache.read(path).image is first.image
+    path.with_suffix(".txt").write_text("a cat")
+    assert cache.read(path).text == "a cat" and cache.read(path).image is first.image
+    halves(16, 16).save(path)
+    assert cache.read(path).image.size == (16, 16)
+
+
+def test_pictures_beyond_the_budget_are_let_go(tmp_path: Path):
+    cache = PictureCache(budget_bytes=2 * 3 * 8 * 8)
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path in paths:
+        halves(8, 8).save(path)
+    images = [cache.read(path).image for path in paths]
+    assert cache.read(paths[2]).image is images[2]
+    assert cache.read(paths[0]).image is not images[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,3 +77,18 @@ def test_names_that_begin_alike_are_warned_of(model: Model):
 def test_a_name_that_is_not_entered_yet_is_like_no_other(model: Model):
     assert name_advice("", model.tokenizer, ["bad-hands-5"]) is None
     assert name_advice(" ", model.tokenizer, ["bad-hands-5"]) is None
+
+
+def test_captions_among_the_uploads_are_the_pictures_own(
+    tmp_path: Path, picture_files: Callable, model: Model
+):
+    pictures = picture_files(3)
+    texts = [tmp_path / "up" / f"{path.stem}.txt" for path in pictures] + [tmp_path / "notes.txt"]
+    (tmp_path / "up").mkdir()
+    for path in texts:
+        path.write_text("my-thing on a mat")
+    recipe = replace(RECIPE, caption_mode="files")
+    request = TrainingRequest("my-thing", (*pictures, *texts), "grey cat", recipe)
+    assert check_request(request, model, []) == []
+    (told,) = [each for each in preflight_request(request, model, []) if each.file]
+    assert told.file == "notes.txt" and "no image of its name" in told.message

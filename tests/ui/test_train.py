@@ -1,19 +1,25 @@
-"""What the Train tab shows of a run, of its kept steps and of the cuttings."""
+"""What the Train tab shows of a run, of its kept steps and of the crops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from PIL import Image
 
+from webui.errors import BadField
 from webui.job_state import JobState
-from webui.training.recipe import Recipe
+from webui.training.dataset import read_picture
+from webui.training.presets import preset
+from webui.training.recipe import SETTINGS, Recipe
 from webui.training.runs.run_folder import Run, Status
 from webui.training.runs.run_state import RunSnapshot, RunState
+from webui.ui.train import recipe_controls
 from webui.ui.train.checkpoints import _show
-from webui.ui.train.crops import _begin, shape_in
+from webui.ui.train.crops import crops_of, movable, shape_in
 from webui.ui.train.watch import DRAWN, FIXED, _curve
 
 
@@ -70,15 +76,34 @@ def test_one_kept_step_needs_no_slider(view_of: Callable):
     assert _show(None, "", 0)[0]["visible"] is False
 
 
-def test_cuttings_are_shown_in_the_shape_they_will_have(tmp_path: Path):
+def test_crops_are_shown_in_the_shape_they_will_have(tmp_path: Path):
     path = tmp_path / "wide.png"
     Image.effect_noise((300, 100), 50).convert("RGB").save(path)
-    shown, movers, which, place, _ = _begin([str(path)], lambda picture: 1.0)
-    assert shown["value"][0][0].size == (256, 256) and movers["visible"]
-    assert which["choices"] == [("wide.png", 0)] and 0 <= place <= 100
-    shown, movers, *_ = _begin([str(path)], lambda picture: 3.0)
-    assert shown["value"][0][0].size == (256, 85) and not movers["visible"]
+    pictures = {0: read_picture(path)}
+    square, wide = (lambda picture: 1.0), (lambda picture: 3.0)
+    assert crops_of(pictures, [], square)["value"][0][0].size == (256, 256)
+    assert movable(pictures, square) == [("wide.png", 0)]
+    assert crops_of(pictures, [], wide)["value"][0][0].size == (256, 85)
+    assert not movable(pictures, wide)
 
 
-def test_without_a_model_cuttings_are_squares(studio):
+def test_every_setting_of_a_recipe_has_a_control_that_reads_what_it_shows():
+    with gr.Blocks():
+        controls = recipe_controls.make()
+    assert {*controls, "crop_positions"} == set(SETTINGS)
+    recipe = replace(preset("style", "starter"), templates=("by [name]", "[name]"), flip=True)
+    shown = {name: recipe_controls.shown(recipe, name) for name in controls}
+    assert Recipe(**recipe_controls.read(shown)) == recipe
+    for name in ("optimizer", "warmup_steps", "min_snr_gamma", "mixed_precision"):
+        assert controls[name].info, f"{name} explains itself"
+
+
+def test_a_number_that_was_taken_out_is_asked_for_at_its_control():
+    shown = {name: recipe_controls.shown(Recipe(), name) for name in recipe_controls.SHOWN}
+    with pytest.raises(BadField) as refused:
+        recipe_controls.read({**shown, "steps": None})
+    assert refused.value.field == "steps"
+
+
+def test_without_a_model_crops_are_squares(studio):
     assert shape_in(studio, True)(None) == 1.0

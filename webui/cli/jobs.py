@@ -54,7 +54,8 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
         print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")
     request = TrainingRequest(job.name, tuple(pictures), job.initializer, recipe, job.overwrite)
     runs = studio.training
-    earlier = earlier_run(studio.settings.outputs_dir / "train", request, model.short_hash)
+    outputs = studio.settings.outputs_dir / "train"
+    earlier = earlier_run(outputs, request, model.short_hash, runs.pictures.read)
     view = runs.view(earlier.run_id) if earlier else None
     if view and view.state.resumable:
         print(f"note: {job.name}: going on at step {view.step}")

@@ -24,7 +24,7 @@ from webui.files import write_whole
 from webui.generation.plots.grid import draw_grid
 from webui.training.captions import NAME, preview_of
 from webui.training.dataset import Picture, find_pictures, read_pictures
-from webui.training.jobs.config import Job
+from webui.training.jobs.job import Job
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:

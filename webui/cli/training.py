@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from webui.cli.cluster import train_on_cluster
 from webui.cli.jobs import attempt, carry_out, opened
-from webui.declared import choices_of, fields_of, setting_of
 from webui.errors import AppError, BadField
 from webui.settings import Settings
+from webui.training.dataset import HOW_MANY
 from webui.training.jobs.config import read_job, read_jobs
-from webui.training.jobs.job import FOLDERS, KEYS, Job
+from webui.training.jobs.job import ASKED, Job
 from webui.training.jobs.many import Result, share_of, table
-from webui.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    pass
+from webui.training.recipe import SETTINGS, Setting
 
 PLACE = ("model", "models_dir", "embeddings_dir", "outputs_dir", "device")
 """Fields of a job that say where things are."""
@@ -28,7 +25,7 @@ PLACE = ("model", "models_dir", "embeddings_dir", "outputs_dir", "device")
 
 def add(commands: Any) -> None:
     """Add the command to argparse's ``commands``."""
-    train = commands.add_parser("train", help="learn an embedding from 3 to 15 pictures")
+    train = commands.add_parser("train", help=f"learn an embedding from {HOW_MANY} pictures")
     train.set_defaults(run=_train)
     train.add_argument(
         "--config", type=Path, help="TOML or JSON with these settings and the recipe's, or Kohya's"
@@ -36,35 +33,32 @@ def add(commands: Any) -> None:
     train.add_argument("--jobs", type=Path, help="TOML or JSON with many such settings")
     train.add_argument("--ray", action="store_true", help="spread the jobs over a Ray cluster")
     train.add_argument("--workers", type=int, help="with --ray: how many at a time")
-    add_flags(train, Job, (name for name in KEYS if name not in PLACE))
+    add_flags(train, {name: item for name, item in ASKED.items() if name not in PLACE})
     add_place(train)
     recipe = train.add_argument_group("recipe", "in place of the preset's")
-    add_flags(recipe, Recipe, fields_of(Recipe))
+    add_flags(recipe, SETTINGS)
 
 
-def add_flags(command: Any, kind: Any, names: Iterable[str]) -> None:
-    """Add a flag for each of these fields of a declared dataclass; those not given are None."""
-    for name in names:
-        info = fields_of(kind)[name]
-        said = (info.description or "").partition(". ")[0].replace("``", "").replace("%", "%%")
+def add_flags(command: Any, settings: Mapping[str, Setting]) -> None:
+    """Add a flag for each of these settings; those not given are None."""
+    for name, setting in settings.items():
+        said = setting.help.partition(". ")[0].replace("`", "").replace("%", "%%")
         form: dict[str, Any] = {"dest": name, "default": None, "help": said}
-        if info.annotation is bool:
+        if setting.type is bool:
             form["action"] = argparse.BooleanOptionalAction
-        elif get_origin(info.annotation) is tuple:
-            form |= {"nargs": "*", "type": float if float in get_args(info.annotation) else str}
-        elif choices := choices_of(info):
-            form["choices"] = [value for _, value in choices]
-        elif name in FOLDERS:
-            form["type"] = Path
-        elif info.annotation in (int, float):
-            form |= {"type": info.annotation, "metavar": "NUMBER"}
-        also = setting_of(info).old if kind is Job else ()
+        elif get_origin(setting.type) is tuple:
+            form |= {"nargs": "*", "type": get_args(setting.type)[0]}
+        elif setting.choices:
+            form["choices"] = list(setting.choices)
+        else:
+            form["type"] = setting.type
+        also = ("init",) if name == "initializer" else ()
         command.add_argument(*(f"--{each.replace('_', '-')}" for each in (name, *also)), **form)
 
 
 def add_place(command: argparse.ArgumentParser) -> None:
     """Add the flags that say which model, which folders and which device."""
-    add_flags(command, Job, PLACE)
+    add_flags(command, {name: ASKED[name] for name in PLACE})
     command.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
 
 
@@ -98,8 +92,8 @@ def _train(flags: argparse.Namespace) -> None:
 
 def with_flags(job: Job, flags: argparse.Namespace) -> Job:
     """Return the job with what the flags say in place of what its file says."""
-    given = _given(flags, KEYS)
-    recipe = {**job.recipe, **_given(flags, fields_of(Recipe))}
+    given = _given(flags, ASKED)
+    recipe = {**job.recipe, **_given(flags, SETTINGS)}
     return replace(job, recipe=recipe, **given)
 
 

@@ -18,7 +18,7 @@ from webui.job_state import JobState
 from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
 from webui.training.captions import examples
-from webui.training.dataset import read_picture
+from webui.training.dataset import PictureCache, read_pictures
 from webui.training.preflight import Finding
 from webui.training.request import TrainingRequest, check_request, preflight_request
 from webui.training.runs.run_folder import Run, Status
@@ -50,6 +50,8 @@ class TrainingRuns:
         names_in_use: Callable[[], Collection[str]],
     ) -> None:
         self._folder = folder
+        self.pictures = PictureCache()
+        """The pictures of runs that are asked for, shared with whoever shows them."""
         self._runs = RunStates(folder)
         self._gate = gate
         self._model = model
@@ -69,16 +71,19 @@ class TrainingRuns:
         try:
             model = self._model()
         except AppError as problem:
-            return [("model", str(problem)), *check_request(request, None, self._taken())]
-        return check_request(request, model, self._taken())
+            return [
+                ("model", str(problem)),
+                *check_request(request, None, self._taken(), self.pictures.read),
+            ]
+        return check_request(request, model, self._taken(), self.pictures.read)
 
     def preflight(self, request: TrainingRequest) -> list[Finding]:
         """Look over pictures and name for what training could suffer from; waits for the model."""
-        return preflight_request(request, self._model(), self._taken())
+        return preflight_request(request, self._model(), self._taken(), self.pictures.read)
 
     def captions(self, request: TrainingRequest, count: int = 10) -> list[str]:
         """Return captions as a run of this request would use them; AppError for bad pictures."""
-        pictures = [read_picture(path) for path in request.pictures]
+        pictures = read_pictures(request.pictures, self.pictures.read)
         return examples(request.recipe, pictures, request.name, request.initializer, count)
 
     def _taken(self) -> set[str]:
@@ -95,9 +100,10 @@ class TrainingRuns:
             request.name,
             request.initializer.strip(),
             request.recipe,
-            request.pictures,
+            read_pictures(request.pictures, self.pictures.read),
             (model.name, model.short_hash),
             request.overwrite,
+            self.pictures.copied,
         )
         self._enqueue(run)
         return run.run_id
@@ -246,7 +252,7 @@ class TrainingRuns:
 
             model = self._model()
             host = _Host(self._runs, run_state, self._gate, partial(self._draw, model))
-            outcome = carry_out(run, model, host)
+            outcome = carry_out(run, model, host, self.pictures.read)
             before = run_state.status.installed  # a step may have been installed meanwhile
             if outcome.state is JobState.PAUSED:
                 return Status(JobState.PAUSED, "Paused. Press Resume.", installed=before)

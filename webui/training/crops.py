@@ -53,38 +53,39 @@ class Crop:
     mask: Image.Image | None
 
 
-def squares(
+def make_crops(
     pictures: Sequence[Picture],
     side: int,
     crops: int = 1,
     flip: bool = False,
     seed: int = 0,
-    places: Sequence[float] = (),
+    positions: Sequence[float] = (),
     buckets: Sequence[Size] = (),
 ) -> list[Crop]:
-    """Cut squares of ``side`` pixels: the picture's own (``box_of``), then ``crops - 1`` by lot.
+    """Make each picture's own crop (``box_of``), then ``crops - 1`` random ones.
 
-    The short side is scaled, never squashed; random cuttings take 70 to 100 % of it. With
-    ``flip`` each square is there a second time, mirrored. ``places`` as in ``Recipe.places``.
-    With ``buckets`` each picture is cut to the shape among them that is nearest to its own.
+    They are squares of ``side`` pixels, scaled and never squashed; random crops take 70 to 100 %
+    of the short side. With ``flip`` each is there a second time, mirrored. ``positions`` as in
+    ``Recipe.crop_positions``. With ``buckets`` each is cut to the shape among them that is nearest
+    to the picture's own.
     """
-    cut = []
+    made = []
     for index, picture in enumerate(pictures):
         draw = random.Random(f"{seed} {picture.sha256}")
         size = size_in(picture, side, buckets)
         shape = size[0] / size[1]
         for number in range(crops):
             if number == 0:
-                box = box_of(picture, places[index] if index < len(places) else -1, shape)
+                box = box_of(picture, positions[index] if index < len(positions) else -1, shape)
             else:
                 part = draw.uniform(0.7, 1.0)
                 box = _box(picture.image.size, part, draw.random(), draw.random(), shape)
             image = picture.image.resize(size, Image.Resampling.LANCZOS, box=box)
             mask = picture.mask and picture.mask.resize(size, Image.Resampling.BOX, box=box)
-            cut.append(Crop(index, image, mask))
+            made.append(Crop(index, image, mask))
             if flip:
-                cut.append(Crop(index, ImageOps.mirror(image), mask and ImageOps.mirror(mask)))
-    return cut
+                made.append(Crop(index, ImageOps.mirror(image), mask and ImageOps.mirror(mask)))
+    return made
 
 
 def size_in(picture: Picture, side: int, buckets: Sequence[Size] = ()) -> Size:
@@ -93,22 +94,22 @@ def size_in(picture: Picture, side: int, buckets: Sequence[Size] = ()) -> Size:
 
 
 def box_of(
-    picture: Picture, place: float = -1, shape: float = 1.0
+    picture: Picture, position: float = -1, shape: float = 1.0
 ) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of a picture's square in pixels.
+    """Return left, top, right and bottom of a picture's crop in pixels.
 
-    ``place`` is where along the long side it lies, 0 to 1; -1 = where there is most detail.
-    ``shape`` is the width as a multiple of the height, where it is to be no square.
+    ``position`` is where along the long side it lies, 0 to 1; -1 = where there is most detail.
+    ``shape`` is the crop's width as a multiple of its height; 1 = a square.
     """
-    across, down = focus(picture, shape) if place < 0 else (place, place)
+    across, down = focus(picture, shape) if position < 0 else (position, position)
     return _box(picture.image.size, 1.0, across, down, shape)
 
 
 def focus(picture: Picture, shape: float = 1.0) -> tuple[float, float]:
-    """Return where along the width and the height the square with most detail lies, 0 to 1 each.
+    """Return where along the width and the height the crop with most detail lies, 0 to 1 each.
 
-    Between squares that are nearly as detailed the one nearer to the middle is taken. ``shape``
-    as for ``box_of``.
+    Between crops that are nearly as detailed the one nearer to the middle is taken. ``shape`` as
+    for ``box_of``.
     """
     width, height = picture.image.size
     if width == height * shape:
@@ -124,8 +125,8 @@ def focus(picture: Picture, shape: float = 1.0) -> tuple[float, float]:
     kept = size[1] * shape if wide else size[0] / shape
     window = np.ones(min(len(along), max(1, round(kept))))
     inside = np.convolve(along, window, mode="valid") / max(1e-6, float(along.sum()))
-    places = np.linspace(0, 1, len(inside))
-    best = float(places[int(np.argmax(inside - 0.2 * np.abs(places - 0.5)))])
+    positions = np.linspace(0, 1, len(inside))
+    best = float(positions[int(np.argmax(inside - 0.2 * np.abs(positions - 0.5)))])
     return (best, 0.5) if wide else (0.5, best)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -17,6 +20,7 @@ MINIMUM, MAXIMUM = 3, 15
 """How many pictures a concept is learned from."""
 MAX_PIXELS_IN_ALL = 400_000_000
 """Of the pictures of a concept together; they are held in memory, 3 bytes a pixel."""
+HOW_MANY = f"{MINIMUM} to {MAXIMUM}"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _COUNTED = re.compile(r"\d+_")
 _BACKDROP = (128, 128, 128)
@@ -38,25 +42,95 @@ class Picture:
     has_text_file: bool
 
 
-def read_picture(path: Path) -> Picture:
+ReadPicture = Callable[[Path, Path | None], Picture]
+"""Returns the picture of a file and of its text file, if that does not lie beside it."""
+
+
+def read_picture(path: Path, caption: Path | None = None) -> Picture:
     """Read a picture upright and in RGB, its transparency as a mask.
 
-    Takes any mode and depth; the first frame of an animation. Raises AppError, naming the file,
-    for what is not a picture, is damaged, too large or fully transparent.
+    ``caption`` is its text file, where that does not lie beside it. Takes any mode and depth; the
+    first frame of an animation. Raises AppError, naming the file, for what is not a picture, is
+    damaged, too large or fully transparent.
     """
     image, mask = open_picture(path), None
     if image.mode == "RGBA":
         alpha = image.getchannel("A")
-        low, high = alpha.getextrema()
-        if high == 0:
+        if not alpha.getbbox():
             raise AppError(f"{path.name} is fully transparent: there is nothing to learn from.")
-        if low < 255:
+        if alpha.getcolors(1) != [(image.width * image.height, 255)]:
             mask = alpha
         image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKDROP), image)
-    text_file = path.with_suffix(".txt")
-    has_text = text_file.is_file()
-    text = _read_text(text_file) if has_text else path.stem.lstrip("-_ 0123456789").strip()
-    return Picture(path, image.convert("RGB"), mask, sha256(path), text, has_text)
+    return Picture(path, image.convert("RGB"), mask, sha256(path), *_text_of(path, caption))
+
+
+class PictureCache:
+    """Keeps pictures as they were read, for as long as their files stay as they are.
+
+    On its way from an upload to the latents a picture is asked for many times; it is decoded and
+    hashed once. Those used last are kept, up to ``budget_bytes`` of pixels. Threads may share it.
+    """
+
+    def __init__(self, budget_bytes: int = 3 * MAX_PIXELS_IN_ALL) -> None:
+        self._budget_bytes = budget_bytes
+        self._kept: OrderedDict[tuple[Any, ...], Picture] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, caption: Path | None = None) -> Picture:
+        """Return a picture; as ``read_picture``. Its text is read anew each time."""
+        stamp = _stamp(path)
+        with self._lock:
+            known = self._kept.get(stamp)
+            if known is None:
+                known = read_picture(path, caption)
+            self._keep(stamp, known)
+        text, has_text_file = _text_of(path, caption)
+        return replace(known, text=text, has_text_file=has_text_file)
+
+    def copied(self, picture: Picture, copy: Path) -> None:
+        """Know the copy of a picture's file as well, without reading it."""
+        with self._lock:
+            self._keep(_stamp(copy), replace(picture, path=copy))
+
+    def _keep(self, stamp: tuple[Any, ...], picture: Picture) -> None:
+        self._kept[stamp] = picture
+        self._kept.move_to_end(stamp)
+        images = {id(item.image): item.image for item in self._kept.values()}
+        size_bytes = sum(3 * image.width * image.height for image in images.values())
+        while size_bytes > self._budget_bytes and len(self._kept) > 1:
+            _, gone = self._kept.popitem(last=False)
+            if all(item.image is not gone.image for item in self._kept.values()):
+                size_bytes -= 3 * gone.image.width * gone.image.height
+
+
+def _stamp(path: Path) -> tuple[Any, ...]:
+    """Return what changes when a file does; only the path if there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (path,)
+    return (path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _text_of(path: Path, caption: Path | None) -> tuple[str, bool]:
+    """Return what captions say of a picture, and whether a text file says it."""
+    text_file = caption or path.with_suffix(".txt")
+    if text_file.is_file():
+        return _read_text(text_file), True
+    return path.stem.lstrip("-_ 0123456789").strip(), False
+
+
+def pair_captions(files: Sequence[Path]) -> tuple[list[tuple[Path, Path | None]], list[Path]]:
+    """Return the pictures among files, each with the text file of its name among them, if any.
+
+    The text files of no picture's name come second. Uploads lie each in a folder of its own, so
+    that captions are not beside their pictures.
+    """
+    texts = {path.stem: path for path in files if path.suffix.lower() == ".txt"}
+    pictures = [path for path in files if path.suffix.lower() != ".txt"]
+    stems = {path.stem for path in pictures}
+    unused = [path for stem, path in texts.items() if stem not in stems]
+    return [(path, texts.get(path.stem)) for path in pictures], unused
 
 
 def _read_text(path: Path) -> str:
@@ -88,12 +162,16 @@ def _pictures_directly_in(folder: Path) -> tuple[list[Path], list[Path]]:
     return pictures, [path for path in files if path not in texts and path not in pictures]
 
 
-def read_pictures(paths: Sequence[Path]) -> list[Picture]:
-    """Read 3 to 15 pictures; one AppError tells of every file that cannot be used."""
-    if len(paths) > MAXIMUM:
-        raise AppError(count_problem(len(paths)))
+def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> list[Picture]:
+    """Read as many pictures as training takes, with the captions among the files.
+
+    One AppError tells of every file that cannot be used.
+    """
+    paired, _ = pair_captions(files)
+    if len(paired) > MAXIMUM:
+        raise AppError(count_problem(len(paired)))
     pictures, problems, pixels = [], [], 0
-    for path in paths:
+    for path, caption in paired:
         try:
             width, height = size_of(path)
             if (pixels := pixels + width * height) > MAX_PIXELS_IN_ALL:
@@ -102,11 +180,11 @@ def read_pictures(paths: Sequence[Path]) -> list[Picture]:
                     f"{MAX_PIXELS_IN_ALL // 1_000_000} million pixels; make them smaller."
                 )
                 break
-            pictures.append(read_picture(path))
+            pictures.append(read(path, caption))
         except AppError as problem:
             problems.append(str(problem))
-    if len(paths) < MINIMUM:
-        problems.append(count_problem(len(paths)))
+    if len(paired) < MINIMUM:
+        problems.append(count_problem(len(paired)))
     if problems:
         raise AppError(" ".join(problems))
     return pictures
@@ -122,4 +200,4 @@ def count_problem(count: int) -> str:
         else (f"There are {count} pictures")
     )
     advice = "Add more" if count < MINIMUM else "Keep the best ones"
-    return f"{have}; training takes {MINIMUM} to {MAXIMUM}. {advice}."
+    return f"{have}; training takes {HOW_MANY}. {advice}."

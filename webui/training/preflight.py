@@ -31,7 +31,7 @@ def preflight(
 ) -> list[Finding]:
     """Look for what makes pictures unfit or poor to learn from; the worst first.
 
-    ``side`` and ``buckets`` as for ``squares``.
+    ``side`` and ``buckets`` as for ``make_crops``.
     """
     findings = []
     if not MINIMUM <= len(pictures) <= MAXIMUM:

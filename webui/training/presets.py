@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from webui.errors import BadField
@@ -120,3 +120,10 @@ def preset(key: str, family: str) -> Recipe:
         raise BadField("preset", f"There is no preset “{key}”; there are {', '.join(PRESETS)}.")
     chosen = PRESETS[key]
     return replace(chosen.recipe, **chosen.starter) if family == "starter" else chosen.recipe
+
+
+def decided_by_presets() -> tuple[str, ...]:
+    """Return the settings that presets differ in, from each other or from the usual recipe."""
+    usual = asdict(Recipe())
+    recipes = [asdict(preset(key, family)) for key in PRESETS for family in ("sd1", "starter")]
+    return tuple(name for name in usual if any(each[name] != usual[name] for each in recipes))

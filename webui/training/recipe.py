@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import field, fields
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
-from pydantic.dataclasses import dataclass
-
-from webui.declared import STRICT, Declared, Setting, by_current_names, fields_of
+from webui.declarations import Declaration, declarations_of, declared
 from webui.errors import BadField
 
 USUAL_NUMBER = 0.014
 """Root mean square of the numbers of a word's vector in Stable Diffusion 1.x."""
 LEAST_TURN = 0.1
 """Radians: words that lie so near to each other cannot be told apart in a picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting(Declaration):
+    """What is known of a setting of a recipe, or of a job, beside its value."""
+
+    kohya: str = ""
+    """Key of Kohya's scripts that means the same."""
+    api: str = ""
+    """Name in A1111's API, where it has one."""
+    old: tuple[str, ...] = ()
+    """Names that earlier versions wrote into files; they are still read."""
+    page: Literal["settings", "advanced", "own"] = "advanced"
+    """The page's accordion that it stands in; own = its control is made by hand."""
+    slider: tuple[float, float, float] | None = None
+    """Least, most and step of a slider, where not all of the range is useful."""
 
 
 def parse_learning_rate(text: str) -> tuple[tuple[float, int], ...]:
@@ -58,207 +71,326 @@ def _scheduler(value: Any) -> Any:
     return ("cosine" if value else "constant") if isinstance(value, bool) else value
 
 
-def _template(line: str) -> str:
-    if "[name]" not in line:
-        raise ValueError(f"The template “{line}” lacks [name].")
-    return line
+def _templates(lines: tuple[str, ...]) -> tuple[str, ...]:
+    for line in lines:
+        if "[name]" not in line:
+            raise ValueError(f"The template “{line}” lacks [name].")
+    return lines
 
 
-def _position(value: float) -> float:
-    if value != -1 and not 0 <= value <= 1:
-        raise ValueError(f"The crop position {value:g} is neither -1 nor from 0 to 1.")
-    return value
+def _positions(values: tuple[float, ...]) -> tuple[float, ...]:
+    for value in values:
+        if value != -1 and not 0 <= value <= 1:
+            raise ValueError(f"The crop position {value:g} is neither -1 nor from 0 to 1.")
+    return values
 
 
-_Lax = Field(strict=False)  # JSON and TOML have lists, not tuples
-
-
-@dataclass(frozen=True, config=STRICT)
-class Recipe(Declared):
+@dataclass(frozen=True)
+class Recipe:
     """How vectors are learned; equal recipe, pictures, model and machine give an equal file.
 
     Page, API, TOML, Kohya's configurations, the command line and the table in docs/training.md
-    are derived from these declarations. Raises BadField for values that cannot be used.
+    follow from these declarations. Raises BadField for values that cannot be used.
     """
 
-    steps: Annotated[
-        int,
-        Field(ge=1, le=20000),
-        Setting(kohya="max_train_steps", page="settings"),
-    ] = 500
-    """Updates of the vectors."""
-    vectors: Annotated[
-        int,
-        Field(ge=0, le=16, title="Vectors (0 = by the initializer)"),
-        Setting(kohya="num_vectors_per_token", api="num_vectors_per_token", page="settings"),
-    ] = 0
-    """Token positions the embedding takes; 0 = one per token of the initializer, 4 at most. More
-    hold more detail, and are harder to combine with other words."""
-    batch_size: Annotated[
-        int,
-        Field(ge=1, le=64),
-        Setting(kohya="train_batch_size", old=("batch",), page="settings"),
-    ] = 4
-    """Samples computed together."""
-    learning_rate: Annotated[
-        str,
-        BeforeValidator(_as_text),
-        AfterValidator(_learning_rate),
-        Setting(kohya="learning_rate", api="learn_rate", old=("rate",), page="settings"),
-    ] = "0.04"
-    """Radians in a step for directional; a number or a schedule ``0.005:100, 1e-3:1000`` (rate
-    until step). Never scaled by batch or accumulation."""
-    prior_weight: Annotated[
-        float,
-        Field(ge=0, le=1, title="Likeness ↔ flexibility"),
-        Setting(old=("pull",), page="settings", slider=(0, 5e-4, 5e-5)),
-    ] = 1e-4
-    """Directional: how strongly the vectors are pulled back to the initializer, beside gradients
-    of length 1e-3. 0 = closest likeness; more, up to 5e-4, follows the rest of the prompt
-    better."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1), Setting(kohya="seed", page="settings")] = 0
-    """Decides every draw: order of the pictures, captions, noise, timesteps."""
-    kind: Annotated[
-        Literal["object", "style", "negative"],
-        Field(title="What is learned"),
+    # fmt: off
+    steps: int = declared(
+        500,
         Setting(
-            page="settings",
-            choices=(
-                ("an object", "object"),
-                ("a style", "style"),
-                ("a fault (for the negative prompt)", "negative"),
-            ),
+            label="Steps", low=1, high=20000, kohya="max_train_steps", page="settings",
+            help="Updates of the vectors.",
         ),
-    ] = "object"
-    """Decides which sentences captions are made of: object, style or negative."""
-    caption_mode: Annotated[
-        Literal["templates", "filewords", "files"],
-        Field(title="Captions"),
-        Setting(
-            old=("captions",),
-            page="settings",
-            choices=(
-                ("sentences around the name", "templates"),
-                ("sentences, then each picture's .txt file", "filewords"),
-                ("only the .txt files", "files"),
-            ),
-        ),
-    ] = "templates"
-    """What captions are made of: sentences around the name (templates), the same followed by the
-    text file of each picture (filewords), or only that text, which must hold the name or
-    ``[name]`` (files)."""
-    buckets: Annotated[
-        bool,
-        Field(title="Aspect-ratio buckets"),
-        Setting(kohya="enable_bucket", api="varsize", page="settings"),
-    ] = False
-    """Pictures are not cut to squares: each to the nearest of several sizes that have the square's
-    area at most, and every batch is of one size."""
-    tensorboard: Annotated[bool, Field(title="Log to TensorBoard"), Setting(page="settings")] = (
-        field(default=False, compare=False)
     )
-    """The run's numbers are also written for TensorBoard, where it is installed."""
-    optimizer: Literal["directional", "adamw"] = "directional"
-    """directional: the norm is held and only the direction learned, which keeps prompts editable
-    (Directional Textual Inversion, arXiv 2512.13672); adamw: classic textual inversion."""
-    lr_scheduler: Annotated[
-        Literal["cosine", "constant"],
-        BeforeValidator(_scheduler),
-        Field(title="Learning rate scheduler"),
-        Setting(old=("cosine",)),
-    ] = "cosine"
-    """Whether the learning rate falls to zero along a cosine until the last step."""
-    warmup_steps: Annotated[
-        int, Field(ge=0, le=20000), Setting(kohya="lr_warmup_steps", old=("warmup",))
-    ] = 10
-    """Steps over which the learning rate rises from nothing."""
-    gradient_accumulation_steps: Annotated[
-        int,
-        Field(ge=1, le=64),
-        Setting(kohya="gradient_accumulation_steps", api="gradient_step", old=("accumulation",)),
-    ] = 1
-    """Batches per update; saves memory at the price of time."""
-    max_grad_norm: Annotated[
-        float, Field(ge=0, le=1000), Setting(kohya="max_grad_norm", old=("clip",))
-    ] = 0.0
-    """AdamW: gradients are clipped to this norm; 0 = they are not."""
-    min_snr_gamma: Annotated[
-        float,
-        Field(ge=0, le=100, title="Min-SNR gamma"),
-        Setting(kohya="min_snr_gamma", old=("min_snr",)),
-    ] = 0.0
-    """Weight of the loss at little noise is cut as in Min-SNR (arXiv 2303.09556), usually 5;
-    0 = plain loss."""
-    mixed_precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"], Setting(old=("precision",))
-    ] = "auto"
-    """What a UNet that was loaded in float32 computes in; auto = bf16 where the device is made for
-    it. The vectors and the loss are always float32."""
-    gradient_checkpointing: Annotated[bool, Setting(kohya="gradient_checkpointing")] = False
-    """Computes parts twice to save memory: a third more time, about 0.5 GiB less per sample."""
-    templates: Annotated[
-        tuple[Annotated[str, AfterValidator(_template)], ...],
-        _Lax,
-        Field(title="Caption templates"),
-    ] = ()
-    """Sentences of one's own with ``[name]`` and maybe ``[filewords]``; none = those for what is
-    learned."""
-    append_initializer: bool = False
-    """The initializer follows the name in each caption ("a photo of NAME person")."""
-    caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the samples whose caption is the name alone."""
-    tag_dropout: Annotated[
-        float, Field(ge=0, le=1), Setting(kohya="caption_tag_dropout_rate", api="tag_drop_out")
-    ] = 0.0
-    """Share of the tags (between commas) of a picture's text that are left out each time; never
-    the one that holds the name."""
-    shuffle_tags: Annotated[bool, Setting(kohya="shuffle_caption", api="shuffle_tags")] = False
-    """The tags of a picture's text come in another order each time."""
-    resolution: Annotated[int, Field(ge=0, le=2048), Setting(old=("size",))] = 0
-    """Side of the square training pictures in pixels, a multiple of 64 for most models; 0 = the
-    side the model was made for."""
-    crops: Annotated[int, Field(ge=1, le=8, title="Crops per picture")] = 1
-    """The picture's own crop first, then random ones (for styles)."""
-    crop_positions: Annotated[
-        tuple[Annotated[float, AfterValidator(_position)], ...],
-        _Lax,
-        Setting(old=("places",), page="own"),
-    ] = ()
-    """Where along its long side each picture is cut, 0 (left or top) to 1 (right or bottom), in
-    the order of the pictures; -1, and those left out = where it has most detail. With buckets the
-    same of the side that is cut."""
-    flip: Annotated[bool, Setting(kohya="flip_aug")] = False
-    """Mirrored pictures are added; wrong for writing and asymmetric things."""
-    use_mask: Annotated[bool, Setting(api="use_weight")] = True
-    """Transparent parts of a picture are left out of the loss."""
-    evaluate_every: Annotated[
-        int,
-        Field(ge=1, le=20000),
-        Setting(kohya="save_every_n_steps", api="save_embedding_every"),
-    ] = 25
-    """Steps between evaluations, each kept as a checkpoint that can be installed."""
-    evaluation_tuples: Annotated[int, Field(ge=2, le=256)] = 16
-    """Fixed (picture, noise, timestep) tuples per evaluation; the final one takes twice as many."""
-    hold_out: bool = True
-    """One picture is kept from training, to tell learning from memorising (from five pictures
-    on)."""
-    stop_early: bool = False
-    """The run ends when the evaluations no longer move (DVAR, arXiv 2302.04841); for a constant
-    learning rate."""
-    preview_every: Annotated[
-        int,
-        Field(ge=0, le=20000),
-        Setting(kohya="sample_every_n_steps", api="create_image_every"),
-    ] = 100
-    """Steps between previews; 0 = none."""
-    preview_prompts: Annotated[tuple[str, ...], _Lax] = ("a photo of [name]", "[name] in the snow")
-    """Prompts of the previews, with ``[name]``. Of a fault's those without it are drawn with the
-    name in the negative prompt."""
+    vectors: int = declared(
+        0,
+        Setting(
+            label="Vectors", note="0 = by the initializer", low=0, high=16,
+            kohya="num_vectors_per_token", api="num_vectors_per_token", page="settings",
+            help="Token positions the embedding takes; 0 = one per token of the initializer, 4 at "
+            "most. More hold more detail, and are harder to combine with other words.",
+        ),
+    )
+    batch_size: int = declared(
+        4,
+        Setting(
+            label="Batch size", low=1, high=64, kohya="train_batch_size", old=("batch",),
+            page="settings",
+            help="Samples computed together.",
+        ),
+    )
+    learning_rate: str = declared(
+        "0.04",
+        Setting(
+            before=_as_text, after=_learning_rate,
+            label="Learning rate", kohya="learning_rate", api="learn_rate", old=("rate",),
+            page="settings",
+            help="Radians in a step for directional; a number or a schedule `0.005:100, 1e-3:1000` "
+            "(rate until step). Never scaled by batch or accumulation.",
+        ),
+    )
+    prior_weight: float = declared(
+        0.0001,
+        Setting(
+            label="Likeness ↔ flexibility", low=0, high=1, old=("pull",), page="settings",
+            slider=(0.0, 0.0005, 5e-05),
+            help="Directional: how strongly the vectors are pulled back to the initializer, beside "
+            "gradients of length 1e-3. 0 = closest likeness; more, up to 5e-4, follows the "
+            "rest of the prompt better.",
+        ),
+    )
+    seed: int = declared(
+        0,
+        Setting(
+            label="Seed", low=0, high=2**63 - 1, kohya="seed", page="settings",
+            help="Decides every draw: order of the pictures, captions, noise, timesteps.",
+        ),
+    )
+    kind: str = declared(
+        "object",
+        Setting(
+            label="What is learned",
+            choices={
+                "object": "an object",
+                "style": "a style",
+                "negative": "a fault (for the negative prompt)",
+            },
+            page="settings",
+            help="Decides which sentences captions are made of: object, style or negative.",
+        ),
+    )
+    caption_mode: str = declared(
+        "templates",
+        Setting(
+            label="Captions",
+            choices={
+                "templates": "sentences around the name",
+                "filewords": "sentences, then each image's .txt file",
+                "files": "only the .txt files",
+            },
+            old=("captions",), page="settings",
+            help="What captions are made of: sentences around the name (templates), the same "
+            "followed by the text file of each picture (filewords), or only that text, which "
+            "must hold the name or `[name]` (files).",
+        ),
+    )
+    buckets: bool = declared(
+        False,
+        Setting(
+            label="Aspect-ratio buckets", kohya="enable_bucket", api="varsize", page="settings",
+            help="Pictures are not cut to squares: each to the nearest of several sizes that have "
+            "the square's area at most, and every batch is of one size.",
+        ),
+    )
+    tensorboard: bool = declared(
+        False,
+        Setting(
+            label="Log to TensorBoard", page="settings",
+            help="The run's numbers are also written for TensorBoard, where it is installed.",
+        ),
+        compare=False,
+    )
+    optimizer: str = declared(
+        "directional",
+        Setting(
+            label="Optimizer", choices=("directional", "adamw"),
+            help="directional: the norm is held and only the direction learned, which keeps "
+            "prompts editable (Directional Textual Inversion, arXiv 2512.13672); adamw: "
+            "classic textual inversion.",
+        ),
+    )
+    lr_scheduler: str = declared(
+        "cosine",
+        Setting(
+            before=_scheduler,
+            label="Learning rate scheduler", choices=("cosine", "constant"), old=("cosine",),
+            help="Whether the learning rate falls to zero along a cosine until the last step.",
+        ),
+    )
+    warmup_steps: int = declared(
+        10,
+        Setting(
+            label="Warmup steps", low=0, high=20000, kohya="lr_warmup_steps", old=("warmup",),
+            help="Steps over which the learning rate rises from nothing.",
+        ),
+    )
+    gradient_accumulation_steps: int = declared(
+        1,
+        Setting(
+            label="Gradient accumulation steps", low=1, high=64,
+            kohya="gradient_accumulation_steps", api="gradient_step", old=("accumulation",),
+            help="Batches per update; saves memory at the price of time.",
+        ),
+    )
+    max_grad_norm: float = declared(
+        0.0,
+        Setting(
+            label="Max grad norm", low=0, high=1000, kohya="max_grad_norm", old=("clip",),
+            help="AdamW: gradients are clipped to this norm; 0 = they are not.",
+        ),
+    )
+    min_snr_gamma: float = declared(
+        0.0,
+        Setting(
+            label="Min-SNR gamma", low=0, high=100, kohya="min_snr_gamma", old=("min_snr",),
+            help="Weight of the loss at little noise is cut as in Min-SNR (arXiv 2303.09556), "
+            "usually 5; 0 = plain loss.",
+        ),
+    )
+    mixed_precision: str = declared(
+        "auto",
+        Setting(
+            label="Mixed precision", choices=("auto", "fp32", "bf16", "fp16"), old=("precision",),
+            help="What a UNet that was loaded in float32 computes in; auto = bf16 where the device "
+            "is made for it. The vectors and the loss are always float32.",
+        ),
+    )
+    gradient_checkpointing: bool = declared(
+        False,
+        Setting(
+            label="Gradient checkpointing", kohya="gradient_checkpointing",
+            help="Computes parts twice to save memory: a third more time, about 0.5 GiB less per "
+            "sample.",
+        ),
+    )
+    templates: tuple[str, ...] = declared(
+        (),
+        Setting(
+            after=_templates,
+            label="Caption templates",
+            help="Sentences of one's own with `[name]` and maybe `[filewords]`; none = those for "
+            "what is learned.",
+        ),
+    )
+    append_initializer: bool = declared(
+        False,
+        Setting(
+            label="Append initializer",
+            help="The initializer follows the name in each caption (\"a photo of NAME person\").",
+        ),
+    )
+    caption_dropout: float = declared(
+        0.0,
+        Setting(
+            label="Caption dropout", low=0, high=1,
+            help="Share of the samples whose caption is the name alone.",
+        ),
+    )
+    tag_dropout: float = declared(
+        0.0,
+        Setting(
+            label="Tag dropout", low=0, high=1, kohya="caption_tag_dropout_rate",
+            api="tag_drop_out",
+            help="Share of the tags (between commas) of a picture's text that are left out each "
+            "time; never the one that holds the name.",
+        ),
+    )
+    shuffle_tags: bool = declared(
+        False,
+        Setting(
+            label="Shuffle tags", kohya="shuffle_caption", api="shuffle_tags",
+            help="The tags of a picture's text come in another order each time.",
+        ),
+    )
+    resolution: int = declared(
+        0,
+        Setting(
+            label="Resolution", low=0, high=2048, old=("size",),
+            help="Side of the square training pictures in pixels, a multiple of 64 for most "
+            "models; 0 = the side the model was made for.",
+        ),
+    )
+    crops: int = declared(
+        1,
+        Setting(
+            label="Crops per picture", low=1, high=8,
+            help="The picture's own crop first, then random ones (for styles).",
+        ),
+    )
+    crop_positions: tuple[float, ...] = declared(
+        (),
+        Setting(
+            after=_positions,
+            label="Crop positions", old=("places",), page="own",
+            help="Where along its long side each picture is cut, 0 (left or top) to 1 (right or "
+            "bottom), in the order of the pictures; -1, and those left out = where it has "
+            "most detail. With buckets the same of the side that is cut.",
+        ),
+    )
+    flip: bool = declared(
+        False,
+        Setting(
+            label="Flip", kohya="flip_aug",
+            help="Mirrored pictures are added; wrong for writing and asymmetric things.",
+        ),
+    )
+    use_mask: bool = declared(
+        True,
+        Setting(
+            label="Use mask", api="use_weight",
+            help="Transparent parts of a picture are left out of the loss.",
+        ),
+    )
+    evaluate_every: int = declared(
+        25,
+        Setting(
+            label="Evaluate every", low=1, high=20000, kohya="save_every_n_steps",
+            api="save_embedding_every",
+            help="Steps between evaluations, each kept as a checkpoint that can be installed.",
+        ),
+    )
+    evaluation_tuples: int = declared(
+        16,
+        Setting(
+            label="Evaluation tuples", low=2, high=256,
+            help="Fixed (picture, noise, timestep) tuples per evaluation; the final one takes "
+            "twice as many.",
+        ),
+    )
+    hold_out: bool = declared(
+        True,
+        Setting(
+            label="Hold out",
+            help="One picture is kept from training, to tell learning from memorising (from five "
+            "pictures on).",
+        ),
+    )
+    stop_early: bool = declared(
+        False,
+        Setting(
+            label="Stop early",
+            help="The run ends when the evaluations no longer move (DVAR, arXiv 2302.04841); for a "
+            "constant learning rate.",
+        ),
+    )
+    preview_every: int = declared(
+        100,
+        Setting(
+            label="Preview every", low=0, high=20000, kohya="sample_every_n_steps",
+            api="create_image_every",
+            help="Steps between previews; 0 = none.",
+        ),
+    )
+    preview_prompts: tuple[str, ...] = declared(
+        ("a photo of [name]", "[name] in the snow"),
+        Setting(
+            label="Preview prompts",
+            help="Prompts of the previews, with `[name]`. Of a fault's those without it are drawn "
+            "with the name in the negative prompt.",
+        ),
+    )
+
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        for name, setting in SETTINGS.items():
+            object.__setattr__(self, name, setting.check(getattr(self, name)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON can hold it."""
-        found: dict[str, Any] = TypeAdapter(Recipe).dump_python(self, mode="json")
-        return found
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
 
     def decisive(self) -> dict[str, Any]:
         """Return the settings that decide what is learned, as JSON can hold them."""
@@ -271,11 +403,20 @@ class Recipe(Declared):
 
         BadField names a key that does not exist.
         """
-        found = by_current_names(cls, values)
+        found = by_current_names(SETTINGS, values)
         for key in found:
-            if key not in fields_of(cls):
+            if key not in SETTINGS:
                 raise BadField(key, f"A recipe has no setting “{key}”.")
         return cls(**found)
+
+
+SETTINGS = declarations_of(Recipe, Setting)
+
+
+def by_current_names(settings: Mapping[str, Setting], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with their settings' names in place of those of earlier versions."""
+    now = {old: name for name, setting in settings.items() for old in setting.old}
+    return {now.get(key, key): value for key, value in values.items()}
 
 
 def learning_rate_at(recipe: Recipe, step: int) -> float:

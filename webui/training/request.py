@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from webui.errors import AppError, BadField
 from webui.prompting.tokens import tokens_of
 from webui.training.captions import examples, initializer_advice, initializer_tokens
-from webui.training.dataset import MAXIMUM, count_problem, read_picture, read_pictures
+from webui.training.dataset import (
+    MAXIMUM,
+    ReadPicture,
+    count_problem,
+    pair_captions,
+    read_picture,
+    read_pictures,
+)
 from webui.training.preflight import Finding, preflight
 from webui.training.recipe import Recipe, learning_rate_advice
 from webui.training.runs import tracking
@@ -35,7 +42,7 @@ class TrainingRequest:
     name: str
     """Name of the embedding, as it will be written in prompts."""
     pictures: tuple[Path, ...]
-    """3 to 15 pictures; a text file of the same name beside one is its caption."""
+    """Pictures, and text files that are their captions: of the same names, here or beside them."""
     initializer: str
     """A word or a few that describe the thing coarsely; learning starts from there."""
     recipe: Recipe
@@ -44,7 +51,10 @@ class TrainingRequest:
 
 
 def check_request(
-    request: TrainingRequest, model: Model | None, taken: Collection[str]
+    request: TrainingRequest,
+    model: Model | None,
+    taken: Collection[str],
+    read: ReadPicture = read_picture,
 ) -> list[tuple[str, str]]:
     """Return all that makes a request impossible, as (field, sentence).
 
@@ -56,7 +66,7 @@ def check_request(
     if wrong:
         problems.append(("name", wrong))
     try:
-        pictures = read_pictures(request.pictures)
+        pictures = read_pictures(request.pictures, read)
         examples(request.recipe, pictures, request.name, request.initializer, len(pictures))
     except AppError as problem:
         problems.append(("pictures", str(problem)))
@@ -85,19 +95,24 @@ def _check_against(request: TrainingRequest, model: Model) -> list[tuple[str, st
 
 
 def preflight_request(
-    request: TrainingRequest, model: Model, taken: Collection[str]
+    request: TrainingRequest,
+    model: Model,
+    taken: Collection[str],
+    read: ReadPicture = read_picture,
 ) -> list[Finding]:
     """Look over all of a request for what training could suffer from, the worst first."""
     from webui.training.setup import buckets_of, precision_advice, side_of
 
     pictures, findings = [], []
-    if len(request.pictures) > MAXIMUM:
-        return [Finding(True, None, count_problem(len(request.pictures)))]
-    for path in request.pictures:
+    paired, unused = pair_captions(request.pictures)
+    if len(paired) > MAXIMUM:
+        return [Finding(True, None, count_problem(len(paired)))]
+    for path, caption in paired:
         try:
-            pictures.append(read_picture(path))
+            pictures.append(read(path, caption))
         except AppError as problem:
             findings.append(Finding(True, path.name, str(problem)))
+    findings += [Finding(False, path.name, "belongs to no image of its name.") for path in unused]
     recipe = request.recipe
     findings += preflight(pictures, side_of(recipe, model), buckets_of(recipe, model))
     advice = (

@@ -15,7 +15,7 @@ from webui.models.families import FAMILIES
 from webui.models.model import Model
 from webui.prompting.chunks import Chunk, Insert, Words
 from webui.training.captions import caption, initializer_tokens, lay_out_caption, vector_count
-from webui.training.crops import Crop, Size, bucket_sizes, squares
+from webui.training.crops import Crop, Size, bucket_sizes, make_crops
 from webui.training.dataset import Picture
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
 from webui.training.low_precision import low_precision_copy
@@ -99,8 +99,8 @@ def buckets_of(recipe: Recipe, model: Model) -> tuple[Size, ...]:
 
 
 def cut_crops(recipe: Recipe, model: Model, pictures: Sequence[Picture]) -> list[Crop]:
-    """Cut the squares a recipe asks for, those of one picture after another."""
-    return squares(
+    """Make the crops a recipe asks for, those of one picture after another."""
+    return make_crops(
         pictures,
         side_of(recipe, model),
         recipe.crops,

@@ -11,6 +11,7 @@ import torch
 
 from webui.errors import AppError, UnreadableFile
 from webui.job_state import JobState
+from webui.training.dataset import read_pictures
 from webui.training.recipe import Recipe
 from webui.training.runs.run_folder import STATE, Run, Status, list_runs
 from webui.training.runs.run_state import Curves, thinned
@@ -21,7 +22,12 @@ def run(tmp_path: Path, picture_files: Callable) -> Run:
     pictures = picture_files(3)
     pictures[0].with_suffix(".txt").write_text("my-thing on a mat")
     return Run.create(
-        tmp_path / "train", "my-thing", "cat", Recipe(steps=7), pictures, ("tiny", "abc")
+        tmp_path / "train",
+        "my-thing",
+        "cat",
+        Recipe(steps=7),
+        read_pictures(pictures),
+        ("tiny", "abc"),
     )
 
 
@@ -58,7 +64,9 @@ def test_a_run_of_an_earlier_version_is_read(run: Run):
 def test_two_runs_of_one_second_have_folders_of_their_own(run: Run, picture_files: Callable):
     root = run.folder.parent
     others = [
-        Run.create(root, "my-thing", "cat", Recipe(), picture_files(3), ("tiny", "abc"))
+        Run.create(
+            root, "my-thing", "cat", Recipe(), read_pictures(picture_files(3)), ("tiny", "abc")
+        )
         for _ in range(2)
     ]
     assert len({run.run_id, *(other.run_id for other in others)}) == 3
@@ -136,7 +144,8 @@ def test_a_picture_that_is_called_a_page_is_kept_as_a_picture(
 ):
     page, *others = picture_files(3)
     page = page.rename(page.with_suffix(".html"))
+    pictures = read_pictures([page, *others])
     run = Run.create(
-        tmp_path / "train", "my-thing", "cat", Recipe(steps=7), [page, *others], ("tiny", "abc")
+        tmp_path / "train", "my-thing", "cat", Recipe(steps=7), pictures, ("tiny", "abc")
     )
     assert {path.suffix for path in (run.folder / "data").iterdir()} == {".png"}

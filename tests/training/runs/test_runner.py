@@ -24,6 +24,7 @@ from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
 from webui.job_state import JobState
 from webui.models.model import Model
+from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
 from webui.training.recipe import Recipe
 from webui.training.runs import tracking
@@ -88,7 +89,7 @@ def new_run(tmp_path: Path, picture_files: Callable, model: Model) -> Callable[.
             "my-thing",
             "cat",
             recipe,
-            picture_files(5),
+            read_pictures(picture_files(5)),
             (model.name, model.short_hash),
         )
 
@@ -108,7 +109,9 @@ def test_numbers_for_tensorboard_are_written_where_it_is(
     monkeypatch.setattr(tracking, "available", lambda: installed)
     recipe = replace(QUICK, steps=2, preview_every=0, tensorboard=True)
     model_of = (model.name, model.short_hash)
-    run = Run.create(tmp_path / "train", "my-thing", "cat", recipe, picture_files(3), model_of)
+    run = Run.create(
+        tmp_path / "train", "my-thing", "cat", recipe, read_pictures(picture_files(3)), model_of
+    )
     assert carry_out(run, model, Witness(run)).state == "finished"
     assert bool(list((run.folder / "tensorboard").glob("events.*"))) == installed
 
@@ -255,7 +258,9 @@ def test_an_sdxl_file_has_the_keys_of_both_encoders_and_diffusers_loads_it(
     model = tiny_model("sdxl")
     recipe = replace(QUICK, steps=1, evaluate_every=1, preview_every=0, vectors=2)
     model_of = (model.name, model.short_hash)
-    run = Run.create(tmp_path / "train", "zzthing", "cat", recipe, picture_files(3), model_of)
+    run = Run.create(
+        tmp_path / "train", "zzthing", "cat", recipe, read_pictures(picture_files(3)), model_of
+    )
     outcome = carry_out(run, model, Witness(run))
     embedding = embedding_of(run.record(), outcome.vectors, outcome.step)
     path = tmp_path / "zzthing.safetensors"
@@ -329,7 +334,12 @@ def test_with_transparent_pictures_and_text_files_it_trains(
         path.with_suffix(".txt").write_text("[name] at home")
     recipe = replace(QUICK, steps=3, evaluate_every=3, preview_every=0, caption_mode="files")
     run = Run.create(
-        tmp_path / "train", "my-thing", "cat", recipe, paths, (model.name, model.short_hash)
+        tmp_path / "train",
+        "my-thing",
+        "cat",
+        recipe,
+        read_pictures(paths),
+        (model.name, model.short_hash),
     )
     assert carry_out(run, model, Witness(run)).report.score.held_out is None
 

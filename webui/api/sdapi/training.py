@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from pydantic import ConfigDict, Field, create_model
-from pydantic.fields import FieldInfo
 
 from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Question, Shape, waited
 from webui.api.sdapi.pictures import as_files
-from webui.declared import fields_of, setting_of
 from webui.errors import AppError, BadField
 from webui.job_state import JobState
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
 from webui.training.dataset import MAXIMUM, MINIMUM, count_problem, find_pictures
 from webui.training.presets import preset
-from webui.training.recipe import Recipe
+from webui.training.recipe import SETTINGS, Recipe, Setting
 from webui.training.request import TrainingRequest
 from webui.training.runs.run_state import RunSnapshot
 
@@ -57,7 +55,7 @@ class TrainBody(Question):
     embedding_name: str
     """Its file is replaced when the run ends; without one, init_text is needed."""
     data_root: str | None = None
-    """A folder of 3 to 15 pictures on the server."""
+    """A folder of pictures on the server."""
     pictures: list[str] | None = None
     """The pictures themselves in base64, in place of data_root."""
     captions: list[str] | None = None
@@ -97,15 +95,17 @@ class TrainBody(Question):
 
     def given(self) -> dict[str, Any]:
         """Return the recipe's settings that are given by their own meaning."""
-        known = {name: getattr(self, name) for name in fields_of(Recipe)}
+        known = {name: getattr(self, name) for name in SETTINGS}
         return {name: value for name, value in known.items() if value is not None}
 
 
-def _field_of(info: FieldInfo) -> tuple[Any, Any]:
+def _field_of(setting: Setting) -> tuple[Any, Any]:
     """Return a setting of the recipe as a field that may be left out, by both of its names."""
-    kind = float | str if info.annotation is str else info.annotation
-    api, said = setting_of(info).api, info.description
-    return kind | None, Field(None, alias=api or None, description=said)
+    kind = float | str if setting.before else setting.type  # a learning rate may be a schedule
+    known = {"enum": [*setting.choices, None]} if setting.choices else None
+    said = f"{setting.help} {setting.limits.capitalize()}".strip()
+    field = Field(None, alias=setting.api or None, description=said, json_schema_extra=known)
+    return kind | None, field
 
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ else:
         "TrainRequest",
         __base__=TrainBody,
         __doc__=TrainBody.__doc__,
-        **{name: _field_of(info) for name, info in fields_of(Recipe).items()},
+        **{name: _field_of(setting) for name, setting in SETTINGS.items()},
     )
 
 
@@ -266,7 +266,7 @@ THEIRS = {
     "resolution": "training_width",
     "max_grad_norm": "clip_grad_value",
     "caption_mode": "template_filename",
-    **{name: api for name, info in fields_of(Recipe).items() if (api := setting_of(info).api)},
+    **{name: setting.api for name, setting in SETTINGS.items() if setting.api},
 }
 """A1111's names of a run's fields and a recipe's settings, where it has one."""
 

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from webui.declared import by_current_names, fields_of
 from webui.errors import AppError, BadField
-from webui.training.jobs.job import FOLDERS, KEYS, Job
+from webui.training.jobs.job import ASKED, Job
 from webui.training.jobs.kohya import is_kohya, translated
-from webui.training.recipe import Recipe
+from webui.training.recipe import SETTINGS, by_current_names
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,12 +30,12 @@ def job_of(values: Mapping[str, Any], folder: Path) -> Job:
         values, notes = translated(values)
     asked: dict[str, Any] = {"notes": notes}
     recipe: dict[str, Any] = {}
-    for key, value in by_current_names(Recipe, by_current_names(Job, values)).items():
-        if key in fields_of(Recipe):
+    for key, value in by_current_names({**ASKED, **SETTINGS}, values).items():
+        if key in SETTINGS:
             recipe[key] = value
-        elif key in KEYS:
-            folders = key in FOLDERS and isinstance(value, str)
-            asked[key] = (folder / Path(value).expanduser()).resolve() if folders else value
+        elif key in ASKED:
+            inner = ASKED[key].type is Path and isinstance(value, str)
+            asked[key] = (folder / Path(value).expanduser()).resolve() if inner else value
         else:
             raise BadField(key, f"There is no setting “{key}”.{_nearest(key)}")
     job = Job(recipe=recipe, **asked)
@@ -88,7 +87,7 @@ def _named(path: Path, values: Any, where: str) -> Job:
     try:
         return job_of(values, path.resolve().parent)
     except BadField as problem:
-        raise BadField(problem.field, f"{place}: {problem}") from None
+        raise BadField(problem.field, f"{place}, {problem.field}: {problem}") from None
 
 
 def _read(path: Path) -> Any:
@@ -105,5 +104,5 @@ def _read(path: Path) -> Any:
 
 
 def _nearest(key: str) -> str:
-    near = difflib.get_close_matches(key, (*KEYS, *fields_of(Recipe)), n=1)
+    near = difflib.get_close_matches(key, (*ASKED, *SETTINGS), n=1)
     return f" Did you mean “{near[0]}”?" if near else ""

@@ -3,59 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator
-from pydantic.dataclasses import dataclass
-
-from webui.declared import STRICT, Declared, Setting, fields_of
+from webui.declarations import declarations_of, declared
 from webui.training.presets import PRESETS, preset
-from webui.training.recipe import Recipe
+from webui.training.recipe import Recipe, Setting
 
 
-def _known_preset(key: str) -> str:
-    if key not in PRESETS:
-        raise ValueError(f"There is no preset “{key}”; there are {', '.join(PRESETS)}.")
-    return key
-
-
-@dataclass(frozen=True, config=STRICT)
-class Job(Declared):
+@dataclass(frozen=True)
+class Job:
     """What is asked for before model and pictures are looked at; BadField for impossible values."""
 
-    name: Annotated[str, Setting(kohya="output_name")] = ""
-    """What will be written in prompts."""
-    data: Annotated[Path | None, Setting(kohya="train_data_dir")] = None
-    """Folder of pictures."""
-    initializer: Annotated[str, Setting(kohya="init_word", old=("init",))] = ""
-    """The words that come closest."""
-    preset: Annotated[str, AfterValidator(_known_preset)] = "object"
-    """Its settings hold where nothing else is said; object if left out."""
-    overwrite: bool = False
-    """An embedding of the same name is replaced."""
-    model: str | None = None
-    """Name below the models folder; else as the app chooses."""
-    models_dir: Path | None = None
-    """Folder in place of the app's."""
-    embeddings_dir: Annotated[Path | None, Setting(kohya="output_dir")] = None
-    """Folder in place of the app's."""
-    outputs_dir: Path | None = None
-    """Folder in place of the app's."""
-    device: str | None = None
-    """auto, cpu, cuda, cuda:1 or mps."""
+    # fmt: off
+    name: str = declared(
+        "", Setting(label="Name", kohya="output_name", help="What will be written in prompts.")
+    )
+    data: Path | None = declared(
+        None, Setting(label="Data", kohya="train_data_dir", help="Folder of pictures.")
+    )
+    initializer: str = declared(
+        "",
+        Setting(
+            label="Initializer", kohya="init_word", old=("init",),
+            help="The words that come closest.",
+        ),
+    )
+    preset: str = declared(
+        "object",
+        Setting(
+            label="Preset", choices=PRESETS,
+            help="Its settings hold where nothing else is said; object if left out.",
+        ),
+    )
+    overwrite: bool = declared(
+        False, Setting(label="Overwrite", help="An embedding of the same name is replaced.")
+    )
+    model: str | None = declared(
+        None,
+        Setting(label="Model", help="Name below the models folder; else as the app chooses."),
+    )
+    models_dir: Path | None = declared(
+        None, Setting(label="Models folder", help="In place of the app's.")
+    )
+    embeddings_dir: Path | None = declared(
+        None,
+        Setting(label="Embeddings folder", kohya="output_dir", help="In place of the app's."),
+    )
+    outputs_dir: Path | None = declared(
+        None, Setting(label="Outputs folder", help="In place of the app's.")
+    )
+    device: str | None = declared(
+        None, Setting(label="Device", help="auto, cpu, cuda, cuda:1 or mps.")
+    )
+    # fmt: on
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Settings of ``Recipe`` in place of the preset's."""
     notes: tuple[str, ...] = ()
     """What to tell the person about settings that were not taken over."""
+
+    def __post_init__(self) -> None:
+        for name, setting in ASKED.items():
+            object.__setattr__(self, name, setting.check(getattr(self, name)))
 
     def recipe_for(self, family: str) -> Recipe:
         """Return the whole recipe for a model family; raises BadField for values out of range."""
         return replace(preset(self.preset, family), **self.recipe)
 
 
-KEYS = tuple(name for name in fields_of(Job) if name not in ("recipe", "notes"))
+ASKED = declarations_of(Job, Setting)
 """What a file can say of a job beside its recipe."""
-FOLDERS = tuple(name for name in KEYS if fields_of(Job)[name].annotation == Path | None)
-"""Those of them that are folders."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-from pydantic.fields import FieldInfo
-
-from webui.declared import fields_of, range_of, read_loosely, setting_of
+from webui.declarations import Declaration
 from webui.errors import BadField
-from webui.training.jobs.job import Job
-from webui.training.recipe import Recipe
+from webui.training.jobs.job import ASKED
+from webui.training.recipe import SETTINGS
 from webui.training.runs import tracking
 
 _MARKS = frozenset(
@@ -40,10 +38,9 @@ def translated(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
         if value is None or value == "":
             continue
         if key in _TAKEN:
-            name, info = _TAKEN[key]
-            low, _ = range_of(info) or (0, 0)
-            if not (low > 0 and str(value) == "0"):  # which says that nothing was chosen
-                ours[name] = read_loosely(info, key, value)
+            name, setting = _TAKEN[key]
+            if not (str(value) == "0" and (setting.low or 0) > 0):  # which says: as usual
+                ours[name] = _read(setting, key, value)
         elif key in _WEIGHED:
             said = _WEIGHED[key](value, values, ours)
             notes += [f"{key}: {said}"] if said else []
@@ -56,15 +53,22 @@ def translated(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
     return ours, tuple(notes)
 
 
-_TEXT, _WHOLE, _SWITCH = (FieldInfo(annotation=kind) for kind in (str, int, bool))
-_PER_CENT = FieldInfo.from_annotation(Annotated[float, Field(ge=0, le=100)])
-_TAKEN: Mapping[str, tuple[str, FieldInfo]] = {
-    setting_of(info).kohya: (name, _TEXT if kind is Job else info)
-    for kind in (Job, Recipe)
-    for name, info in fields_of(kind).items()
-    if setting_of(info).kohya
+_WHOLE = Declaration(label="It", type=int)
+_SWITCH = Declaration(label="It", type=bool)
+_PER_CENT = Declaration(label="It", type=float, low=0, high=100)
+_TAKEN: Mapping[str, tuple[str, Declaration]] = {
+    **{item.kohya: (name, replace(item, type=str)) for name, item in ASKED.items() if item.kohya},
+    **{item.kohya: (name, item) for name, item in SETTINGS.items() if item.kohya},
 }
 """Settings that mean the same here; those of a job are texts."""
+
+
+def _read(declaration: Declaration, key: str, value: Any) -> Any:
+    """Return what a value means; BadField with its key if it is none."""
+    try:
+        return declaration.check(value.strip() if isinstance(value, str) else value)
+    except BadField as problem:
+        raise BadField(key, f"“{key}” is {value!r}. {problem}") from None
 
 
 def _model(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
@@ -92,7 +96,7 @@ def _precision(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | 
 
 def _size(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
     sides = value if isinstance(value, list) else re.split(r"[,x]", str(value))
-    sides = [read_loosely(_WHOLE, "resolution", side) for side in sides]
+    sides = [_read(_WHOLE, "resolution", side) for side in sides]
     ours["resolution"] = min(sides)
     return None if len(set(sides)) == 1 else f"squares of {min(sides)} pixels are trained on."
 
@@ -106,8 +110,8 @@ def _schedule(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | N
 
 
 def _warmup(value: Any, values: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
-    steps = read_loosely(_WHOLE, "max_train_steps", values.get("max_train_steps") or 0)
-    ours["warmup_steps"] = round(read_loosely(_PER_CENT, "lr_warmup", value) / 100 * steps)
+    steps = _read(_WHOLE, "max_train_steps", values.get("max_train_steps") or 0)
+    ours["warmup_steps"] = round(_read(_PER_CENT, "lr_warmup", value) / 100 * steps)
     return None
 
 
@@ -130,14 +134,12 @@ def _template(value: Any, values: Mapping[str, Any], ours: dict[str, Any]) -> st
 
 
 def _style(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> None:
-    if read_loosely(_SWITCH, "use_style_template", value):
+    if _read(_SWITCH, "use_style_template", value):
         ours["kind"] = "style"
 
 
 def _dropout(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | None:
-    ours["caption_dropout"] = read_loosely(
-        fields_of(Recipe)["caption_dropout"], "caption_dropout_rate", value
-    )
+    ours["caption_dropout"] = _read(SETTINGS["caption_dropout"], "caption_dropout_rate", value)
     if not ours["caption_dropout"]:
         return None
     return (
@@ -154,7 +156,7 @@ def _trackers(value: Any, _: Mapping[str, Any], ours: dict[str, Any]) -> str | N
 
 
 def _object(value: Any, *_: Any) -> None:
-    read_loosely(_SWITCH, "use_object_template", value)
+    _read(_SWITCH, "use_object_template", value)
 
 
 _EIGHT_BIT = (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from webui.errors import AppError, BadField
-from webui.files import sha256
 from webui.job_state import JobState
+from webui.training.dataset import ReadPicture, read_picture, read_pictures
 from webui.training.request import TrainingRequest
 from webui.training.runs.run_folder import Run, list_runs
 from webui.training.runs.run_state import RunSnapshot
@@ -62,12 +62,17 @@ def result_of(view: RunSnapshot, before: bool = False) -> Result:
     )
 
 
-def earlier_run(root: Path, request: TrainingRequest, model_hash: str) -> Run | None:
+def earlier_run(
+    root: Path, request: TrainingRequest, model_hash: str, read: ReadPicture = read_picture
+) -> Run | None:
     """Return the latest run below ``root`` that was asked for just the same, or None.
 
     The same are name, initializer, recipe, model and the pictures' bytes.
     """
-    digests = [sha256(path) for path in request.pictures if path.is_file()]
+    try:
+        digests = [picture.sha256 for picture in read_pictures(request.pictures, read)]
+    except AppError:
+        return None  # what is wrong with the pictures is told when the run is asked for
     for run in list_runs(root):
         try:
             record = run.record()

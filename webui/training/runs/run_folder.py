@@ -8,17 +8,17 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import AppError, UnreadableFile
-from webui.files import contained, replacing, room_on_disk, sha256, write_whole
+from webui.files import contained, replacing, room_on_disk, write_whole
 from webui.images import fitting_suffix
 from webui.job_state import JobState
-from webui.training.dataset import Picture, read_pictures
+from webui.training.dataset import Picture, ReadPicture, read_picture
 from webui.training.recipe import Recipe
 from webui.training.runs.report import EvalResult
 from webui.unpickling import load_weights_only
@@ -83,13 +83,14 @@ class Run:
         name: str,
         initializer: str,
         recipe: Recipe,
-        pictures: Sequence[Path],
+        pictures: Sequence[Picture],
         model: tuple[str, str],
         overwrite: bool = False,
+        copied: Callable[[Picture, Path], None] = lambda picture, copy: None,
     ) -> Run:
-        """Make a folder for a new run and copy the pictures, with their text files, into it.
+        """Make a folder for a new run and copy the pictures, with their texts, into it.
 
-        ``model`` is the name and short hash of the checkpoint.
+        ``model`` is the name and short hash of the checkpoint; ``copied`` is told each copy.
         """
         now = datetime.now()
         base = f"{now:%Y%m%d-%H%M%S}-{name}"
@@ -103,14 +104,15 @@ class Run:
                 number += 1
         (folder / "data").mkdir()
         data = []
-        for index, path in enumerate(pictures, start=1):
-            stem = re.sub(r"[^\w .-]", "_", path.stem)[:80]
-            copy = folder / "data" / f"{index:02d}-{stem}{fitting_suffix(path)}"
+        for index, picture in enumerate(pictures, start=1):
+            stem = re.sub(r"[^\w .-]", "_", picture.path.stem)[:80]
+            copy = folder / "data" / f"{index:02d}-{stem}{fitting_suffix(picture.path)}"
             with room_on_disk():
-                shutil.copyfile(path, copy)
-                if path.with_suffix(".txt").is_file():
-                    shutil.copyfile(path.with_suffix(".txt"), copy.with_suffix(".txt"))
-            data.append((copy.name, sha256(copy)))
+                shutil.copyfile(picture.path, copy)
+                if picture.has_text_file:
+                    copy.with_suffix(".txt").write_text(picture.text, encoding="utf-8")
+            copied(picture, copy)
+            data.append((copy.name, picture.sha256))
         record = Record(
             name,
             initializer,
@@ -139,18 +141,21 @@ class Run:
         except (KeyError, TypeError, ValueError) as problem:
             raise UnreadableFile(f"{RECORD} of the run {self.run_id} is damaged.") from problem
 
-    def pictures(self) -> list[Picture]:
+    def pictures(self, read: ReadPicture = read_picture) -> list[Picture]:
         """Read the run's pictures; AppError if one was changed or taken away."""
-        paths = []
+        pictures = []
         for file, digest in self.record().data:
-            path = contained(self.folder / "data", file)
-            if not path.is_file() or sha256(path) != digest:
+            try:
+                picture = read(contained(self.folder / "data", file), None)
+            except AppError:
+                picture = None
+            if picture is None or picture.sha256 != digest:
                 raise AppError(
                     f"The picture “{file}” of the run {self.run_id} was changed or deleted; "
                     "put it back, or start a new run."
                 )
-            paths.append(path)
-        return read_pictures(paths)
+            pictures.append(picture)
+        return pictures
 
     def status(self) -> Status:
         """Read how the run stands."""

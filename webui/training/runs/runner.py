@@ -17,6 +17,7 @@ from webui.errors import AppError, Interrupted
 from webui.job_state import JobState
 from webui.models.model import Model
 from webui.training.captions import preview_of
+from webui.training.dataset import ReadPicture, read_picture
 from webui.training.denoising import encode_crop
 from webui.training.evaluation import (
     editability,
@@ -88,7 +89,7 @@ class Outcome:
     report: Report | None = None
 
 
-def carry_out(run: Run, model: Model, host: Host) -> Outcome:
+def carry_out(run: Run, model: Model, host: Host, read: ReadPicture = read_picture) -> Outcome:
     """Train a run, from its beginning or from where it was saved, until it ends or is told to.
 
     Raises AppError for what people can mend; the run can be resumed after any exception.
@@ -101,7 +102,7 @@ def carry_out(run: Run, model: Model, host: Host) -> Outcome:
         )
     try:
         host.set_status(JobState.PREPARING, "Reading the pictures.")
-        setup = _prepare(run, record, model, host)
+        setup = _prepare(run, record, model, host, read)
         progress = begin(setup)
         seconds = run.restore(progress)
         if progress.evaluations:
@@ -124,8 +125,10 @@ def _scalars(
     return tracking.scalars(run.folder, step)
 
 
-def _prepare(run: Run, record: Record, model: Model, host: Host) -> TrainingSetup:
-    pictures = run.pictures()
+def _prepare(
+    run: Run, record: Record, model: Model, host: Host, read: ReadPicture
+) -> TrainingSetup:
+    pictures = run.pictures(read)
     crops = cut_crops(record.recipe, model, pictures)
     moments = []
     for number, crop in enumerate(crops, start=1):

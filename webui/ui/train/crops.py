@@ -1,9 +1,8 @@
-"""What is cut from the training pictures: shown, and moved where people want it."""
+"""What is cut from the training images: shown, and moved where people want it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,65 +11,88 @@ from PIL import Image
 from webui.errors import AppError
 from webui.studio.studio import Studio
 from webui.training.crops import box_of, focus, size_in
-from webui.training.dataset import MAXIMUM, Picture, read_picture
+from webui.training.dataset import MAXIMUM, Picture, pair_captions
 from webui.training.recipe import Recipe
+from webui.ui.train.sources import Sources
 
 SIDE = 256
-"""Longest side of a cutting that is shown, in pixels."""
-AUTOMATIC = -1.0
+"""Longest side of a crop that is shown, in pixels."""
+AUTO = -1.0
 Shape = Callable[[Picture], float]
-"""Returns the width of a picture's cutting, as a multiple of its height."""
+"""Returns the width of a picture's crop, as a multiple of its height."""
 
 
-def build(studio: Studio, pictures: gr.File, shown: gr.Gallery, buckets: gr.Checkbox) -> gr.JSON:
-    """Build the controls that move cuttings inside the open Blocks.
+def build(studio: Studio, sources: Sources, buckets: gr.Checkbox) -> gr.JSON:
+    """Build the crops and the controls that move them inside the open Blocks.
 
-    Returns the hidden component with the place of each picture's cutting (``Recipe.places``).
+    Returns the hidden component with the position of each crop (``Recipe.crop_positions``).
     """
-    places = gr.JSON([], visible="hidden")
+    shown = gr.Gallery(
+        show_label=False,
+        columns=5,
+        height=150,
+        visible=False,
+        buttons=[],
+        elem_id="train-shown",
+        object_fit="contain",
+        interactive=False,
+        allow_preview=False,
+    )
+    positions = gr.JSON([], visible="hidden")
     with gr.Row(elem_classes=["narrow"], visible=False) as movers:
         which = gr.Dropdown(
-            [], label="What is used of", elem_id="train-crop-of", min_width=140, interactive=True
+            [], label="Crop: image", elem_id="train-crop-of", min_width=140, interactive=True
         )
-        place = gr.Slider(
+        position = gr.Slider(
             0,
             100,
             50,
             step=1,
-            label="Lies at (% of the long side)",
+            label="Crop: position (% of the long side)",
             buttons=[],
             elem_id="train-crop-at",
             min_width=160,
         )
-        automatic = gr.Button("Automatic", size="sm", elem_id="train-crop-auto", min_width=90)
+        auto = gr.Button("Auto", size="sm", elem_id="train-crop-auto", min_width=90)
+    inputs = {sources.uploads, sources.folder, buckets, which, position, positions}
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    for control in (pictures, buckets):
-        control.change(
-            lambda files, keep: _begin(files, shape_in(studio, keep)),
-            [pictures, buckets],
-            [shown, movers, which, place, places],
-            **quiet,
-        )
-    which.input(
-        lambda keep, *now: _place_of(*now, shape_in(studio, keep)),
-        [buckets, pictures, places, which],
-        place,
-        **quiet,
-    )
-    place.input(
-        lambda keep, value, *now: _moved(*now, value / 100, shape_in(studio, keep))[:2],
-        [buckets, place, pictures, places, which],
-        [shown, places],
-        trigger_mode="always_last",
-        **quiet,
-    )
-    automatic.click(
-        lambda keep, *now: _moved(*now, AUTOMATIC, shape_in(studio, keep)),
-        [buckets, pictures, places, which],
-        [shown, places, place],
-        **quiet,
-    )
-    return places
+
+    def read(data: Mapping[Any, Any]) -> tuple[dict[int, Picture], Shape]:
+        return _read(studio, sources, data), shape_in(studio, data[buckets])
+
+    def begin(data: Mapping[Any, Any]) -> dict[Any, Any]:
+        pictures, shape = read(data)
+        choices = movable(pictures, shape)
+        first = choices[0][1] if choices else None
+        return {
+            shown: crops_of(pictures, [], shape),
+            movers: gr.update(visible=bool(choices)),
+            which: gr.update(choices=choices, value=first),
+            position: _position_of(pictures, [], first, shape),
+            positions: [],
+        }
+
+    def choose(data: Mapping[Any, Any]) -> dict[Any, Any]:
+        pictures, shape = read(data)
+        return {position: _position_of(pictures, data[positions], data[which], shape)}
+
+    def move(data: Mapping[Any, Any], to: float | None = None) -> dict[Any, Any]:
+        pictures, shape = read(data)
+        at = [*data[positions], *[AUTO] * (max(pictures, default=-1) + 1 - len(data[positions]))]
+        if data[which] is None:
+            return {positions: at}
+        at[data[which]] = data[position] / 100 if to is None else to
+        moved: dict[Any, Any] = {shown: crops_of(pictures, at, shape), positions: at}
+        if to is not None:
+            moved[position] = _position_of(pictures, at, data[which], shape)
+        return moved
+
+    for control in (sources.uploads, sources.folder, buckets):
+        control.change(begin, inputs, [shown, movers, which, position, positions], **quiet)
+    which.input(choose, inputs, [position], **quiet)
+    position.input(move, inputs, [shown, positions], trigger_mode="always_last", **quiet)
+    auto.click(lambda data: move(data, AUTO), inputs, [shown, positions, position], **quiet)
+    return positions
 
 
 def shape_in(studio: Studio, buckets: bool) -> Shape:
@@ -89,68 +111,58 @@ def shape_in(studio: Studio, buckets: bool) -> Shape:
     return shape
 
 
-def _begin(files: list[str] | None, shape: Shape) -> list[Any]:
-    """Show the cuttings of new pictures; those that are used whole cannot be moved."""
-    read = _read(files)
-    cut = [
+def movable(pictures: Mapping[int, Picture], shape: Shape) -> list[tuple[str, int]]:
+    """Return name and index of the pictures that are not used whole."""
+    return [
         (picture.path.name, index)
-        for index, picture in read
+        for index, picture in pictures.items()
         if abs(picture.image.width - picture.image.height * shape(picture)) >= 1
     ]
-    first = cut[0][1] if cut else None
-    return [
-        _cuttings(read, [], shape),
-        gr.update(visible=bool(cut)),
-        gr.update(choices=cut, value=first),
-        _place_of(files, [], first, shape),
-        [],
-    ]
 
 
-def _place_of(
-    files: list[str] | None, places: list[float], chosen: int | None, shape: Shape
-) -> Any:
-    """Return the slider's value for a picture."""
-    picture = dict(_read(files)).get(chosen)
-    if picture is None:
-        return gr.skip()
-    place = places[chosen] if chosen < len(places) else AUTOMATIC
-    if place < 0:
-        across, down = focus(picture, shape(picture))
-        wide = picture.image.width > picture.image.height * shape(picture)
-        place = across if wide else down
-    return round(100 * place)
-
-
-def _moved(
-    files: list[str] | None, places: list[float], chosen: int | None, place: float, shape: Shape
-) -> tuple[Any, list[float], Any]:
-    """Return the cuttings, the places and the slider's value after one cutting was moved."""
-    if chosen is None:
-        return gr.skip(), places, gr.skip()
-    read = _read(files)
-    filled = [*places, *[AUTOMATIC] * (len(files or []) - len(places))]
-    filled[chosen] = place
-    return _cuttings(read, filled, shape), filled, _place_of(files, filled, chosen, shape)
-
-
-def _cuttings(read: Sequence[tuple[int, Picture]], places: Sequence[float], shape: Shape) -> Any:
+def crops_of(
+    pictures: Mapping[int, Picture], positions: Sequence[float], shape: Shape
+) -> dict[str, Any]:
+    """Return the update of the gallery that shows the crops."""
     shown = []
-    for index, picture in read:
+    for index, picture in pictures.items():
         ratio = shape(picture)
         size = (round(SIDE * min(1, ratio)), round(SIDE * min(1, 1 / ratio)))
-        box = box_of(picture, places[index] if index < len(places) else AUTOMATIC, ratio)
+        box = box_of(picture, positions[index] if index < len(positions) else AUTO, ratio)
         image = picture.image.resize(size, Image.Resampling.BILINEAR, box=box)
         shown.append((image, picture.path.name))
-    return gr.update(value=shown, visible=bool(shown))
+    update: dict[str, Any] = gr.update(value=shown, visible=bool(shown))
+    return update
 
 
-def _read(files: list[str] | None) -> list[tuple[int, Picture]]:
-    """Read the pictures that are pictures; the others are named when Train is pressed."""
-    read = []
-    for index, path in enumerate((files or [])[:MAXIMUM]):
+def _position_of(
+    pictures: Mapping[int, Picture],
+    positions: Sequence[float],
+    chosen: int | None,
+    shape: Shape,
+) -> Any:
+    """Return the slider's value for a picture."""
+    if chosen is None or chosen not in pictures:
+        return gr.skip()
+    picture = pictures[chosen]
+    position = positions[chosen] if chosen < len(positions) else AUTO
+    if position < 0:
+        across, down = focus(picture, shape(picture))
+        wide = picture.image.width > picture.image.height * shape(picture)
+        position = across if wide else down
+    return round(100 * position)
+
+
+def _read(studio: Studio, sources: Sources, data: Mapping[Any, Any]) -> dict[int, Picture]:
+    """Read the pictures that are pictures by their index; the advice names the others."""
+    read = {}
+    try:
+        files, _ = pair_captions(sources.paths(data))
+    except AppError:
+        return {}
+    for index, file in enumerate(files[:MAXIMUM]):
         try:
-            read.append((index, read_picture(Path(path))))
+            read[index] = studio.training.pictures.read(*file)
         except AppError:
             continue
     return read

@@ -9,6 +9,7 @@ import pandas
 
 from webui.job_state import JobState
 from webui.studio.studio import Studio
+from webui.training.dataset import HOW_MANY
 from webui.training.runs.run_state import RunSnapshot
 from webui.ui.markup import duration, facts, message, progress
 from webui.ui.polling import Poll
@@ -16,7 +17,7 @@ from webui.ui.train import checkpoints as train_steps
 from webui.ui.train.checkpoints import said_by_the_page
 
 IDLE = (
-    "No run yet. Add 3 to 15 pictures of one thing, give it a name and the word that comes "
+    f"No run yet. Add {HOW_MANY} images of one thing, give it a name and the word that comes "
     "closest to it, and press Train."
 )
 

@@ -1,0 +1,51 @@
+"""Where the training images come from: uploads with their captions, or a folder of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from webui.errors import AppError, BadField
+from webui.settings import LOCAL_HOSTS
+from webui.studio.studio import Studio
+from webui.training.dataset import HOW_MANY, find_pictures
+
+
+class Sources:
+    """The two controls, inside the open Blocks; ``paths`` reads them."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._local = studio.settings.host in LOCAL_HOSTS
+        self.uploads = gr.File(
+            label=f"Images ({HOW_MANY} of the same thing, on different backgrounds), and .txt "
+            "captions of the same names",
+            file_count="multiple",
+            height=170,
+            elem_id="train-pictures",
+        )
+        self.folder = gr.Textbox(
+            label="Or a folder of this machine",
+            max_lines=1,
+            elem_id="train-folder",
+            visible=self._local,
+        )
+
+    def paths(self, data: Mapping[Any, Any]) -> tuple[Path, ...]:
+        """Return the files for the values of the two controls, by component.
+
+        Raises BadField for a folder that cannot be read. Only people at this machine may name
+        one: elsewhere its pictures would be a way to look at its disk.
+        """
+        files = [Path(path) for path in data[self.uploads] or []]
+        folder = (data[self.folder] or "").strip()
+        if folder and not self._local:
+            raise BadField("folder", "A folder can be named on the machine itself only.")
+        if folder:
+            try:
+                files += find_pictures(Path(folder).expanduser())[0]
+            except (AppError, OSError, ValueError) as error:
+                raise BadField("folder", f"There is no folder {folder} to be read.") from error
+        return tuple(files)
