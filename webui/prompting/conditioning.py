@@ -7,7 +7,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from webui.errors import AppError
 from webui.models.model import Model
@@ -21,6 +21,10 @@ from webui.prompting.tokens import tokens_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    _EncodedText = tuple[Tensor, Tensor | None]
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ class Conditioner:
 
     def __init__(self, cache_size: int = 64) -> None:
         """Remember up to ``cache_size`` pairs of prompts, and as many encoded texts."""
-        self._prepared = _Recent(cache_size)
-        self._encoded = _Recent(cache_size)
+        self._prepared: _Recent[PromptConditioning] = _Recent(cache_size)
+        self._encoded: _Recent[_EncodedText] = _Recent(cache_size)
 
     def prepare(
         self,
@@ -117,13 +121,13 @@ class _Preparation:
 
     def __init__(
         self,
-        encoded: _Recent,
+        encoded: _Recent[_EncodedText],
         model: Model,
         source: EmbeddingSource,
         settings: PromptSettings,
         kind: Hashable,
     ) -> None:
-        self._encoded, self._model, self._source = encoded, model, source
+        self._encoded, self._model = encoded, model
         self._settings, self._kind = settings, kind
         self._tokens = tokens_of(model.tokenizer)
         self._lookup = Lookup(source, model.widths, model.name, load=True)
@@ -149,7 +153,7 @@ class _Preparation:
     def _used(self) -> tuple[UsedEmbedding, ...]:
         used = []
         for name, embedding in self._reader.used.items():
-            card = self._source.card(name)
+            card = self._lookup.card(name)
             short_hash = card.short_hash if card else ""
             used.append(UsedEmbedding(name, short_hash, embedding.content_hash))
         return tuple(used)
@@ -180,16 +184,17 @@ class _Preparation:
             self._chunks[text] = self._reader.read(text).layout.chunks
         return self._chunks[text]
 
-    def _encode(self, text: str, count: int) -> tuple[Tensor, Tensor | None]:
+    def _encode(self, text: str, count: int) -> _EncodedText:
         """Encode a text, filled up with empty chunks to ``count`` of them.
 
         Returns ``[1, 77 * count, width]`` and the first chunk's ``[1, projection]`` or None, both
         in the precision of the UNet.
         """
         chunks = self._chunks_of(text)
-        chunks += (chunks[0].emptied(),) * (count - len(chunks))
+        if len(chunks) < count:
+            chunks += (chunks[0].emptied(),) * (count - len(chunks))
         key = (self._kind, tuple(map(_chunk_key, chunks)))
-        remembered: tuple[Tensor, Tensor | None] | None = self._encoded.get(key)
+        remembered = self._encoded.get(key)
         if remembered is not None:
             return remembered
         model, settings = self._model, self._settings
@@ -223,22 +228,22 @@ def _is_current(used: UsedEmbedding, embeddings: EmbeddingSource) -> bool:
     return embedding is not None and embedding.content_hash == used.content_hash
 
 
-class _Recent:
+class _Recent(Generic[Value]):
     """The values used last, by key."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable) -> Any:
+    def get(self, key: Hashable) -> Value | None:
         with self._lock:
             value = self._values.get(key)
             if value is not None:
                 self._values.move_to_end(key)
             return value
 
-    def put(self, key: Hashable, value: Any) -> None:
+    def put(self, key: Hashable, value: Value) -> None:
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)

@@ -111,7 +111,7 @@ def embed(encoder: TextEncoder, chunks: Sequence[Chunk]) -> Tensor:
     table = encoder.vocabulary
     zeros = encoder.key in _PADDED_WITH_ZERO
     ids = [chunk.padded(0) if zeros else chunk.token_ids for chunk in chunks]
-    embedded = table(torch.tensor(ids, device=table.weight.device))
+    embedded: Tensor = table(torch.tensor(ids, device=table.weight.device))
     for number, chunk in enumerate(chunks):
         for slot in chunk.slots:
             vectors = slot.embedding.vectors[encoder.key]  # [n, width]

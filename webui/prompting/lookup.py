@@ -53,6 +53,7 @@ class Lookup:
         """Get ready; with ``load`` vectors are read from their files, else only the cards are."""
         self.source = source
         self._widths, self._model_name, self._load = widths, model_name, load
+        self._cards: dict[str, Card | None] = {}
         self._resolved: dict[str, Embedding | None] = {}
         self._warnings: dict[str, None] = {}
         self._remarks: dict[str, None] = {}
@@ -77,9 +78,15 @@ class Lookup:
             raise AppError(sentence)
         self.warn(sentence)
 
+    def card(self, name: str) -> Card | None:
+        """Return what is known of an embedding, the same throughout the reading of a prompt."""
+        if name not in self._cards:
+            self._cards[name] = self.source.card(name)
+        return self._cards[name]
+
     def accept(self, name: str) -> bool:
         """Say whether the bare name calls an embedding."""
-        card = self.source.card(name)
+        card = self.card(name)
         if card is not None and card.explicit_only:
             return False
         return self.resolve(name) is not None
@@ -96,7 +103,7 @@ class Lookup:
         return self._resolved[name]
 
     def _usable(self, name: str) -> Embedding:
-        card = self.source.card(name)
+        card = self.card(name)
         if card is not None and card.problem:
             raise _Unusable(card.problem)
         if card is not None:
@@ -137,7 +144,7 @@ class Lookup:
 
         ``known`` says that the collection has the name, ``folder`` is what was written before it.
         """
-        card = self.source.card(name)
+        card = self.card(name)
         if not known and (card is None or not card.problem):
             self.warn(missing_sentence(name, self.source))
             return ""
@@ -152,7 +159,7 @@ class Lookup:
     def look_for_broken_names(self, texts: Iterable[str]) -> None:
         """Warn of words that would call an embedding if its file were sound."""
         for word in _single_words(texts):
-            card = self.source.card(word)
+            card = self.card(word)
             if card is not None and card.problem:
                 self.resolve(word)
 
@@ -164,10 +171,10 @@ class Lookup:
         nearest = nearest_of(self.source)
         for word in _single_words(texts):
             pieces = len(tokens.of(word))
-            if pieces < 2 or len(word) < 5 or self.source.card(word) is not None:
+            if pieces < 2 or len(word) < 5 or self.card(word) is not None:
                 continue
             name = nearest.to(word, _ALIKE) if pieces > 2 else nearest.same_letters(word)
-            card = self.source.card(name) if name else None
+            card = self.card(name) if name else None
             if name and not (card is not None and card.explicit_only):
                 self._remarks[f"There is no embedding “{word}”; did you mean “{name}”?"] = None
 

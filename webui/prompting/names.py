@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Generic, TypeVar
 
 from webui.prompting.grammar import finite, within_reason
 from webui.prompting.source import EmbeddingSource
@@ -21,8 +21,9 @@ _MISSING = re.compile(r"[^\s,()\[\]<>|:]{1,200}")
 _MISSING_ANGLE = re.compile(r"[^\s<>|:]{1,200}>")
 _ANGLE_REST = re.compile(r"[^<>\n]{1,300}>")
 _ANGLE_END = re.compile(r"\s{0,9}(?::\s{0,9}([^\s:<>]{1,40})\s{0,9})?>")
-_END: Any = None
-"""Key of a trie's node under which the name lies that ends there."""
+
+
+Piece = TypeVar("Piece")
 
 
 @dataclass(frozen=True)
@@ -50,34 +51,51 @@ def fold(text: str) -> str:
     return "".join(low if len(low := char.casefold()) == 1 else char for char in text)
 
 
-class NameIndex:
-    """The names of a collection as a tree of words: who looks a name up walks word by word."""
+class NameTree(Generic[Piece]):
+    """Names by the pieces they are made of: who looks one up walks piece by piece."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._root: dict[Any, Any] = {}
+    __slots__ = ("name", "next")
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.next: dict[Piece, NameTree[Piece]] = {}
+
+    def add(self, pieces: Iterable[Piece], name: str) -> None:
+        """Take in a name; one without pieces cannot be found."""
+        node = self
+        for piece in pieces:
+            node = node.next.setdefault(piece, NameTree())
+        if node is not self:
+            node.name = name
+
+    def walk(self, pieces: Sequence[Piece], start: int) -> list[tuple[int, str]]:
+        """Return the names that begin at a piece, longest first, each with the piece after it."""
+        found: list[tuple[int, str]] = []
+        node = self
+        for index in range(start, len(pieces)):
+            following = node.next.get(pieces[index])
+            if following is None:
+                break
+            node = following
+            if node.name is not None:
+                found.append((index + 1, node.name))
+        found.reverse()
+        return found
+
+
+class NameIndex(NameTree[str]):
+    """The names of a collection as a tree of words."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        super().__init__()
         for name in names:
-            node = self._root
-            for lexeme in _NAME_LEXEME.findall(fold(unicodedata.normalize("NFC", name)).strip()):
-                node = node.setdefault(" " if lexeme.isspace() else lexeme, {})
-            if node is not self._root:
-                node[_END] = name
+            folded = fold(unicodedata.normalize("NFC", name)).strip()
+            words = _NAME_LEXEME.findall(folded)
+            self.add((" " if word.isspace() else word for word in words), name)
 
     def has_first(self, key: str) -> bool:
         """Say whether a name begins with this word."""
-        return key in self._root
-
-    def walk(self, keys: list[str], start: int) -> list[tuple[int, str]]:
-        """Return the names that begin at a word, longest first, each with the word after it."""
-        node = self._root.get(keys[start]) if start < len(keys) else None
-        found: list[tuple[int, str]] = []
-        index = start
-        while node is not None:
-            index += 1
-            if (name := node.get(_END)) is not None:
-                found.append((index, name))
-            node = node.get(keys[index]) if index < len(keys) else None
-        found.reverse()
-        return found
+        return key in self.next
 
 
 class _Search:

@@ -6,8 +6,9 @@ import copy
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from webui.prompting.names import NameTree
 from webui.prompting.source import EmbeddingSource
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 _REMEMBERED = 50_000
 """Words kept in memory; at some 200 bytes each."""
 _BLANKS = re.compile(r"[ \t\r\n]+")
-_END: Any = None
-"""Key of a tree's node under which the name lies that ends there."""
 
 
 class Tokens:
@@ -79,21 +78,14 @@ def tokens_of(tokenizer: CLIPTokenizer) -> Tokens:
 
 
 def find_tokens(
-    ids: tuple[int, ...], tree: dict[Any, Any], accept: Callable[[str], bool]
+    ids: tuple[int, ...], tree: NameTree[int], accept: Callable[[str], bool]
 ) -> list[tuple[int, int, str]]:
     """Return names in token ids as (start, end, name): AUTOMATIC1111's rule, longest first."""
     found: list[tuple[int, int, str]] = []
     position = 0
     while position < len(ids):
-        node = tree.get(ids[position])
-        index = position
-        ends: list[tuple[int, str]] = []
-        while node is not None:
-            index += 1
-            if (name := node.get(_END)) is not None:
-                ends.append((index, name))
-            node = node.get(ids[index]) if index < len(ids) else None
-        match = next(((end, name) for end, name in reversed(ends) if accept(name)), None)
+        ends = tree.walk(ids, position)
+        match = next(((end, name) for end, name in ends if accept(name)), None)
         if match is None:
             position += 1
         else:
@@ -102,25 +94,21 @@ def find_tokens(
     return found
 
 
-def token_tree(names: Iterable[str], tokens: Tokens) -> dict[Any, Any]:
+def token_tree(names: Iterable[str], tokens: Tokens) -> NameTree[int]:
     """Return names as a tree of their token ids, for ``find_tokens``."""
-    root: dict[Any, Any] = {}
     names = list(names)
     tokens.learn(names)
+    tree: NameTree[int] = NameTree()
     for name in names:
-        node = root
-        for id_ in tokens.of(name):
-            node = node.setdefault(id_, {})
-        if node is not root:
-            node[_END] = name
-    return root
+        tree.add(tokens.of(name), name)
+    return tree
 
 
 @lru_cache(maxsize=2)
-def _token_tree(source: EmbeddingSource, version: int, tokens: Tokens) -> dict[Any, Any]:
+def _token_tree(source: EmbeddingSource, version: int, tokens: Tokens) -> NameTree[int]:
     return token_tree(source.names(), tokens)
 
 
-def token_tree_of(source: EmbeddingSource, tokens: Tokens) -> dict[Any, Any]:
+def token_tree_of(source: EmbeddingSource, tokens: Tokens) -> NameTree[int]:
     """Return the tree of a collection's names in tokens, made anew when its version has changed."""
     return _token_tree(source, source.version, tokens)

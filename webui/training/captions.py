@@ -138,7 +138,7 @@ def initializer_advice(recipe: Recipe, tokenizer: CLIPTokenizer, text: str) -> s
     ids = tokens_of(tokenizer).of(text.strip())
     count = vector_count(recipe, ids)
     if len(ids) > count > 0:
-        pieces = " · ".join(tokenizer.decode([token]).strip() for token in ids)
+        pieces = " · ".join(tokens_of(tokenizer).text([token]) for token in ids)
         return (
             f"The initializer is {len(ids)} tokens of the model, {pieces}, and the embedding has "
             f"{count} of their places: learning starts from the first. Use more vectors, or fewer "

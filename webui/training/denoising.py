@@ -45,7 +45,8 @@ class Latents:
 
     def size(self, square: int) -> tuple[int, int]:
         """Return height and width of a square's latent."""
-        return tuple(self.mean[square].shape[-2:])
+        height, width = self.mean[square].shape[-2:]
+        return height, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,10 @@ def schedule_of(model: Model) -> DDPMScheduler:
             "and v_prediction only. Load another model."
         )
     config = model.scheduler_config
-    return DDPMScheduler(**{key: config[key] for key in _SCHEDULE_KEYS if key in config})
+    schedule: DDPMScheduler = DDPMScheduler(
+        **{key: config[key] for key in _SCHEDULE_KEYS if key in config}
+    )
+    return schedule
 
 
 def freeze(model: Model) -> None:
@@ -91,8 +95,7 @@ def encode_crop(model: Model, square: Crop) -> tuple[Tensor, Tensor]:
     pixels = torch.from_numpy(np.array(square.image, dtype=np.float32)).permute(2, 0, 1)
     vae = model.vae
     found = vae.encode((pixels / 127.5 - 1)[None].to(vae.device, vae.dtype)).latent_dist
-    factor = vae.config.scaling_factor
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    factor, shift = vae.config["scaling_factor"], vae.config.get("shift_factor") or 0.0
     return ((found.mean.float() - shift) * factor)[0], (found.std.float() * factor)[0]
 
 
@@ -105,7 +108,7 @@ def gather_latents(
         weight = torch.ones(1, *mean.shape[1:])
         if use_mask and square.mask is not None:
             alpha = torch.from_numpy(np.array(square.mask, dtype=np.float32))[None] / 255
-            small = torch.nn.functional.adaptive_avg_pool2d(alpha, mean.shape[1:])
+            small = torch.nn.functional.adaptive_avg_pool2d(alpha, (mean.shape[1], mean.shape[2]))
             if small.mean() > 0:
                 weight = small / small.mean()
         weights.append(weight.to(mean.device))
@@ -138,7 +141,8 @@ def denoising_errors(
     )
     latent = mean + std * batch.latent_noise.to(device)
     noise = batch.noise.to(device)
-    noisy = schedule.add_noise(latent, noise, t)  # [b, 4, h, w]
+    # diffusers' annotation knows timesteps of int32 only
+    noisy = schedule.add_noise(latent, noise, t)  # type: ignore[arg-type]  # [b, 4, h, w]
     height, width = (length * model.latent_scale for length in latent.shape[-2:])
     sizes = size_conditioning(model, captions.pooled, height, width)
     with torch.autocast(device.type, compute_dtype, enabled=compute_dtype is not None):
@@ -146,8 +150,8 @@ def denoising_errors(
             noisy.to(dtype), t, captions.hidden.to(dtype), added_cond_kwargs=sizes
         ).sample.float()
     velocity = model.prediction_type == "v_prediction"
-    target = schedule.get_velocity(latent, noise, t) if velocity else noise
-    errors = ((predicted - target) ** 2 * weight).mean(dim=(1, 2, 3))
+    target = schedule.get_velocity(latent, noise, t) if velocity else noise  # type: ignore[arg-type]
+    errors: Tensor = ((predicted - target) ** 2 * weight).mean(dim=(1, 2, 3))
     return errors * snr_weights(schedule, t, min_snr, velocity) if min_snr else errors
 
 

@@ -14,6 +14,7 @@ from webui.embeddings.embedding import Embedding
 from webui.embeddings.health import examine
 from webui.prompting.chunks import Insert, Words
 from webui.prompting.encoding import encode, encode_with
+from webui.prompting.tokens import tokens_of
 from webui.training.captions import NAME, lay_out_caption
 from webui.training.denoising import Batch, denoising_errors, generator_for
 from webui.training.runs.report import EvalResult
@@ -86,7 +87,7 @@ def prepare_eval_set(setup: TrainingSetup, count: int) -> EvalSet:
         squares, held = squares + extra, held + [True] * len(extra)
     heights, widths = zip(*(setup.latents.size(square) for square in squares), strict=True)
     shape = (len(squares), len(setup.latents.mean[0]), max(heights), max(widths))
-    total = setup.schedule.config.num_train_timesteps
+    total = setup.schedule.config["num_train_timesteps"]
     spread = (torch.arange(len(squares)) * 0.61803398875) % 1.0  # evenly, in both parts
     batch = Batch(
         torch.tensor(squares),
@@ -146,15 +147,19 @@ def score(setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]
     learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
     base, held = eval_set.initializer, eval_set.held_out
     gain, error = gain_of(learned, base)
-    total = setup.schedule.config.num_train_timesteps
+    total = setup.schedule.config["num_train_timesteps"]
     third = (eval_set.batch.timesteps * 3 // total).clamp(max=2)
+
+    def gain_at(part: int) -> float:
+        return gain_of(learned[third == part], base[third == part])[0]
+
     return EvalResult(
         loss=float(learned.mean()),
         gain=gain,
         error=error,
         held_out=gain_of(learned[held], base[held])[0] if held.any() else None,
         over_empty=gain_of(learned, eval_set.empty)[0],
-        thirds=tuple(gain_of(learned[third == k], base[third == k])[0] for k in range(3)),
+        thirds=(gain_at(0), gain_at(1), gain_at(2)),
     )
 
 
@@ -215,7 +220,7 @@ def nearest_words(
     health = examine(
         vectors[encoder.key],
         encoder.vocabulary.weight,
-        lambda word: model.tokenizer.decode([word]).strip(),
+        lambda word: tokens_of(model.tokenizer).text([word]),
         count,
     )
     return tuple(tuple(word for word, _ in found.nearest) for found in health.vectors)

@@ -26,7 +26,7 @@ def low_precision_copy(unet: UNet2DConditionModel, dtype: torch.dtype) -> UNet2D
     for module in copied.modules():
         if isinstance(module, Attention):
             module.fuse_projections()
-    copied.set_attn_processor(FullAttention())
+    copied.set_attn_processor(FullAttention())  # type: ignore[arg-type]  # takes any callable
     return copied.requires_grad_(False)
 
 
@@ -63,4 +63,5 @@ class FullAttention:
             each.unflatten(-1, (attention.heads, -1)).transpose(1, 2).float() for each in projected
         )  # [b, heads, n or k, width / heads]
         found = functional.scaled_dot_product_attention(query, key, value)
-        return attention.to_out[0](found.transpose(1, 2).flatten(2).to(hidden_states.dtype))
+        out: Tensor = attention.to_out[0](found.transpose(1, 2).flatten(2).to(hidden_states.dtype))
+        return out

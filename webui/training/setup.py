@@ -90,7 +90,7 @@ def side_of(recipe: Recipe, model: Model) -> int:
 
 def _step(model: Model) -> int:
     """Return the pixels that sides must be a multiple of, so that the UNet can halve them."""
-    return model.latent_scale * 2 ** (len(model.unet.config.block_out_channels) - 1)
+    return model.latent_scale << (len(model.unet.config["block_out_channels"]) - 1)
 
 
 def buckets_of(recipe: Recipe, model: Model) -> tuple[Size, ...]:
@@ -191,7 +191,7 @@ def compute_dtype_of(recipe: Recipe, model: Model) -> torch.dtype | None:
 
 def _made_for_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     able = torch.cpu.get_capabilities()
     return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 

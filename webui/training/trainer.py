@@ -236,7 +236,7 @@ def draw_batch(setup: TrainingSetup, step: int, turn: int, attempt: int) -> tupl
     strata = torch.randperm(together, generator=generator_for(seed, "strata", step, attempt))
     strata = strata[turn * recipe.batch_size : (turn + 1) * recipe.batch_size]
     draw = generator_for(seed, "batch", step, turn, attempt)
-    total = setup.schedule.config.num_train_timesteps
+    total = setup.schedule.config["num_train_timesteps"]
     within = torch.rand(recipe.batch_size, generator=draw)
     shape = (recipe.batch_size, *setup.latents.mean[chosen[0]].shape)
     batch = Batch(

@@ -6,11 +6,10 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from webui.prompting.grammar import finite
 from webui.prompting.loras import COMMENT, lora_spans
-from webui.prompting.names import EmbeddingCall, NameIndex, find_calls
+from webui.prompting.names import EmbeddingCall, NameIndex, NameTree, find_calls
 from webui.prompting.schedule import Span
 from webui.prompting.tokens import Tokens, find_tokens
 
@@ -99,7 +98,7 @@ def find_anywhere(
     text: str,
     index: NameIndex,
     tokens: Tokens,
-    tree: dict[Any, Any],
+    tree: NameTree[int],
     accept: Callable[[str], bool],
 ) -> list[EmbeddingCall]:
     """Return the calls in a text whose bare names are found by their tokens, as A1111 does."""
