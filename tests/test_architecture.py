@@ -16,6 +16,7 @@ FLOORS = {
     "studio": 2,
     "generation": 1, "training": 1, "prompting": 1, "embeddings": 1, "models": 1,
     "settings": 0, "errors": 0, "files": 0, "images": 0, "unpickling": 0,
+    "libraries": 0, "lora_pipelines": 0,
     "declarations": 0, "job_state": 0,
 }  # fmt: skip
 MAY_USE = {
@@ -85,6 +86,13 @@ def test_imports_point_down(path: Path):
             assert there in MAY_USE[here], f"{here} must not use {there} ({name})"
         else:
             assert FLOORS[there] < FLOORS[here], f"{here} must not use {there} ({name})"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(WEBUI)))
+def test_libraries_whose_modules_form_circles_are_imported_in_one_place(path: Path):
+    if path.name not in ("libraries.py", "lora_pipelines.py"):
+        roots = {name.split(".")[0] for name in imports(path)}
+        assert not roots & {"diffusers", "transformers", "accelerate", "peft"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(WEBUI)))

@@ -60,7 +60,11 @@ def applied(
 
 def _pipeline(model: Model) -> Any:
     """Wrap the model's parts in diffusers' pipeline, which knows the LoRA layouts."""
-    from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+    from webui.lora_pipelines import (
+        DDIMScheduler,
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+    )
 
     scheduler = DDIMScheduler()
     encoders = [encoder.model for encoder in model.text_encoders]

@@ -14,7 +14,8 @@ from webui.models.recognition import refuse_channels
 
 if TYPE_CHECKING:
     import torch
-    from transformers import CLIPTokenizer
+
+    from webui.libraries import CLIPTokenizer
 
 _Network = TypeVar("_Network")
 _WEIGHTS = re.compile(
@@ -35,9 +36,13 @@ def load_folder(
     ``vae_file`` takes the place of the VAE inside.
     """
     import torch
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    from webui.libraries import (
+        AutoencoderKL,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        UNet2DConditionModel,
+    )
 
     folder, name = checkpoint.path, checkpoint.name
     kind = read_config(folder / "model_index.json").get("_class_name", "")
@@ -101,7 +106,7 @@ def _part(kind: type[_Network], folder: Path, name: str, **precision: torch.dtyp
 
 
 def _tokenizer(checkpoint: Checkpoint) -> CLIPTokenizer:
-    from transformers import CLIPTokenizer
+    from webui.libraries import CLIPTokenizer
 
     folder = checkpoint.path / "tokenizer"
     if not folder.is_dir():

@@ -15,11 +15,15 @@ from webui.models.hashes import HASH_CACHE, short_hash
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import nn
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+    from webui.libraries import (
+        AutoencoderKL,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        UNet2DConditionModel,
+    )
     from webui.models.offloading import Offloading
 
 ClipModel: TypeAlias = "CLIPTextModel | CLIPTextModelWithProjection"

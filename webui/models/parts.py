@@ -23,10 +23,9 @@ from webui.models.weights_file import WeightsFile, open_weights
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from torch import Tensor, nn
 
+    from webui.libraries import AutoencoderKL, UNet2DConditionModel
     from webui.models.model import ClipModel
 
 _Network = TypeVar("_Network", bound="nn.Module")
@@ -62,7 +61,7 @@ def build_unet(
     dtype: torch.dtype,
 ) -> UNet2DConditionModel:
     """Build the UNet in ``dtype``."""
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from webui.libraries import UNet2DConditionModel
 
     config = read_config(configs / "unet" / "config.json")
 
@@ -78,7 +77,8 @@ def build_unet(
 def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> AutoencoderKL:
     """Build the VAE in float32, from a whole checkpoint or from a file of its own."""
     import torch
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    from webui.libraries import AutoencoderKL
 
     config = read_config(configs / "vae" / "config.json")
 
@@ -101,7 +101,8 @@ def build_text_encoders(
 ) -> tuple[ClipModel, ...]:
     """Build the family's text encoders in float32."""
     import torch
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    from webui.libraries import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     def clip(prefix: str) -> Fetch:
         def fetch(name: str) -> Tensor | None:
@@ -143,7 +144,7 @@ def build_text_encoders(
 
 def _empty(make: Callable[[], _Network]) -> _Network:
     """Make a network whose weights take no memory yet."""
-    from accelerate import init_empty_weights
+    from webui.libraries import init_empty_weights
 
     with init_empty_weights():
         return make()

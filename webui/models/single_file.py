@@ -19,8 +19,8 @@ from webui.settings import ROOT
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from transformers import CLIPTokenizer
+
+    from webui.libraries import CLIPTokenizer, UNet2DConditionModel
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def _defaults(
 @lru_cache(maxsize=1)
 def _tokenizer() -> CLIPTokenizer:
     """Return CLIP's tokenizer, which all families share; it ships with the starter model."""
-    from transformers import CLIPTokenizer
+    from webui.libraries import CLIPTokenizer
 
     folder = STARTER_FOLDER / "tokenizer"
     if not folder.is_dir():

@@ -12,7 +12,7 @@ from webui.prompting.names import NameTree
 from webui.prompting.source import EmbeddingSource
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
+    from webui.libraries import CLIPTokenizer
 
 _REMEMBERED = 50_000
 """Words kept in memory; at some 200 bytes each."""

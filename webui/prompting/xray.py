@@ -16,7 +16,7 @@ from webui.prompting.source import EmbeddingSource, PromptSettings
 from webui.prompting.tokens import Tokens, tokens_of
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
+    from webui.libraries import CLIPTokenizer
 
 MOST_STAGES = 6
 """Texts of a schedule that are shown one by one; the pieces of further ones are left out."""

@@ -11,8 +11,7 @@ from webui.prompting.chunks import CHUNK_TOKENS, Chunk, Insert, Words, lay_out
 from webui.prompting.tokens import tokens_of
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
-
+    from webui.libraries import CLIPTokenizer
     from webui.training.dataset import Picture
     from webui.training.recipe import Recipe
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
 
 from webui.errors import AppError
+from webui.libraries import DDPMScheduler
 from webui.models.model import Model
 from webui.prompting.encoding import Encoded, size_conditioning
 

@@ -6,12 +6,13 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn import functional
 
+from webui.libraries import Attention
+
 if TYPE_CHECKING:
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from webui.libraries import UNet2DConditionModel
 
 
 def low_precision_copy(unet: UNet2DConditionModel, dtype: torch.dtype) -> UNet2DConditionModel:

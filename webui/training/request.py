@@ -24,8 +24,7 @@ from webui.training.recipe import Recipe, learning_rate_advice
 from webui.training.runs import tracking
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
-
+    from webui.libraries import CLIPTokenizer
     from webui.models.model import Model
 
 LONGEST_NAME = 64

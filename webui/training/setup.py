@@ -22,7 +22,7 @@ from webui.training.low_precision import low_precision_copy
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+    from webui.libraries import DDPMScheduler
 
 HOLD_OUT_FROM = 5
 """Number of pictures from which one can be spared."""

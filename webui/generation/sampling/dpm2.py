@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from diffusers.schedulers.scheduling_k_dpm_2_discrete import KDPM2DiscreteScheduler
+
+from webui.libraries import KDPM2DiscreteScheduler
 
 
 def _timestep_of(_: object, sigma: np.ndarray, log_sigmas: np.ndarray) -> np.ndarray:

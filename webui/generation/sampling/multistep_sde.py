@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch import Tensor
+
+from webui.libraries import DPMSolverMultistepScheduler
 
 
 class MultistepSde(DPMSolverMultistepScheduler):

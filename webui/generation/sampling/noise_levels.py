@@ -62,7 +62,7 @@ def align_your_steps(count: int, span: Span) -> np.ndarray:
 
     They are 11; other counts lie between them, by the logarithm.
     """
-    from diffusers.schedulers.scheduling_utils import AysSchedules
+    from webui.libraries import AysSchedules
 
     schedules: dict[str, Any] = AysSchedules
     table = schedules["StableDiffusionXLSigmas" if span.sdxl else "StableDiffusionSigmas"]

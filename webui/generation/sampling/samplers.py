@@ -244,7 +244,8 @@ def _zero_snr_betas(config: Mapping[str, Any]) -> list[float]:
     guard that diffusers' Euler scheduler uses).
     """
     import torch
-    from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+
+    from webui.libraries import EulerDiscreteScheduler
 
     keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
     rescaled = EulerDiscreteScheduler(

@@ -16,14 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_euler_discrete import (
-    EulerDiscreteScheduler,
-    EulerDiscreteSchedulerOutput,
-)
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from webui.generation.sampling.noise_levels import Span, karras
+from webui.libraries import EulerDiscreteScheduler, EulerDiscreteSchedulerOutput, randn_tensor
 
 PURE_NOISE = 1000.0
 """Above this sigma nothing of the picture is left: the first level of a zero-SNR model."""

@@ -1,0 +1,46 @@
+"""Everything of diffusers, transformers and accelerate that the app uses, imported in one place.
+
+Their modules import one another in circles, so two threads that enter at different places are
+handed modules that are half there: "cannot import name …". Here the second thread waits until the
+first has imported all.
+"""
+
+from __future__ import annotations
+
+from accelerate import init_empty_weights
+from diffusers.models.attention_processor import Attention
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_euler_discrete import (
+    EulerDiscreteScheduler,
+    EulerDiscreteSchedulerOutput,
+)
+from diffusers.schedulers.scheduling_k_dpm_2_discrete import KDPM2DiscreteScheduler
+from diffusers.schedulers.scheduling_utils import AysSchedules
+from diffusers.utils.torch_utils import randn_tensor
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
+
+__all__ = [
+    "Attention",
+    "AutoencoderKL",
+    "AysSchedules",
+    "CLIPTextConfig",
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "CLIPTokenizer",
+    "DDPMScheduler",
+    "DPMSolverMultistepScheduler",
+    "EulerDiscreteScheduler",
+    "EulerDiscreteSchedulerOutput",
+    "KDPM2DiscreteScheduler",
+    "UNet2DConditionModel",
+    "init_empty_weights",
+    "randn_tensor",
+]
