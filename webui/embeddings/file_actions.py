@@ -42,7 +42,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def place(folder: Path, name: str, suffix: str) -> Path:
+def path_for(folder: Path, name: str, suffix: str) -> Path:
     """Return the path for a checked name at the top of a folder."""
     contained(folder, check_name(name) + suffix)
     return folder / (name + suffix)
@@ -64,7 +64,7 @@ def add(source: Path, name: str, folder: Path) -> Path:
     """
     with os_errors_as_app_errors(source):
         found = formats.inspect(source)
-    path = place(folder, name, _suffix(source, found.format))
+    path = path_for(folder, name, _suffix(source, found.format))
     _refuse_taken(path)
     with os_errors_as_app_errors(path), replacing(path) as temporary:
         shutil.copyfile(source, temporary)

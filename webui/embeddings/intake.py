@@ -168,7 +168,7 @@ class Intake:
         facts = entry.facts
         folder, name = os.path.split(path)
         stem = os.path.splitext(name)[0]
-        root, inside = self._listing.place(folder) or (Path(folder), "")
+        root, inside = self._listing.root_of(folder) or (Path(folder), "")
         preview = find_preview(stem, group)
         card = Card(
             name=as_text(stem),
@@ -228,8 +228,8 @@ class Intake:
             if name in self._listing.group(folder, os.path.splitext(name)[0]):
                 continue
             del self._entries[path]
-            place = self._listing.place(folder)
-            if place is not None and place[0].exists():
+            home = self._listing.root_of(folder)
+            if home is not None and home[0].exists():
                 self._gone.add(path)
 
 

@@ -165,7 +165,7 @@ class EmbeddingLibrary:
         """
         with self._changing:
             name = embedding.name if overwrite else self._free_name(embedding.name)
-            path = housekeeping.place(self.folders[0], name, ".safetensors")
+            path = housekeeping.path_for(self.folders[0], name, ".safetensors")
             for card in self._catalogue.cards(name):
                 alike = card.path.parent == path.parent and card.path.suffix == path.suffix
                 if alike and not card.inside:

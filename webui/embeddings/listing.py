@@ -33,7 +33,7 @@ class Listing:
         """Compare ``top`` and all below with what was taken in; takes nothing in."""
         changes: Changes = {}
         links: set[str] = set()
-        found = dict(_walk(top, links)) if self.place(top) else {}
+        found = dict(_walk(top, links)) if self.root_of(top) else {}
         with self._lock:
             for folder, present in found.items():
                 known = self._names(folder)
@@ -53,7 +53,7 @@ class Listing:
         """Note one file as it is now (None: gone); return its folder and stem if of concern."""
         folder, name = os.path.split(path)
         found = role_of(name)
-        if found is None or self.place(folder) is None:
+        if found is None or self.root_of(folder) is None:
             return None
         with self._lock:
             group = self._files.setdefault(folder, {}).setdefault(found[0], {})
@@ -74,9 +74,9 @@ class Listing:
     def concerns(self, path: str) -> bool:
         """Say whether a path is that of a file of concern in one of the folders."""
         folder, name = os.path.split(path)
-        return role_of(name) is not None and self.place(folder) is not None
+        return role_of(name) is not None and self.root_of(folder) is not None
 
-    def place(self, folder: str) -> tuple[Path, str] | None:
+    def root_of(self, folder: str) -> tuple[Path, str] | None:
         """Return the embeddings folder (the innermost) that a folder lies in, and its path in it.
 
         None for folders elsewhere and for hidden ones.

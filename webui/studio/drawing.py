@@ -15,9 +15,9 @@ from webui.generation.engine import Picture, generate
 from webui.generation.preview import Previewer
 from webui.generation.request import GenerationRequest, checked, default_request
 from webui.prompting.conditioning import Conditioner
+from webui.prompting.source import Overlay
 from webui.studio.gpu import GpuGate
 from webui.studio.jobs import PREVIEW_EVERY_S
-from webui.studio.library_overlay import LibraryOverlay
 from webui.studio.models_in_use import ModelChoice, ModelsInUse
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Drawing:
                 model = self._models.bring(model)
             if job:
                 job.begin()
-            source = LibraryOverlay(self._library, extra(model)) if extra else self._library
+            source = Overlay(self._library, [extra(model)], first=True) if extra else self._library
             for event in generate(
                 model,
                 request,
