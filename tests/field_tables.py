@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from webui.generation.request import FIELDS, RequestField
+from webui.declarations import Declaration
+from webui.generation.request import FIELDS
+from webui.training.recipe import SETTINGS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FEW = 6
@@ -28,7 +30,22 @@ def request_table() -> str:
     return "\n".join(lines)
 
 
-def values_of(field: RequestField) -> str:
+def recipe_table() -> str:
+    """Return the table of a recipe's settings."""
+    lines = [
+        "| setting | on the page | values | default | Kohya's | A1111's API | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, setting in SETTINGS.items():
+        names = [f"`{each}`" if each else "" for each in (setting.kohya, setting.api)]
+        where = setting.label if setting.page != "own" else "Crop: position"
+        usual = default_of(setting)
+        cells = [f"`{name}`", where, values_of(setting), usual, *names, setting.help]
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def values_of(field: Declaration) -> str:
     """Return a field's values as the table has them."""
     if field.choices:
         return ", ".join(field.choices) if len(field.choices) <= FEW else "names, below"
@@ -37,13 +54,16 @@ def values_of(field: RequestField) -> str:
     if field.low is None or field.high is None:
         return ""
     multiple = f", multiples of {field.multiple_of}" if field.multiple_of else ""
-    return f"{field.low:g} to {field.high:.12g}{multiple}"
+    high = field.high if isinstance(field.high, int) else f"{field.high:.12g}"
+    return f"{field.low:g} to {high}{multiple}"
 
 
-def default_of(field: RequestField) -> str:
+def default_of(field: Declaration) -> str:
     """Return a field's default as the table has it."""
     if field.default in ("", (), None):
         return ""
+    if isinstance(field.default, tuple):
+        return ", ".join(field.default)
     if isinstance(field.default, bool):
         return "on" if field.default else "off"
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
@@ -55,5 +75,6 @@ def written(text: str, table: str) -> str:
 
 
 if __name__ == "__main__":
-    page = DOCS / "txt2img.md"
-    page.write_text(written(page.read_text(encoding="utf-8"), request_table()), encoding="utf-8")
+    for name, table in (("txt2img.md", request_table()), ("training.md", recipe_table())):
+        page = DOCS / name
+        page.write_text(written(page.read_text(encoding="utf-8"), table), encoding="utf-8")

@@ -25,6 +25,8 @@ class Settings:
     """Pictures (txt2img/<date>/) and training runs (train/<run>/)."""
     styles_file: Path = ROOT / "styles.csv"
     """Pieces of prompts under names, as AUTOMATIC1111 keeps them."""
+    templates_dir: Path = ROOT / "textual_inversion_templates"
+    """Files of caption templates, as AUTOMATIC1111 keeps them; need not be there."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 7860

@@ -58,6 +58,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) ->
         embeddings_dirs=(place / "embeddings",),
         outputs_dir=place / "outputs",
         styles_file=place / "styles.csv",
+        templates_dir=place / "textual_inversion_templates",
         device="cpu",
         precision="fp32",
     )

@@ -133,3 +133,22 @@ def test_a_field_that_cannot_be_used_is_named(client: httpx.Client, field: str, 
 def test_a_run_that_is_not_there_is_not_found(client: httpx.Client):
     for path in ("unknown", "..%2F..", "%2Fetc"):
         assert client.get(f"/train/embedding/{path}").status_code == 404
+
+
+def test_a_run_tells_its_recipe_and_how_it_goes(client: httpx.Client):
+    request = body("api-told", init_text="mug", lr_scheduler="constant", wait=True)
+    run = client.post("/train/embedding", json=request).json()["run"]
+    assert run["recipe"]["lr_scheduler"] == "constant" and run["recipe"]["batch_size"] == 1
+    assert run["learning_rate"] > 0 and run["norm_ratio"] > 0 and len(run["data"]) == 3
+    assert any("gain" in line for line in run["log"])
+
+
+def test_files_of_templates_are_read_where_they_are(client: httpx.Client, served: Served):
+    folder = served.studio.settings.templates_dir
+    folder.mkdir()
+    (folder / "subject.txt").write_text("a drawing of [name]\n")
+    request = body("api-drawn", init_text="mug", template_filename="subject.txt")
+    run = client.post("/train/embedding", json=request).json()["run"]
+    assert run["recipe"]["templates"] == ["a drawing of [name]"]
+    request = body("api-drawn-2", init_text="mug", template_filename="../subject.txt")
+    assert client.post("/train/embedding", json=request).status_code == 422

@@ -158,3 +158,20 @@ def test_without_ray_the_way_to_it_is_told(
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     with pytest.raises(SystemExit, match="pip install ray"):
         main(["train", "--jobs", str(jobs_file(tmp_path, data, "job_a")), "--ray", *place])
+
+
+def test_the_same_command_after_a_finished_run_says_so_and_where_the_file_is(
+    tmp_path: Path, data: Path, place: list[str], capsys: pytest.CaptureFixture[str]
+):
+    command = [
+        "train", "--data", str(data), "--name", "my_thing_1", "--init", "star", "--steps", "2",
+        "--preset", "low_vram", *place,
+    ]  # fmt: skip
+    main(command)
+    capsys.readouterr()
+    main(command)
+    said = capsys.readouterr().out
+    assert "finished before" in said and str(tmp_path / "e" / "my_thing_1.safetensors") in said
+    assert len(list_runs(tmp_path / "o" / "train")) == 1
+    main([*command, "--overwrite"])
+    assert len(list_runs(tmp_path / "o" / "train")) == 2

@@ -23,6 +23,7 @@ from webui.training.captions import (
     initializer_tokens,
     lay_out_caption,
     preview_of,
+    read_templates,
     vector_count,
 )
 from webui.training.dataset import Picture
@@ -187,3 +188,19 @@ def test_vectors_are_counted_by_the_initializer_unless_the_recipe_says(tokenizer
     assert vector_count(Recipe(), ids) == len(ids)
     assert vector_count(Recipe(), ids * 4) == 4
     assert vector_count(Recipe(vectors=2), ids) == 2
+
+
+def test_a_file_of_templates_is_read_line_by_line(tmp_path: Path):
+    path = tmp_path / "mine.txt"
+    path.write_text("\ufeffa drawing of [name]\n\n  [name], [filewords]  \n", encoding="utf-8")
+    lines = read_templates(path)
+    assert lines == ("a drawing of [name]", "[name], [filewords]")
+    assert caption(Recipe(templates=lines), CAT, "my-cat", "cat", 0.9) == f"[name], {CAT.text}"
+
+
+@pytest.mark.parametrize("content", [b"a picture\n", b"", b"\xff\xfe\x00"])
+def test_a_file_that_holds_no_templates_is_refused_by_name(tmp_path: Path, content: bytes):
+    path = tmp_path / "mine.txt"
+    path.write_bytes(content)
+    with pytest.raises(AppError, match="mine.txt"):
+        read_templates(path)

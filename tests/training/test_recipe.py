@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.field_tables import DOCS, recipe_table, written
 from webui.errors import BadField
 from webui.training.recipe import (
     Recipe,
@@ -48,6 +49,11 @@ def test_a_recipe_of_an_earlier_version_is_read():
         use_mask=False, mixed_precision="bf16", gradient_checkpointing=True, seed=7,
         stop_early=True, preview_prompts=("a house in the style of [name]",),
     )  # fmt: skip
+
+
+def test_the_documentation_has_the_settings_as_they_are_declared():
+    text = (DOCS / "training.md").read_text(encoding="utf-8")
+    assert text == written(text, recipe_table()), "run python -m tests.field_tables"
 
 
 def test_logging_decides_nothing_that_is_learned():

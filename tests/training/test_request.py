@@ -92,3 +92,13 @@ def test_captions_among_the_uploads_are_the_pictures_own(
     assert check_request(request, model, []) == []
     (told,) = [each for each in preflight_request(request, model, []) if each.file]
     assert told.file == "notes.txt" and "no image of its name" in told.message
+
+
+def test_too_few_pictures_to_hold_one_out_are_told_of(picture_files: Callable, model: Model):
+    def said(count: int, recipe: Recipe = RECIPE) -> str:
+        request = TrainingRequest("my-thing", picture_files(count), "grey cat", recipe)
+        findings = preflight_request(request, model, [])
+        return " ".join(found.message for found in findings if not found.stops)
+
+    assert "Of 3 images none can be held out" in said(3) and "Of 4 images" in said(4)
+    assert "held out" not in said(5) and "held out" not in said(3, replace(RECIPE, hold_out=False))

@@ -131,9 +131,11 @@ def _own_device(device: str) -> str:
 
 def _train_one(job: Job, settings: Settings) -> None:
     with opened(settings) as studio:
-        result = carry_out(studio, job, again=True)
+        result = carry_out(studio, job, again=job.overwrite)
     if not result.good:
         raise AppError(result.problem)
+    if result.before:
+        print(f"{job.name} was finished before; nothing had to be done. --overwrite trains anew.")
     print(f"{result.file}\n{result.verdict}: {result.gain:.1%} better than the initializer.")
 
 

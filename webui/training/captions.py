@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.errors import AppError, BadField
+from webui.files import open_regular
 from webui.prompting.chunks import CHUNK_TOKENS, Chunk, Insert, Words, lay_out
 from webui.prompting.tokens import tokens_of
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from webui.training.dataset import Picture
     from webui.training.recipe import Recipe
 
+LONGEST_TEMPLATES = 64 * 1024
+"""Bytes of a file of templates that are read."""
 NAME, TEXT = "[name]", "[filewords]"
 """What stands for the embedding and for a picture's text in templates, as in AUTOMATIC1111's."""
 
@@ -48,6 +52,23 @@ NEGATIVE_TEMPLATES = (
     "a [name] picture",
 )
 TEMPLATES = {"object": OBJECT_TEMPLATES, "style": STYLE_TEMPLATES, "negative": NEGATIVE_TEMPLATES}
+
+
+def read_templates(path: Path) -> tuple[str, ...]:
+    """Read a file of templates as AUTOMATIC1111 has them: a line each, with ``[name]``.
+
+    Raises AppError, naming the file, if it cannot be read or a line lacks the name.
+    """
+    try:
+        with open_regular(path) as file:
+            text = file.read(LONGEST_TEMPLATES).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise AppError(f"The templates {path.name} cannot be read.") from problem
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    wrong = next((line for line in lines if NAME not in line), None)
+    if wrong is not None or not lines:
+        raise AppError(f"{path.name} is no file of templates: “{wrong or ''}” lacks {NAME}.")
+    return lines
 
 
 def templates_of(recipe: Recipe) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ MINIMUM, MAXIMUM = 3, 15
 """How many pictures a concept is learned from."""
 MAX_PIXELS_IN_ALL = 400_000_000
 """Of the pictures of a concept together; they are held in memory, 3 bytes a pixel."""
+HOLD_OUT_FROM = 5
+"""Number of pictures from which one can be spared, to tell learning from memorising."""
 HOW_MANY = f"{MINIMUM} to {MAXIMUM}"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _COUNTED = re.compile(r"\d+_")

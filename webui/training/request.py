@@ -12,7 +12,9 @@ from webui.errors import AppError, BadField
 from webui.prompting.tokens import tokens_of
 from webui.training.captions import examples, initializer_advice, initializer_tokens
 from webui.training.dataset import (
+    HOLD_OUT_FROM,
     MAXIMUM,
+    MINIMUM,
     ReadPicture,
     count_problem,
     pair_captions,
@@ -115,12 +117,23 @@ def preflight_request(
     recipe = request.recipe
     findings += preflight(pictures, side_of(recipe, model), buckets_of(recipe, model))
     advice = (
+        hold_out_advice(recipe, len(pictures)),
         name_advice(request.name, model.tokenizer, taken),
         initializer_advice(recipe, model.tokenizer, request.initializer),
         learning_rate_advice(recipe),
         precision_advice(recipe, model),
     )
     return findings + [Finding(False, None, text) for text in advice if text]
+
+
+def hold_out_advice(recipe: Recipe, count: int) -> str | None:
+    """Warn where there are too few pictures to keep one from training."""
+    if not recipe.hold_out or not MINIMUM <= count < HOLD_OUT_FROM:
+        return None
+    return (
+        f"Of {count} images none can be held out, so the report cannot tell learning from "
+        f"memorising. With {HOLD_OUT_FROM} or more it can."
+    )
 
 
 def name_problem(

@@ -16,16 +16,13 @@ from webui.models.model import Model
 from webui.prompting.chunks import Chunk, Insert, Words
 from webui.training.captions import caption, initializer_tokens, lay_out_caption, vector_count
 from webui.training.crops import Crop, Size, bucket_sizes, make_crops
-from webui.training.dataset import Picture
+from webui.training.dataset import HOLD_OUT_FROM, Picture
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
 from webui.training.low_precision import low_precision_copy
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from webui.libraries import DDPMScheduler
-
-HOLD_OUT_FROM = 5
-"""Number of pictures from which one can be spared."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -210,3 +210,10 @@ def test_kohyas_model_may_be_a_file_elsewhere():
 def test_kohyas_values_that_cannot_be_read_are_told_by_key(setting: dict):
     with pytest.raises(BadField, match=f"“{next(iter(setting))}”"):
         job(**{**KOHYA, **setting})
+
+
+def test_templates_may_stand_in_a_file_of_their_own(tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("a drawing of [name]\n")
+    (tmp_path / "job.toml").write_text('name = "mug-1"\ntemplate_file = "mine.txt"\n')
+    found = read_job(tmp_path / "job.toml").recipe_for("sd1")
+    assert found.templates == ("a drawing of [name]",)

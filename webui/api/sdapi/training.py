@@ -18,6 +18,7 @@ from webui.errors import AppError, BadField
 from webui.job_state import JobState
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
+from webui.training.captions import read_templates
 from webui.training.dataset import MAXIMUM, MINIMUM, count_problem, find_pictures
 from webui.training.presets import preset
 from webui.training.recipe import SETTINGS, Recipe, Setting
@@ -30,7 +31,7 @@ TEMPLATES = {
     "subject.txt": ("object", "templates"),
     "subject_filewords.txt": ("object", "filewords"),
 }
-"""A1111's files of templates: what is learned, and where captions come from."""
+"""A1111's files of templates where they are not there: what is learned, and how it is captioned."""
 
 
 class TrainBody(Question):
@@ -72,7 +73,8 @@ class TrainBody(Question):
     training_height: int | None = None
     """The same as training_width, if given."""
     template_filename: str | None = None
-    """style.txt, style_filewords.txt, subject.txt or subject_filewords.txt."""
+    """A file of the folder textual_inversion_templates; or style.txt, style_filewords.txt,
+    subject.txt or subject_filewords.txt, which are there without it."""
     clip_grad_mode: str | None = None
     """disabled, or norm for ``max_grad_norm``."""
     clip_grad_value: float | str | None = None
@@ -135,6 +137,16 @@ class RunItem(Shape):
     """Mean error on fixed inputs at the last evaluation."""
     gain: float | None
     """How much better than the initializer it is on the same inputs."""
+    learning_rate: float | None
+    """Of the last step."""
+    norm_ratio: float | None
+    """Mean length of the vectors as a multiple of an ordinary word's."""
+    recipe: dict[str, Any]
+    """Every setting of the run, by the recipe's names."""
+    data: list[str]
+    """Names of the images it learns from."""
+    log: list[str]
+    """What happened beside the steps, the newest last."""
     message: str
     problem: str | None
     filename: str | None
@@ -254,7 +266,12 @@ class TrainingApi:
             name=card.name if card else body.embedding_name,
             pictures=pictures,
             initializer=initializer,
-            recipe=recipe_of(body, model.family, card.vectors if card else 0),
+            recipe=recipe_of(
+                body,
+                model.family,
+                card.vectors if card else 0,
+                self._studio.settings.templates_dir,
+            ),
             overwrite=card is not None,
         )
 
@@ -271,7 +288,7 @@ THEIRS = {
 """A1111's names of a run's fields and a recipe's settings, where it has one."""
 
 
-def recipe_of(body: TrainRequest, family: str, vectors: int) -> Recipe:
+def recipe_of(body: TrainRequest, family: str, vectors: int, templates_dir: Path) -> Recipe:
     """Return the recipe of a body; ``vectors`` are those of the embedding there is, or 0.
 
     Raises BadField for what cannot be honoured, under the recipe's names.
@@ -280,14 +297,12 @@ def recipe_of(body: TrainRequest, family: str, vectors: int) -> Recipe:
     usual = preset(body.preset or ("classic" if "learning_rate" in given else "object"), family)
     if given.get("evaluate_every") == 0:
         del given["evaluate_every"]  # A1111's word for never; each evaluation is a measure here
-    kind, mode = _template(body)
     theirs: dict[str, Any] = {
         "vectors": vectors or None,
         "resolution": _side(body),
         "max_grad_norm": _clip(body),
         "preview_prompts": _preview_prompts(body),
-        "kind": kind,
-        "caption_mode": mode,
+        **_captions(body, templates_dir),
     }
     if given.get("vectors") == 0:
         del given["vectors"]
@@ -319,14 +334,23 @@ def _clip(body: TrainRequest) -> float | None:
         raise BadField("clip_grad_value", "“clip_grad_value” must be a number.") from None
 
 
-def _template(body: TrainRequest) -> tuple[str | None, str | None]:
-    """Return what is learned and where captions come from, or None for the preset's."""
+def _captions(body: TrainRequest, templates_dir: Path) -> dict[str, Any]:
+    """Return what is learned and how captions are made, as far as the body says it.
+
+    A file of templates of the name is read where it is there; else the names of A1111's own
+    files mean our sentences.
+    """
     name = body.template_filename
     if name is None:
-        return None, "filewords" if body.captions else None
-    if name not in TEMPLATES:
-        raise BadField("template_filename", f"Choose one of: {', '.join(TEMPLATES)}.")
-    return TEMPLATES[name]
+        return {"caption_mode": "filewords"} if body.captions else {}
+    files = {path.name: path for path in sorted(templates_dir.glob("*.txt"))}
+    kind, mode = TEMPLATES.get(name, ("style" if name.startswith("style") else "object", None))
+    if name in files:
+        return {"kind": kind, "caption_mode": "templates", "templates": read_templates(files[name])}
+    if mode is None:
+        known = ", ".join(sorted({*TEMPLATES, *files}))
+        raise BadField("template_filename", f"Choose one of: {known}.")
+    return {"kind": kind, "caption_mode": mode}
 
 
 def _preview_prompts(body: TrainRequest) -> tuple[str, ...] | None:
@@ -346,6 +370,11 @@ def _item(view: RunSnapshot) -> RunItem:
         eta_s=view.eta_s,
         loss=view.losses[-1][1] if view.losses else None,
         gain=view.gains[-1][1] if view.gains else None,
+        learning_rate=view.rate,
+        norm_ratio=view.norm_ratio,
+        recipe=view.record.recipe.to_dict(),
+        data=[name for name, _ in view.record.data],
+        log=list(view.log),
         message=view.message,
         problem=view.problem,
         filename=str(view.installed) if view.installed else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.declarations import declarations_of, declared
+from webui.training.captions import read_templates
 from webui.training.presets import PRESETS, preset
 from webui.training.recipe import Recipe, Setting
 
@@ -35,6 +36,14 @@ class Job:
         Setting(
             label="Preset", choices=PRESETS,
             help="Its settings hold where nothing else is said; object if left out.",
+        ),
+    )
+    template_file: Path | None = declared(
+        None,
+        Setting(
+            label="Template file",
+            help="Caption templates as A1111 has them: lines that hold `[name]`, maybe "
+            "`[filewords]`.",
         ),
     )
     overwrite: bool = declared(
@@ -68,8 +77,12 @@ class Job:
             object.__setattr__(self, name, setting.check(getattr(self, name)))
 
     def recipe_for(self, family: str) -> Recipe:
-        """Return the whole recipe for a model family; raises BadField for values out of range."""
-        return replace(preset(self.preset, family), **self.recipe)
+        """Return the whole recipe for a model family.
+
+        Raises BadField for values out of range, and AppError for templates that cannot be read.
+        """
+        read = {"templates": read_templates(self.template_file)} if self.template_file else {}
+        return replace(preset(self.preset, family), **read | self.recipe)
 
 
 ASKED = declarations_of(Job, Setting)

@@ -13,12 +13,14 @@ from webui.errors import AppError
 from webui.job_state import JobState
 from webui.training.recipe import last_step
 from webui.training.runs.report import Report
-from webui.training.runs.run_folder import Run, Status, list_runs
+from webui.training.runs.run_folder import Record, Run, Status, list_runs
 
 log = logging.getLogger(__name__)
 
 Order = Literal["pause", "keep", "discard"]
 """What a person wants done with a run that is going on."""
+LONGEST_LOG = 200
+"""Lines of the log that are shown."""
 LONGEST_CURVE = 300
 """Points of a curve that is shown; longer ones are thinned."""
 
@@ -30,6 +32,8 @@ class RunSnapshot:
     version: int
     run_id: str
     name: str
+    record: Record
+    """What was asked for: recipe, model, data and when."""
     state: JobState
     created: str
     """Local time, ISO 8601."""
@@ -55,6 +59,8 @@ class RunSnapshot:
     installed: Path | None
     checkpoints: tuple[int, ...]
     """Steps that can be installed."""
+    log: tuple[str, ...]
+    """What happened beside the steps, in words, the newest last; at most 200 lines."""
 
 
 class Curves:
@@ -69,12 +75,15 @@ class Curves:
         self.gains: list[tuple[int, float]] = []
         self.best: list[int] = []
         self.previews: list[tuple[int, str, str]] = []
+        self.log: list[str] = []
         for event in events:
             self.apply(event)
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take in one event of the log; kinds that draw no curve are passed over."""
         kind, step = event.get("kind"), int(event.get("step", 0))
+        if said := in_words(event):
+            self.log.append(said)
         if kind == "step":
             self.step, self.rate = step, event["rate"]
             self.norm_ratio = event["norm_ratio"]
@@ -130,6 +139,7 @@ class RunState:
             run_id=run.run_id,
             name=self.record.name,
             state=status.state,
+            record=self.record,
             created=self.record.created,
             step=curves.step,
             steps=last_step(self.record.recipe),
@@ -150,6 +160,7 @@ class RunState:
             report=Report.from_dict(report) if report else None,
             installed=Path(status.installed) if status.installed else None,
             checkpoints=run.checkpoints(),
+            log=tuple(curves.log[-LONGEST_LOG:]),
         )
 
 
@@ -233,6 +244,24 @@ class RunStates:
             except AppError as problem:
                 log.warning("skipped a run: %s", problem)
         return views
+
+
+def in_words(event: Mapping[str, Any]) -> str:
+    """Return an event of the log as a line for people; "" for those that are too many to read."""
+    step = event.get("step", 0)
+    match event.get("kind"):
+        case "evaluation":
+            best = ", the best so far" if event["best"] and step else ""
+            return f"Step {step}: gain {event['gain']:.1%}{best}"
+        case "rolled_back":
+            return f"Step {step}: {event['reason']}; back to step {event['to_step']}"
+        case "resumed":
+            return f"Resumed at step {event['to_step']}"
+        case "note":
+            return f"Step {step}: {event['text']}"
+        case "ended":
+            return f"Step {step}: ended, {event['reason']}"
+    return ""
 
 
 def thinned(

@@ -26,17 +26,17 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
             1,
             0,
             step=1,
-            label="Kept steps",
+            label="Checkpoints",
             info="Every evaluation is kept; any of them can be the file.",
             buttons=[],
             elem_id="train-step",
         )
         said = gr.HTML(elem_id="train-step-facts", js_on_load=None)
-        beside = _gallery("With the initializer, and with this step", 2, "train-beside")
+        beside = _gallery("With the initializer, and with this checkpoint", 2, "train-beside")
         with gr.Row(elem_classes=["narrow"]):
-            install = gr.Button("Install this step", size="sm", elem_id="train-install")
-            look = gr.Button("Draw this step", size="sm", elem_id="train-look")
-        row = _gallery("This step at several strengths", 4, "train-strength-row")
+            install = gr.Button("Use this checkpoint", size="sm", elem_id="train-install")
+            look = gr.Button("Preview this checkpoint", size="sm", elem_id="train-look")
+        row = _gallery("This checkpoint at several strengths", 4, "train-strength-row")
     runs = studio.training
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     # The timer must not set what people move, so it tells a hidden component that sets the slider.
@@ -156,7 +156,7 @@ def _at(view: RunSnapshot, step: int) -> list[Any]:
     told = facts(
         [
             ("Step", f"{step} of {view.steps}"),
-            ("Better than the initializer", None if gain is None else f"{gain:.1%}"),
+            ("Gain over the initializer", None if gain is None else f"{gain:.1%}"),
             ("Pictures", older),
         ]
     )

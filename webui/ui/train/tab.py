@@ -10,6 +10,7 @@ import gradio as gr
 
 from webui.errors import AppError, BadField
 from webui.studio.studio import Studio
+from webui.training.captions import read_templates
 from webui.training.presets import PRESETS, preset
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
@@ -85,6 +86,13 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], Sources, gr.Butto
         overwrite = gr.Checkbox(label="Replace an embedding of the same name")
     with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
         recipe_controls.lay_out(recipe, "advanced")
+        load = gr.UploadButton(
+            "Load caption templates (.txt)",
+            file_types=[".txt"],
+            size="sm",
+            elem_id="train-load-templates",
+        )
+        load.upload(_templates, load, recipe["templates"], **QUIET)
     start = gr.Button("Train", variant="primary", elem_id="train-start")
     form = {
         "pictures": sources.uploads,
@@ -105,6 +113,13 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], Sources, gr.Butto
     chosen.input(choose, chosen, [chosen, *suggested], queue=False, **QUIET)
     poll.suggest(lambda: [usual.label, *_suggestion(studio, usual.label)], [chosen, *suggested])
     return form, sources, start, advice
+
+
+def _templates(path: str) -> str:
+    try:
+        return "\n".join(read_templates(Path(path)))
+    except AppError as error:
+        raise failure(error) from error
 
 
 def _line(label: str, name: str, info: str) -> gr.Textbox:

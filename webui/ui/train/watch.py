@@ -10,8 +10,9 @@ import pandas
 from webui.job_state import JobState
 from webui.studio.studio import Studio
 from webui.training.dataset import HOW_MANY
+from webui.training.recipe import Recipe
 from webui.training.runs.run_state import RunSnapshot
-from webui.ui.markup import duration, facts, message, progress
+from webui.ui.markup import duration, escape, facts, message, progress
 from webui.ui.polling import Poll
 from webui.ui.train import checkpoints as train_steps
 from webui.ui.train.checkpoints import said_by_the_page
@@ -23,7 +24,7 @@ IDLE = (
 
 
 PAUSABLE = (JobState.QUEUED, JobState.PREPARING, JobState.TRAINING)
-FIXED, DRAWN = "fixed inputs", "each step's draws"
+FIXED, DRAWN = "fixed test noise", "training batches"
 COLOURS = {FIXED: "#7c3aed", DRAWN: "rgba(128, 128, 128, 0.35)"}
 """The curve that tells of progress, and the faint one of the steps' own errors, which does not."""
 
@@ -47,9 +48,11 @@ def build(studio: Studio, poll: Poll) -> None:
         height=270,
         elem_id="train-plot",
         visible=False,
-        title="Better than the initializer, in per cent",
+        title="Gain over the initializer (%)",
     )
     report = gr.HTML(elem_id="train-report", js_on_load=None)
+    with gr.Accordion("Details of this run", open=False, elem_id="train-details"):
+        details = gr.HTML(elem_id="train-details-text", js_on_load=None)
     run = gr.Textbox(visible="hidden")
     train_steps.build(studio, poll, run)
     previews = gr.Gallery(
@@ -62,7 +65,7 @@ def build(studio: Studio, poll: Poll) -> None:
         object_fit="contain",
         visible=False,
     )
-    outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report]
+    outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report, details]
     poll.watch(
         version=lambda: _version(studio.training.current()),
         render=lambda: _show(studio.training.current()),
@@ -86,7 +89,7 @@ def _version(view: RunSnapshot | None) -> list[Any]:
 def _show(view: RunSnapshot | None) -> list[Any]:
     """Return the outputs for a run as it stands."""
     if view is None:
-        return ["", message(IDLE), *[gr.update(interactive=False)] * 4, *[gr.skip()] * 3]
+        return ["", message(IDLE), *[gr.update(interactive=False)] * 4, *[gr.skip()] * 4]
     state, paused = view.state, view.state is JobState.PAUSED
     curve = _curve(view)
     pictures = [
@@ -102,6 +105,7 @@ def _show(view: RunSnapshot | None) -> list[Any]:
         gr.update(value=curve, visible=len(view.gains) > 1),
         gr.update(value=pictures, visible=bool(pictures)),
         _report(view),
+        _details(view),
     ]
 
 
@@ -122,6 +126,24 @@ def _progress(view: RunSnapshot) -> str:
             "good",
         )
     return progress(view.step, view.steps, text) + said
+
+
+def _details(view: RunSnapshot) -> str:
+    """Return the numbers of the run as it goes, what it was asked for, and its log."""
+    record, usual = view.record, Recipe().to_dict()
+    changed = {k: v for k, v in record.recipe.to_dict().items() if v != usual[k]}
+    table = facts(
+        [
+            ("Learning rate", None if view.rate is None else f"{view.rate:.3g}"),
+            ("Vector length vs. ordinary words", view.norm_ratio and f"{view.norm_ratio:.2f}"),
+            ("Images", ", ".join(name for name, _ in record.data)),
+            ("Initializer", record.initializer),
+            ("Model", record.model_name),
+            ("Settings", ", ".join(f"{key} = {value}" for key, value in changed.items())),
+        ]
+    )
+    log = escape("\n".join(reversed(view.log)))
+    return f'{table}<pre class="log">{log}</pre>'
 
 
 def _curve(view: RunSnapshot) -> pandas.DataFrame:
@@ -154,10 +176,10 @@ def _report(view: RunSnapshot) -> str:
             ("Verdict", report.verdict),
             ("What to do", report.advice),
             ("Kept", f"step {report.step}: {report.reason}"),
-            ("Better than the initializer", f"{score.gain:.1%} ± {score.error:.1%}"),
-            ("… on the picture held out", held_out),
-            ("Leaves other words their meaning", f"{report.editability:.2f} of 1"),
-            ("Norm, of the vocabulary's", f"{report.norm_ratio:.2f}"),
+            ("Gain over the initializer", f"{score.gain:.1%} ± {score.error:.1%}"),
+            ("Held-out gain", held_out),
+            ("Editability", f"{report.editability:.2f} of 1"),
+            ("Vector length vs. ordinary words", f"{report.norm_ratio:.2f}"),
             ("Nearest words", words),
             ("Time", duration(report.seconds)),
         ]
