@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio_client import Client
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import App
+from tests.parts import wait_until
 from webui.generation.outputs import read_parameters
 from webui.images import open_picture
 
@@ -58,14 +61,15 @@ def draw(page: Page, app: App, prompt: str, **values: object) -> set[Path]:
     page.locator(PROMPT).fill(prompt)
     fill(page, **values)
     page.locator("#generate").click()
-    expect(page.locator("#interrupt")).to_be_enabled()
-    expect(page.locator(PROGRESS)).to_contain_text("Done", timeout=60_000)
+    wait_for_pictures(page, app, before, 1)
+    expect(page.locator("#interrupt")).to_be_disabled(timeout=60_000)
+    expect(page.locator(PROGRESS)).to_contain_text("Done")
     return pictures(app) - before
 
 
 def wait_for_pictures(page: Page, app: App, before: set[Path], count: int) -> None:
-    """Return once there are as many new pictures; fail the test after a minute."""
-    end = time.monotonic() + 60
+    """Return once there are as many new pictures; fail the test after three minutes."""
+    end = time.monotonic() + 180
     while len(pictures(app) - before) < count:
         assert time.monotonic() < end
         page.wait_for_timeout(100)
@@ -78,7 +82,7 @@ def test_a_generation_goes_on_without_its_page_and_shows_itself_when_it_is_opene
     ready(first)
     before = pictures(app)
     first.locator(PROMPT).fill("a red heart")
-    fill(first, steps=100, batch_count=2)
+    fill(first, steps=50, batch_count=2)
     first.locator("#generate").click()
     expect(first.locator(PROGRESS)).to_contain_text("Step")
     second = first.context.new_page()
@@ -86,12 +90,12 @@ def test_a_generation_goes_on_without_its_page_and_shows_itself_when_it_is_opene
     second.goto(app.url)
     expect(second.locator(PROGRESS)).to_contain_text("Step")
     expect(second.locator("#interrupt")).to_be_enabled()
-    expect(second.locator(PROGRESS)).to_contain_text("Done: 2 saved", timeout=60_000)
+    expect(second.locator(PROGRESS)).to_contain_text("Done: 2 saved", timeout=240_000)
     assert len(pictures(app) - before) == 2
     expect(second.locator("#gallery img").first).to_be_visible()
     second.reload()
     expect(second.locator(PROGRESS)).to_contain_text("Done: 2 saved")
-    expect(second.locator("#infotext textarea")).to_have_value(re.compile("Steps: 100"))
+    expect(second.locator("#infotext textarea")).to_have_value(re.compile("Steps: 50"))
 
 
 def test_the_settings_are_there_after_a_reload_and_the_others_follow_the_model(page: Page):
@@ -125,13 +129,88 @@ def test_kept_settings_that_are_no_longer_valid_are_left_out(page: Page):
 def test_skip_gives_up_a_batch_and_the_rest_goes_on(app: App, page: Page):
     before = pictures(app)
     page.locator(PROMPT).fill("a red heart")
-    fill(page, steps=100, batch_count=2)
+    fill(page, steps=40, batch_count=2)
     page.locator("#generate").click()
     expect(page.locator(PROGRESS)).to_contain_text("Step")
     page.locator("#skip").click()
-    expect(page.locator(PROGRESS)).to_contain_text("1 saved", timeout=60_000)
+    expect(page.locator(PROGRESS)).to_contain_text("1 saved", timeout=180_000)
     expect(page.locator(PROGRESS)).to_contain_text("1 skipped")
     assert len(pictures(app) - before) == 1
+
+
+def test_an_interrupted_picture_is_kept_and_shown_with_its_parameters(app: App, page: Page):
+    draw(page, app, "a red heart", steps=4)
+    former = page.locator("#gallery img").first.get_attribute("src")
+    before = pictures(app)
+    page.locator(PROMPT).fill("a blue star")
+    fill(page, steps=150)
+    page.locator("#generate").click()
+    expect(page.locator(PROGRESS)).to_contain_text(re.compile("Step [1-9]"), timeout=60_000)
+    page.locator("#interrupt").click()
+    expect(page.locator(PROGRESS)).to_contain_text("Interrupted")
+    expect(page.locator("#gallery img").first).not_to_have_attribute("src", former)
+    (partial,) = pictures(app) - before
+    expect(page.locator("#infotext textarea")).to_have_value(read_parameters(partial))
+    assert "a blue star" in read_parameters(partial) and "Steps: 150" in read_parameters(partial)
+
+
+def test_interrupt_before_the_first_step_leaves_the_former_picture(app: App, page: Page):
+    draw(page, app, "a red heart", steps=4)
+    shown = page.locator("#gallery img").first.get_attribute("src")
+    client = httpx.Client(base_url=f"{app.url}/sdapi/v1", timeout=60)
+    busy = {"prompt": "a busy star", "steps": 150, "width": 512, "height": 512}
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(client.post, "/txt2img", json=busy)
+        wait_until(lambda: client.get("/progress").json()["state"]["sampling_step"] > 0, 60)
+        page.locator("#generate").click()
+        expect(page.locator(PROGRESS)).to_contain_text("Queued: 1 ahead")
+        page.locator("#interrupt").click()
+        expect(page.locator(PROGRESS)).to_contain_text("Interrupted")
+        client.post("/interrupt")
+        assert asked.result().status_code == 200
+    expect(page.locator("#gallery img").first).to_have_attribute("src", shown)
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("a red heart"))
+    expect(page.locator("#delete-picture")).to_be_enabled()
+
+
+def test_generate_while_something_is_drawn_is_queued_and_says_so(app: App, page: Page):
+    before = pictures(app)
+    page.locator(PROMPT).fill("a red heart")
+    fill(page, steps=150)
+    page.locator("#generate").click()
+    expect(page.locator(PROGRESS)).to_contain_text("of 150")
+    page.locator(PROMPT).fill("a blue star")
+    fill(page, steps=5)
+    page.locator("#generate").click()
+    expect(page.locator(PROGRESS)).to_contain_text("Queued: 1 ahead.")
+    page.locator("#generate").click()
+    expect(page.locator(PROGRESS)).to_contain_text("Queued: 2 ahead.")
+    expect(page.locator(PROGRESS)).to_contain_text("of 150")
+    page.locator("#interrupt").click()
+    wait_for_pictures(page, app, before, 3)
+    expect(page.locator(PROGRESS)).to_contain_text("Done: 1 saved")
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("a blue star"))
+    expect(page.locator("#interrupt")).to_be_disabled()
+
+
+def test_what_was_queued_is_followed_after_a_reload(app: App, page: Page):
+    before = pictures(app)
+    page.locator(PROMPT).fill("a red heart")
+    fill(page, steps=150)
+    page.locator("#generate").click()
+    expect(page.locator(PROGRESS)).to_contain_text("of 150")
+    page.locator(PROMPT).fill("a blue star")
+    fill(page, steps=5)
+    page.locator("#generate").click()
+    expect(page.locator(PROGRESS)).to_contain_text("Queued: 1 ahead.")
+    page.reload()
+    expect(page.locator(PROGRESS)).to_contain_text("Queued: 1 ahead.")
+    page.locator("#interrupt").click()
+    wait_for_pictures(page, app, before, 2)
+    expect(page.locator(PROGRESS)).to_contain_text("Done: 1 saved", timeout=60_000)
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("a blue star"))
+    page.reload()
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("a blue star"))
 
 
 def test_generate_forever_goes_on_until_interrupt(app: App, page: Page):

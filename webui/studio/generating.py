@@ -71,18 +71,16 @@ class Generating:
         If a job ``after``, or one that is queued behind it, goes on, it is waited for.
         """
         with self._lock:
-            ahead = self._last_of(after)
-            if ahead:
-                ahead.next = job
+            job.ahead = self._last_of(after)
+            if job.ahead:
+                job.ahead.next = job
             kept = [key for key, old in self._jobs.items() if old.view.ended][-KEPT_JOBS:]
             self._jobs = {
                 key: old for key, old in self._jobs.items() if key in kept or not old.view.ended
             }
             self._jobs[job.id] = job
         job.publish(waiting_for=self._gate.owner)
-        threading.Thread(
-            target=self._run, args=(job, work, ahead), name="generate", daemon=True
-        ).start()
+        threading.Thread(target=self._run, args=(job, work), name="generate", daemon=True).start()
         return job
 
     def _last_of(self, job_id: str | None) -> GenerationJob | None:
@@ -119,26 +117,31 @@ class Generating:
             if job_id in (None, key):
                 job.skip()
 
-    def _run(
-        self,
-        job: GenerationJob,
-        work: Callable[[GenerationJob], None],
-        ahead: GenerationJob | None,
-    ) -> None:
+    def queued_behind(self, job: GenerationJob) -> int:
+        """Return how many jobs are queued behind one, which go on when it has ended."""
+        count, behind = 0, job.next
+        while behind:
+            count += not behind.view.ended
+            behind = behind.next
+        return count
+
+    def _run(self, job: GenerationJob, work: Callable[[GenerationJob], None]) -> None:
         try:
-            for _ in ahead.updates(patience_s=0.2) if ahead else ():
+            for _ in job.ahead.updates(patience_s=0.2) if job.ahead else ():
                 if job.stopped:
                     raise Interrupted("Stopped while waiting for its turn.")
+            job.ahead = None
             work(job)
             job.publish(state=JobState.FINISHED, preview=None, eta_s=0.0)
         except Interrupted:
             job.publish(state=JobState.STOPPED, preview=None, eta_s=None)
         except AppError as error:
-            job.publish(state=JobState.FAILED, problem=str(error))
+            job.publish(state=JobState.FAILED, preview=None, problem=str(error))
         except Exception as error:
             log.exception("A generation failed.")
-            job.publish(state=JobState.FAILED, problem=explain(error))
+            job.publish(state=JobState.FAILED, preview=None, problem=explain(error))
         finally:
+            job.ahead = None
             self._models.settle()
 
     def _draw(self, job: GenerationJob) -> None:

@@ -90,8 +90,10 @@ class GenerationJob:
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     asked: float = field(default_factory=time.time)
     """When it was asked for, seconds since 1970."""
+    ahead: GenerationJob | None = None
+    """The job that this one is queued behind, until that has ended."""
     next: GenerationJob | None = None
-    """The job that the same page asked for meanwhile; it is drawn after this one."""
+    """The job that is queued behind this one."""
     preview_due: float = 0.0
     """When the next preview is wanted, as ``time.monotonic`` tells it."""
     _view: JobView = field(default_factory=JobView)

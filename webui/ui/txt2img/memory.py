@@ -81,14 +81,17 @@ def remember_job(demo: gr.Blocks, studio: Studio, poll: Poll, outputs: Results) 
     )
 
     def version(job_id: str) -> list[Any]:
-        job = studio.generating.job(job_id)
-        return [job.id, job.view.version] if job else []
+        job = studio.generating.current(job_id)
+        queued = studio.generating.queued_behind(job) if job else 0
+        return [job.id, job.view.version, queued] if job else []
 
     def render(job_id: str) -> list[Any]:
-        job = studio.generating.job(job_id)
-        return results.show(job.view, job.id, studio) if job else results.unchanged()
+        job = studio.generating.current(job_id)
+        if job is None:
+            return [*results.unchanged(), gr.skip()]
+        return [*results.show(job, job.view, studio), job.id]
 
-    poll.follow(followed, version, render, outputs.components())
+    poll.follow(followed, version, render, [*outputs.components(), followed])
     return followed
 
 

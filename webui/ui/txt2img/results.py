@@ -23,6 +23,8 @@ from webui.ui.txt2img.controls import element_id
 
 PICTURE_FOLDERS = ("txt2img", "grids")
 """Folders below outputs/ whose pictures are shown here and can be deleted."""
+MOST_FOLLOWED = 16
+"""Generations that pages follow at once, those included that they have queued."""
 SHOWN_EVERY_S = 0.15
 """The page is not sent more often than this; the sampler needs the processor more."""
 
@@ -61,7 +63,7 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
     bar = gr.HTML(elem_id="progress", js_on_load=None)
     messages = gr.HTML(elem_id="messages", js_on_load=None)
     preview = gr.Image(
-        label="Coming",
+        label="Live preview",
         visible=False,
         interactive=False,
         format="jpeg",
@@ -90,7 +92,7 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
         delete = gr.Button(
             "Delete this picture", size="sm", interactive=False, elem_id="delete-picture"
         )
-        undo = gr.Button("Bring it back", size="sm", visible=False, elem_id="undo-picture")
+        undo = gr.Button("Undo delete", size="sm", visible=False, elem_id="undo-picture")
     made = Results(
         bar=bar,
         preview=preview,
@@ -138,42 +140,44 @@ def _connect(studio: Studio, made: Results, undo: gr.Button) -> None:
 def follow(job: GenerationJob, studio: Studio) -> Iterator[list[Any]]:
     """Yield the outputs for a generation as it goes on, until it ends.
 
-    A page that goes away ends this and not the job; opened again, it follows the job.
+    One that is queued changes nothing before it is its turn: whoever follows the job before it
+    says so. A page that goes away ends this and not the job; opened again, it follows the job.
     """
     shown = -1
     for view in job.updates():
-        fresh = view.version != shown
-        yield show(view, job.id, studio) if fresh else unchanged()
+        fresh = view.version != shown and job.ahead is None
+        yield show(job, view, studio) if fresh else unchanged()
         shown = view.version
         if not view.ended:
             time.sleep(SHOWN_EVERY_S)
 
 
-def show(view: JobView, job_id: str, studio: Studio) -> list[Any]:
+def show(job: GenerationJob, view: JobView, studio: Studio) -> list[Any]:
     """Return the outputs for a generation as it stands, in the order of Results.
 
-    Of a plot that has ended the grid is looked at first.
+    For a finished plot, show the grid first. Former pictures stay until there are new ones.
     """
     entries = _entries(view, studio)
     first = len(entries) - 1 if entries and view.is_plot and view.grid is not None else 0
-    previewed = view.preview is not None and not (view.ended and entries)
-    settled = bool(entries) or view.ended
+    previewed = view.preview is not None
+    queued = studio.generating.queued_behind(job)
+    waiting = message(f"Queued: {queued} ahead.") if queued else ""
     warnings = "".join(message(text, "warn") for text in view.warnings)
     going = gr.update(interactive=not view.ended)
     return [
-        _bar(view, studio),
+        _bar(job, view, studio) + waiting,
         gr.update(value=view.preview, visible=previewed),
         _gallery(entries, first, view, studio, visible=not previewed),
-        (entries[first]["infotext"] if entries else "") if settled else gr.skip(),
+        entries[first]["infotext"] if entries else gr.skip(),
         warnings + (message(view.problem, "bad") if view.problem else ""),
         going,
         going,
-        job_id,
+        job.id,
         "" if view.is_plot else view.state,
         view.pictures[0].seed if view.pictures else gr.skip(),
-        entries if settled else gr.skip(),
-        first if settled else gr.skip(),
-        gr.update(interactive=view.ended and bool(entries)),
+        entries or gr.skip(),
+        first if entries else gr.skip(),
+        gr.update(interactive=True) if entries else gr.skip(),
         told({}) if view.version <= 1 else gr.skip(),
     ]
 
@@ -230,9 +234,9 @@ def _gallery(
     entries: list[dict[str, str]], first: int, view: JobView, studio: Studio, *, visible: bool
 ) -> Any:
     """Show the finished pictures; while one is being drawn, its preview takes their place."""
-    if not (entries or view.ended):
+    if not entries:
         return gr.update(visible=visible)
-    chosen = first if view.ended and entries else None
+    chosen = first if view.ended else None
     return gr.update(value=_files(entries, studio), visible=visible, selected_index=chosen)
 
 
@@ -287,20 +291,25 @@ def _shown(
     ]
 
 
-def _bar(view: JobView, studio: Studio) -> str:
+def _waiting(job: GenerationJob, view: JobView, studio: Studio) -> str:
+    """Say what a job waits for."""
+    state, running = studio.models.state, studio.generating.running()
+    if state.loading:
+        return f"Waiting: the model {state.name} is being loaded …"
+    if ahead := running.index(job) if job in running else 0:
+        return f"Queued: {ahead} ahead"
+    return f"Waiting for {view.waiting_for} …" if view.waiting_for else "Starting …"
+
+
+def _bar(job: GenerationJob, view: JobView, studio: Studio) -> str:
     """Say how far it is."""
     if view.state is JobState.QUEUED:
-        state = studio.models.state
-        if state.loading:
-            text = f"Waiting: the model {state.name} is being loaded …"
-        else:
-            text = f"Waiting for {view.waiting_for} …" if view.waiting_for else "Starting …"
-        return progress(0, 1, text)
+        return progress(0, 1, _waiting(job, view, studio))
     if view.state is JobState.DRAWING:
         left = f" · {duration(view.eta_s)} left" if view.eta_s is not None else ""
         return progress(view.step, view.steps, f"Step {view.step} of {view.steps}{left}")
     if view.state is JobState.STOPPED:
-        kept = f"; {len(view.pictures)} finished kept" if view.pictures else ""
+        kept = f"; {len(view.pictures)} kept" if view.pictures else ""
         return progress(view.step, view.steps, f"Interrupted at step {view.step}{kept}.")
     if view.state is JobState.FAILED:
         return ""

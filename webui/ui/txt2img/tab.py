@@ -107,7 +107,8 @@ def _connect(
     def txt2img(*values: Any) -> Iterator[list[Any]]:
         """Draw pictures of a prompt; yields the progress and at last the pictures."""
         try:
-            job = studio.generating.start(controls.read(values))
+            *given, after = values
+            job = studio.generating.start(controls.read(given), after=after)
         except BadField as error:
             yield results.refuse(error)
             raise failure(error) from error
@@ -115,11 +116,12 @@ def _connect(
 
     drawn = go.click(
         _with_named_parameters(txt2img),
-        list(inputs.values()),
+        [*inputs.values(), outputs.job],
         outputs.components(),
         show_progress="hidden",
         api_name="txt2img",
-        concurrency_limit=8,
+        concurrency_limit=results.MOST_FOLLOWED,
+        trigger_mode="multiple",
     )
     quiet: dict[str, Any] = {
         "queue": False,
@@ -134,8 +136,9 @@ def _connect(
 def _with_named_parameters(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a function of ``*values`` the parameters that clients of the page's API see."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    defaults = {name: field.default for name, field in FIELDS.items()} | {"after_job": ""}
     named: Any = function
     named.__signature__ = inspect.Signature(
-        [inspect.Parameter(name, kind, default=field.default) for name, field in FIELDS.items()]
+        [inspect.Parameter(name, kind, default=value) for name, value in defaults.items()]
     )
     return function

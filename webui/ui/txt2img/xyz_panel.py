@@ -117,12 +117,13 @@ def _connect_drawing(
 ) -> None:
     shared = list(inputs.values())
 
-    def plot(*given: Any) -> Iterator[list[Any]]:
+    def plot(*values: Any) -> Iterator[list[Any]]:
+        *given, after = values
         of_axes = given[len(shared) :]
         chosen = list(zip(of_axes[:3], of_axes[3:6], strict=True))
         try:
             request = controls.read(given[: len(shared)])
-            job = studio.plotting.start(request, chosen, of_axes[6])
+            job = studio.plotting.start(request, chosen, of_axes[6], after)
         except BadField as error:
             yield results.refuse(error)
             raise failure(error) from error
@@ -130,9 +131,10 @@ def _connect_drawing(
 
     draw.click(
         plot,
-        [*shared, *axes],
+        [*shared, *axes, outputs.job],
         outputs.components(),
         show_progress="hidden",
         api_visibility="private",
-        concurrency_limit=8,
+        concurrency_limit=results.MOST_FOLLOWED,
+        trigger_mode="multiple",
     )
