@@ -153,6 +153,22 @@ def test_notes_of_a_shadowed_card_are_its_own(tab: Page, full: App):
     other.unlink()
 
 
+def test_measuring_shows_figures_and_a_sheet_and_keeps_them(tab: Page, full: App):
+    open_details(tab, "toad")
+    open_section(tab, "Quality")
+    tab.locator("#measure").click()
+    expect(tab.locator("#quality-answer")).to_contain_text("toad", timeout=60_000)
+    expect(tab.locator("#quality-figures")).to_contain_text("Editability", timeout=180_000)
+    expect(tab.locator("#quality-sheet img")).to_be_visible()
+    open_details(tab, "newt")
+    expect(tab.locator("#quality-sheet img")).to_have_count(0)
+    open_details(tab, "toad")
+    expect(tab.locator("#quality-figures")).to_contain_text("Editability")
+    expect(tab.locator("#quality-sheet img")).to_be_visible()
+    for ending in (".json", ".measured.jpg"):
+        (full.embeddings / "animals" / f"toad{ending}").unlink()
+
+
 def test_a_card_gets_the_last_picture_and_another_one_shows_at_once(tab: Page, full: App):
     open_details(tab, "newt")
     open_section(tab, "Preview")

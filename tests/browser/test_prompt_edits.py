@@ -115,6 +115,7 @@ def test_escape_closes_what_is_open_and_only_then_interrupts(page: Page):
     )
     page.evaluate(alive)
 
+    page.locator(PROMPT).fill("a red heart")
     page.locator("#steps input").fill("1")
     page.locator("#generate").click()
     expect(page.locator("#progress")).to_contain_text("Done", timeout=60_000)

@@ -34,7 +34,7 @@ def test_what_a_run_made_is_measured_on_its_pictures(
     )  # fmt: skip
     said = capsys.readouterr().out
     assert "my_thing_1: 3 vectors, gain " in said and "compared with “star”" in said
-    assert "stranger: 2 vectors, no pictures" in said
+    assert "stranger: 2 vectors, no images" in said
     mine, other = json.loads((out / "scores.json").read_text())
     assert mine["norm_ratio"] == pytest.approx(1, abs=1e-3) and mine["verdict"]
     assert other["norm_ratio"] > 100 and other["gain"] is None

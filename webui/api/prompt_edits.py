@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from webui.generation.request import MAX_PROMPT
 from webui.prompting.editing.calls import insert, remove
+from webui.prompting.editing.rules import finder_of
 from webui.prompting.editing.spans import Edit
 from webui.prompting.editing.weights import adjust_weight
 from webui.studio.card_feed import call
-from webui.studio.prompt_rules import finder_of
 from webui.studio.studio import Studio
 
 
@@ -48,7 +48,7 @@ def routes(studio: Studio) -> APIRouter:
 
     @router.post("/prompt-edits", include_in_schema=False)
     def prompt_edit(wish: Wish) -> Answer:
-        find = finder_of(studio, wish.anywhere)
+        find = finder_of(studio.library, studio.models.state.model, wish.anywhere)
         end = min(wish.end, len(wish.text))
         start = min(wish.start, end)
         if not wish.card:

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,29 +21,20 @@ from webui.cli.training import add_place, settings_of
 from webui.embeddings import formats
 from webui.errors import AppError, BadField
 from webui.files import write_whole
-from webui.generation.plots.grid import draw_grid
-from webui.training.captions import NAME, preview_of
-from webui.training.dataset import Picture, find_pictures, read_pictures
+from webui.studio.measuring import STRENGTHS, Sheet, image_bytes, in_a_line
+from webui.training.captions import NAME
+from webui.training.dataset import find_pictures, read_pictures
 from webui.training.jobs.job import Job
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from webui.embeddings.embedding import Embedding
     from webui.studio.studio import Studio
     from webui.training.score import Measured
 
-STRENGTHS = "0.6,0.8,1,1.2"
 MAX_PROMPTS, MAX_STRENGTH, MAX_SEED = 100, 4.0, 2**32 - 1
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """What a contact sheet shows."""
-
-    prompts: tuple[str, ...]
-    """With ``[name]``; empty = those of the recipe."""
-    strengths: tuple[float, ...]
-    seeds: tuple[int, ...]
 
 
 def add(commands: Any) -> None:
@@ -54,7 +45,11 @@ def add(commands: Any) -> None:
     score.add_argument("--data", type=Path, help="pictures, where the run that made it is gone")
     score.add_argument("--init", default="", help="words it is compared with")
     score.add_argument("--prompts", type=Path, help="file of prompts, each a line with [name]")
-    score.add_argument("--strengths", default=STRENGTHS, help="default: %(default)s")
+    score.add_argument(
+        "--strengths",
+        default=",".join(f"{strength:g}" for strength in STRENGTHS),
+        help="default: %(default)s",
+    )
     score.add_argument("--seeds", default="0", help="default: %(default)s")
     score.add_argument("--out", type=Path, help="folder; default: outputs/score/<time>")
     score.add_argument("--no-sheet", action="store_true", help="numbers alone")
@@ -77,13 +72,13 @@ def _score(flags: argparse.Namespace) -> None:
         rows = []
         for name in flags.names:
             embedding = _embedding(studio, name)
-            measured, recipe = _measured(studio, embedding, flags.init, pictures)
-            print(_line(measured), flush=True)
+            measured, recipe = studio.measuring.measure(embedding, flags.init, pictures)
+            print(in_a_line(measured), flush=True)
             rows.append(measured)
             if not flags.no_sheet:
-                asked = replace(sheet, prompts=sheet.prompts or recipe.preview_prompts)
                 file = f"{len(rows):02d}-{re.sub(r'[^-.A-Za-z0-9_]', '_', embedding.name)}.png"
-                _draw(studio, embedding, measured, recipe, asked, out / file)
+                image = _drawn(studio, embedding, measured, recipe, sheet)
+                write_whole(out / file, image_bytes(image, "PNG"))
     _write(rows, out)
     print(f"Written to {out}.")
 
@@ -129,63 +124,12 @@ def _embedding(studio: Studio, name: str) -> Embedding:
     return replace(formats.read(path), name=path.stem)
 
 
-def _measured(
-    studio: Studio, embedding: Embedding, initializer: str, pictures: Sequence[Picture]
-) -> tuple[Measured, Recipe]:
-    """Measure an embedding with what its run or its file knows, and return the run's recipe."""
-    from webui.training.score import measure, run_of
-
-    recipe, model = Recipe(), studio.models.get()
-    if run := run_of(embedding, studio.settings.outputs_dir / "train"):
-        record = run.record()
-        recipe, initializer = record.recipe, initializer or record.initializer
-        pictures = pictures or run.pictures()
-    elif card := studio.library.card(embedding.name):
-        if not initializer and not card.problem:
-            initializer = studio.library.metadata(card.name).get("initializer", "")
-    with studio.gate.hold("measuring an embedding"):
-        return measure(embedding, model, initializer, pictures, recipe), recipe
-
-
-def _draw(
-    studio: Studio,
-    embedding: Embedding,
-    measured: Measured,
-    recipe: Recipe,
-    sheet: Sheet,
-    file: Path,
-) -> None:
-    """Draw prompts and seeds downwards, the initializer and then the strengths across."""
-    words = [measured.compared_with]
-    words += [
-        embedding.name if strength == 1 else f"({embedding.name}:{strength:g})"
-        for strength in sheet.strengths
-    ]
-    model = studio.models.get()
-    rows = [(prompt, seed) for prompt in sheet.prompts for seed in sheet.seeds]
-    cells = []
-    with tqdm(total=len(rows) * len(words), unit="picture", desc=embedding.name) as bar:
-        for prompt, seed in rows:
-            for word in words:
-                asked = [preview_of(recipe, prompt, word)]
-                cells += studio.drawing.images(model, asked, embedding, seed)
-                bar.update()
-    across = [measured.compared_with, *(f"× {strength:g}" for strength in sheet.strengths)]
-    down = [f"{prompt}, seed {seed}" for prompt, seed in rows]
-    buffer = io.BytesIO()
-    draw_grid(cells, across, down, [_line(measured)]).save(buffer, "PNG")
-    write_whole(file, buffer.getvalue())
-
-
-def _line(item: Measured) -> str:
-    gain = "no pictures to measure the gain"
-    if item.gain is not None:
-        gain = f"gain {item.gain:.1%} ± {item.error:.1%}"
-    return (
-        f"{item.name}: {item.vectors} vectors, {gain}, editability {item.editability:.2f}, "
-        f"norm {item.norm_ratio:.2f} of a word's; compared with “{item.compared_with}”"
-        + (f"; {item.verdict}" if item.verdict else "")
-    )
+def _drawn(
+    studio: Studio, embedding: Embedding, measured: Measured, recipe: Recipe, sheet: Sheet
+) -> Image.Image:
+    """Draw a contact sheet with a progress bar."""
+    with tqdm(total=sheet.cells(recipe), unit="image", desc=embedding.name) as bar:
+        return studio.measuring.draw(embedding, measured, recipe, sheet, bar.update)
 
 
 def _write(rows: Sequence[Measured], out: Path) -> None:

@@ -5,12 +5,13 @@ It is our own because diffusers adds words to the tokenizer, which cannot follow
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webui.embeddings import file_actions as housekeeping
 from webui.embeddings import formats
@@ -21,7 +22,7 @@ from webui.embeddings.index import Index
 from webui.embeddings.intake import Intake, role
 from webui.embeddings.listing import Changes, Listing, look
 from webui.embeddings.reading import as_text, by_name
-from webui.embeddings.sidecars import Notes, save_notes
+from webui.embeddings.sidecars import Notes, read_measured, save_measured, save_notes
 from webui.embeddings.watcher import Watcher
 from webui.errors import AppError, BadField
 from webui.files import replacing
@@ -203,6 +204,29 @@ class EmbeddingLibrary:
             with housekeeping.os_errors_as_app_errors(card.path):
                 path = save_notes(card.path.parent, card.path.stem, notes)
             self._refresh_paths([path])
+
+    def save_measured(
+        self, name: str, figures: Mapping[str, Any], sheet: Image.Image, path: Path | None = None
+    ) -> None:
+        """Write what was measured of an embedding to its sidecars; ``path`` as in ``delete``."""
+        with self._changing:
+            card = self._existing(name, path)
+            housekeeping.check_inside(card.root, card.path)
+            buffer = io.BytesIO()
+            sheet.convert("RGB").save(buffer, "JPEG", quality=90)
+            with housekeeping.os_errors_as_app_errors(card.path):
+                paths = save_measured(card.path.parent, card.path.stem, figures, buffer.getvalue())
+            self._refresh_paths(paths)
+
+    def measured(self, card: Card) -> tuple[Mapping[str, Any], Path | None]:
+        """Return what was measured last of a card, hostile, and the contact sheet of that.
+
+        Nothing if its vectors have changed since, or another embedding of its file was measured.
+        """
+        figures, sheet = read_measured(card.path.parent, card.path.stem)
+        same = figures.get("name") == card.name
+        fresh = same and figures.get("content hash") == card.content_hash
+        return (figures, sheet) if fresh else ({}, None)
 
     def rename(self, name: str, new_name: str, path: Path | None = None) -> Card:
         """Rename a file and its sidecars; ``path`` as in ``delete``.

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,9 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
 MAX_NOTES_BYTES = 1 << 20
 MAX_TAGS = 64
 
-Role = Literal["vectors", "picture", "preview", "notes"]
+Role = Literal["vectors", "picture", "preview", "measured", "notes"]
+MEASURED_SUFFIX = ".measured.jpg"
+"""Ends the name of the contact sheet of the last measuring."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def role_of(file_name: str) -> tuple[str, Role] | None:
         for ending in (".preview", ".thumb"):
             if stem.lower().endswith(ending):
                 return stem[: -len(ending)], "preview"
+        if file_name.lower().endswith(MEASURED_SUFFIX):
+            return file_name[: -len(MEASURED_SUFFIX)], "measured"
         return stem, "picture"
     if suffix == ".json":
         return stem, "notes"
@@ -109,17 +113,37 @@ def save_notes(folder: Path, stem: str, notes: Notes) -> Path:
         raise AppError(f"“{notes.side}” is not a side; choose positive, negative or neither.")
     if notes.preferred_weight is not None and _weight(notes.preferred_weight) is None:
         raise AppError("The preferred weight must be a number between -10 and 10.")
-    path = folder / f"{stem}.json"
-    values = _read_json(path) if path.exists() else {}
-    values |= {
-        "description": notes.description,
-        "notes": notes.notes,
-        "preferred weight": notes.preferred_weight or 0,
-        "side": notes.side,
-        "explicit only": notes.explicit_only,
-        "tags": list(notes.tags),
-    }
-    write_whole(path, json.dumps(values, indent=4, ensure_ascii=False))
+    return _add(
+        folder / f"{stem}.json",
+        {
+            "description": notes.description,
+            "notes": notes.notes,
+            "preferred weight": notes.preferred_weight or 0,
+            "side": notes.side,
+            "explicit only": notes.explicit_only,
+            "tags": list(notes.tags),
+        },
+    )
+
+
+def save_measured(folder: Path, stem: str, figures: Mapping[str, Any], sheet: bytes) -> list[Path]:
+    """Write what was measured into the notes, and its contact sheet (JPEG) beside them."""
+    image = folder / (stem + MEASURED_SUFFIX)
+    write_whole(image, sheet)
+    return [image, _add(folder / f"{stem}.json", {"measured": dict(figures)})]
+
+
+def read_measured(folder: Path, stem: str) -> tuple[dict[str, Any], Path | None]:
+    """Return what was measured last and its contact sheet, if there are; hostile."""
+    figures = _read_json(folder / f"{stem}.json").get("measured")
+    sheet = folder / (stem + MEASURED_SUFFIX)
+    return (figures if isinstance(figures, dict) else {}), sheet if sheet.is_file() else None
+
+
+def _add(path: Path, values: Mapping[str, Any]) -> Path:
+    """Write values into a JSON file and keep the others there."""
+    kept = _read_json(path) if path.exists() else {}
+    write_whole(path, json.dumps({**kept, **values}, indent=4, ensure_ascii=False))
     return path
 
 

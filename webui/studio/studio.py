@@ -13,6 +13,7 @@ from webui.studio.downloads import Downloads
 from webui.studio.drawing import Drawing
 from webui.studio.generating import Generating
 from webui.studio.gpu import GpuGate
+from webui.studio.measuring import Measuring
 from webui.studio.models_in_use import ModelsInUse
 from webui.studio.picture_history import PictureHistory
 from webui.studio.plotting import Plotting
@@ -57,6 +58,13 @@ class Studio:
             self.styles,
             settings.outputs_dir / "train",
             settings.outputs_dir / "grids",
+        )
+        self.measuring = Measuring(
+            self.gate,
+            self.models.get,
+            self.drawing,
+            self.library,
+            settings.outputs_dir / "train",
         )
         self.history = PictureHistory(settings.outputs_dir / "txt2img")
         self.training = TrainingRuns(
@@ -103,6 +111,7 @@ class Studio:
         self.downloads.close()
         self.training.close()
         self.generating.stop()
+        self.measuring.stop()
         self.library.stop()
 
     def why_unusable(self, card: Card) -> str | None:

@@ -90,7 +90,7 @@ window.promptBoxes = (() => {
   const takesEscape = (node) =>
     document.fullscreenElement ||
     node.matches?.("input[type=search], [aria-expanded=true], :open") ||
-    document.querySelector("dialog[open], [role=listbox]:not([hidden]), [aria-modal=true]");
+    document.querySelector("dialog[open], .block.fullscreen, [role=listbox]:not([hidden]), [aria-modal=true]");
 
   document.addEventListener("keydown", (event) => {
     const box = event.target.matches?.(BOXES) ? event.target : null;

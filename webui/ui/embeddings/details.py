@@ -16,6 +16,7 @@ from webui.studio.studio import Studio
 from webui.ui.embeddings import facts, preview_image
 from webui.ui.embeddings.notes_form import NotesForm, drafts_with, notes_of
 from webui.ui.embeddings.preview_image import PRIVATE, existing
+from webui.ui.embeddings.quality import Quality
 from webui.ui.markup import message
 
 Update = dict[gr.components.Component, Any]
@@ -55,6 +56,8 @@ class Details:
                 )
             with gr.Accordion("Vectors", open=False, elem_id="details-vectors"):
                 self._vectors = gr.HTML(js_on_load=None)
+            with gr.Accordion("Quality", open=False, elem_id="details-quality"):
+                self._quality = Quality(studio, self._key)
             with gr.Accordion("Metadata", open=False, elem_id="details-inside"):
                 self._inside = gr.HTML(js_on_load=None)
             with gr.Accordion("File", open=False, elem_id="details-file"):
@@ -74,8 +77,8 @@ class Details:
         """Show what is chosen in ``cards``, and do what the buttons say."""
         notes, key, answer = self._notes, self._key, self._answer
         file = [key, self._about, self._downloads, self._name, self._folder]
-        shown = [*file, self._form, *notes.fields, notes.drafts,
-                 self._pictures, self._vectors, self._inside, answer]  # fmt: skip
+        sections = [self._pictures, self._vectors, self._inside, *self._quality.outputs]
+        shown = [*file, self._form, *notes.fields, notes.drafts, *sections, answer]
         typed = [key, notes.drafts, *notes.fields]
         cards.select(self._choose, typed, shown, **PRIVATE)
         notes.save.click(self._save, typed, [notes.drafts, answer], **PRIVATE)
@@ -107,6 +110,7 @@ class Details:
             self._pictures: [str(path) for path in used],
             self._vectors: facts.vectors(self._studio, card),
             self._inside: facts.inside(self._studio, card),
+            **self._quality.show(card),
             self._answer: message("These notes are not saved yet.", "warn") if is_draft else "",
         }
 

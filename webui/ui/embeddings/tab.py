@@ -10,6 +10,7 @@ import gradio as gr
 from webui.errors import AppError
 from webui.studio.studio import Studio
 from webui.ui.cards import card_grid
+from webui.ui.embeddings import quality
 from webui.ui.embeddings.details import Details
 from webui.ui.markup import message
 
@@ -21,6 +22,8 @@ def build(studio: Studio) -> None:
             cards = card_grid("all-cards", details=True)
         with gr.Column(scale=3, min_width=290):
             _adding(studio)
+            with gr.Accordion("Measure several", open=False, elem_id="measure-several"):
+                quality.build_several(studio)
             Details(studio).connect(cards)
 
 
