@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ from webui.embeddings import formats
 from webui.errors import AppError
 from webui.models.families import describe_widths, family_of_widths
 
-KINDS = {".pt": "a1111", ".bin": "diffusers", ".safetensors": "safetensors", ".png": "picture"}
+KINDS: Mapping[str, formats.Kind] = {
+    ".pt": "a1111",
+    ".bin": "diffusers",
+    ".safetensors": "safetensors",
+    ".png": "picture",
+}
 """Format that is written for each ending."""
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from webui.errors import AppError
+from webui.errors import AppError, BadField
 from webui.job_state import JobState
 from webui.settings import Settings
 from webui.studio.studio import Studio
@@ -49,6 +49,8 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     studio.models.switch(job.model)
     model = studio.models.get()
     recipe = job.recipe_for(model.family)
+    if job.data is None:
+        raise BadField("data", f"{job.name} needs “data” (--data).")
     pictures, skipped = find_pictures(job.data)
     if skipped:
         print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")

@@ -92,7 +92,7 @@ class Poll:
         """Start polling; call once, inside the Blocks, after everything is watched."""
         seen = gr.JSON([], visible="hidden")
         outputs = [output for watch in self._watches for output in watch.outputs]
-        quiet = {
+        quiet: dict[str, Any] = {
             "show_progress": "hidden",
             "queue": False,
             "api_visibility": "private",

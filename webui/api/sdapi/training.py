@@ -104,7 +104,9 @@ class TrainBody(Question):
 def _field_of(setting: Setting) -> tuple[Any, Any]:
     """Return a setting of the recipe as a field that may be left out, by both of its names."""
     kind = float | str if setting.before else setting.type  # a learning rate may be a schedule
-    known = {"enum": [*setting.choices, None]} if setting.choices else None
+    known: dict[str, Any] | None = None
+    if setting.choices:
+        known = {"enum": [*setting.choices, None]}
     said = f"{setting.help} {setting.limits.capitalize()}".strip()
     field = Field(None, alias=setting.api or None, description=said, json_schema_extra=known)
     return kind | None, field

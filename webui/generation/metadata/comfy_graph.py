@@ -107,7 +107,7 @@ def _upstream(nodes: Mapping[str, Any], link: Any) -> Iterator[Node]:
             continue
         seen.add(str(link[0]))
         node = nodes.get(str(link[0]))
-        if _is_node(node):
+        if node is not None and _is_node(node):
             yield node
             waiting += node["inputs"].values()
 

@@ -81,8 +81,10 @@ class Job:
 
         Raises BadField for values out of range, and AppError for templates that cannot be read.
         """
-        read = {"templates": read_templates(self.template_file)} if self.template_file else {}
-        return replace(preset(self.preset, family), **read | self.recipe)
+        settings = dict(self.recipe)
+        if self.template_file:
+            settings.setdefault("templates", read_templates(self.template_file))
+        return replace(preset(self.preset, family), **settings)
 
 
 ASKED = declarations_of(Job, Setting)

@@ -105,7 +105,9 @@ def share_of(items: Sequence[Item], environment: Mapping[str, str]) -> Sequence[
 
 def table(results: Iterable[Result]) -> str:
     """Return the results as lines for a terminal."""
-    rows = [("name", "state", "step", "gain", "editable", "verdict", "seconds", "file")]
+    rows: list[tuple[str, ...]] = [
+        ("name", "state", "step", "gain", "editable", "verdict", "seconds", "file")
+    ]
     rows += [_cells(result) for result in results]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -43,7 +43,8 @@ def build(studio: Studio, target: Target, tabs: gr.Tabs) -> None:
                 elem_id="png-info-picture",
             )
             # Gradio would open the file itself first, and answer a broken one with no reason.
-            picture.preprocess = lambda payload: payload.path if payload else None
+            component: Any = picture
+            component.preprocess = lambda payload: payload.path if payload else None
             notes = gr.HTML(elem_id="png-info-notes", js_on_load=None)
             text = gr.Textbox(
                 label="Parameters",
@@ -122,14 +123,15 @@ def _show(studio: Studio, text: str) -> list[Any]:
     refused = read_settings(pairs).refused
     rows = [("Prompt", request.prompt), ("Negative prompt", request.negative_prompt)]
     rows += list(pairs.items())[:MOST_ROWS]
-    loadable = model is not None and model.here not in ("", studio.models.state.name)
+    here = model.here if model else ""
+    loadable = here not in ("", studio.models.state.name)
     return [
         _findings("Model", [model] if model else [])
         + _findings("Embeddings", (_with_reason(studio, finding) for finding in embeddings))
         + "".join(message(sentence, "warn") for sentence in refused),
         facts(rows),
         gr.update(interactive=bool(text.strip())),
-        gr.update(visible=loadable, value=f"Load {model.here}" if loadable else ""),
+        gr.update(visible=loadable, value=f"Load {here}" if loadable else ""),
     ]
 
 

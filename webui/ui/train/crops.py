@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from PIL import Image
 
 from webui.errors import AppError
@@ -54,7 +55,7 @@ def build(studio: Studio, sources: Sources, buckets: gr.Checkbox) -> gr.JSON:
             min_width=160,
         )
         auto = gr.Button("Auto", size="sm", elem_id="train-crop-auto", min_width=90)
-    inputs = {sources.uploads, sources.folder, buckets, which, position, positions}
+    inputs: set[Block] = {sources.uploads, sources.folder, buckets, which, position, positions}
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
     def read(data: Mapping[Any, Any]) -> tuple[dict[int, Picture], Shape]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -12,7 +13,7 @@ from webui.studio.studio import Studio
 from webui.training.dataset import HOW_MANY
 from webui.training.recipe import Recipe
 from webui.training.runs.run_state import RunSnapshot
-from webui.ui.markup import duration, escape, facts, message, progress
+from webui.ui.markup import duration, facts, message, progress
 from webui.ui.polling import Poll
 from webui.ui.train import checkpoints as train_steps
 from webui.ui.train.checkpoints import said_by_the_page
