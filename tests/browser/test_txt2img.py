@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import torch
 from gradio_client import Client
 from playwright.sync_api import Page, expect
 
@@ -280,6 +281,28 @@ def test_a_picture_can_be_deleted_and_brought_back(app: App, page: Page):
     expect(page.locator("#infotext textarea")).to_have_value(re.compile("Seed: 5,"))
     expect(page.locator("#undo-picture")).to_be_hidden()
     assert drawn <= pictures(app)
+
+
+def test_a_picture_is_sent_on_and_the_gallery_cleared(app: App, page: Page):
+    path = app.embeddings / "sent.pt"
+    torch.save({"string_to_param": {"*": torch.randn(1, 128) * 0.04}}, path)
+    expect(page.locator(".xray").first).to_be_visible()
+    drawn = draw(page, app, "a red heart, <sent>", steps=3, seed=11)
+    page.locator(PROMPT).fill("something else")
+    page.locator("#send-controls").click()
+    expect(page.locator(PROMPT)).to_have_value("a red heart, <sent>")
+    page.locator("#send-preview").click()
+    expect(page.locator("#messages")).to_contain_text("The card of sent")
+    assert (app.embeddings / "sent.preview.png").is_file()
+    page.locator("#send-png-info").click()
+    expect(page.locator("#png-info-text textarea")).to_have_value(re.compile("Seed: 11,"))
+    page.get_by_role("tab", name="txt2img").click()
+    page.locator("#clear-gallery").click()
+    expect(page.locator("#gallery img")).to_have_count(0)
+    expect(page.locator("#infotext textarea")).to_have_value("")
+    assert drawn <= pictures(app)
+    path.unlink()
+    (app.embeddings / "sent.preview.png").unlink()
 
 
 def test_hires_fix_and_a_grid_from_the_page(app: App, page: Page):

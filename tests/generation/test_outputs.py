@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 from webui.errors import AppError
+from webui.generation.metadata.png_info import read_picture
 from webui.generation.outputs import (
     bring_back,
     discard,
     make_grid,
     read_parameters,
+    save_copies,
     save_grid,
     save_picture,
 )
@@ -33,6 +35,20 @@ def test_a_picture_thrown_away_can_be_brought_back(tmp_path: Path):
     assert len(list((tmp_path / "outputs" / ".trash").rglob("*.png"))) == 1
     bring_back(folder, name)
     assert read_parameters(path) == "a red thing"
+
+
+def test_copies_hold_the_parameters_and_go_with_the_picture(tmp_path: Path):
+    folder = tmp_path / "outputs" / "txt2img"
+    path, name = save(folder)
+    text = "a réd thing 🐸\nSteps: 3"
+    save_copies(RED, text, path, jpg=True, txt=True)
+    copies = [path.with_suffix(".jpg"), path.with_suffix(".txt")]
+    assert read_picture(copies[0]).text == text
+    assert copies[1].read_text(encoding="utf-8") == text
+    discard(folder, name)
+    assert not any(copy.exists() for copy in copies)
+    bring_back(folder, name)
+    assert all(copy.exists() for copy in copies)
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "", "none.png", "notes.txt"])

@@ -172,6 +172,14 @@ def test_several_pictures_are_also_saved_as_a_grid(studio: Studio):
     assert alone.grid is None and alone.pictures[0].path.name.startswith("00002-")
 
 
+def test_copies_lie_beside_a_picture_where_they_are_wished_for(studio: Studio):
+    (picture,) = wait(studio.generating.start(replace(REQUEST, save_jpg=True))).view.pictures
+    beside = sorted(path.suffix for path in picture.path.parent.glob(f"{picture.path.stem}.*"))
+    assert beside == [".jpg", ".png"]
+    (picture,) = wait(studio.generating.start(replace(REQUEST, save_txt=True))).view.pictures
+    assert picture.path.with_suffix(".txt").read_text(encoding="utf-8") == picture.infotext
+
+
 def test_the_progress_counts_both_passes(studio: Studio):
     request = replace(REQUEST, hires=True, hires_scale=1.5, hires_steps=2, batch_count=2)
     view = wait(studio.generating.start(request)).view

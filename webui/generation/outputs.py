@@ -13,12 +13,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from webui.errors import AppError
-from webui.files import contained, replacing
+from webui.files import contained, replacing, write_whole
 
 PARAMETERS = "parameters"
 """The PNG text chunk that AUTOMATIC1111 writes and reads."""
 TRASH = ".trash"
 """Folder beside that of the pictures, where deleted ones lie until someone empties it."""
+COPIES = (".jpg", ".txt")
+"""What may lie beside a picture and goes with it."""
+JPG_QUALITY = 90
+_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 MAX_GRID_PIXELS = 60_000_000
 """A larger grid is made smaller, so that other programs open it."""
 
@@ -28,6 +32,17 @@ def save_picture(image: Image.Image, infotext: str, seed: int, folder: Path) -> 
     place = _today(folder)
     number = _next_number(place, re.compile(r"(\d{5,})-"))
     return _save(image, infotext, place / f"{number:05d}-{seed}.png")
+
+
+def save_copies(image: Image.Image, infotext: str, path: Path, jpg: bool, txt: bool) -> None:
+    """Write beside a saved picture what was wished for: a JPEG of it, its parameters as text."""
+    if jpg:
+        exif = Image.Exif()
+        exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + infotext.encode("utf-16-be")
+        with replacing(path.with_suffix(".jpg")) as temporary:
+            image.convert("RGB").save(temporary, format="JPEG", quality=JPG_QUALITY, exif=exif)
+    if txt:
+        write_whole(path.with_suffix(".txt"), infotext)
 
 
 def save_grid(images: Sequence[Image.Image], infotext: str, folder: Path) -> Path:
@@ -72,6 +87,9 @@ def _move(source: Path, target: Path, name: str) -> None:
     if new.exists():
         raise AppError(f"There is another picture {name} now; move that one away first.")
     new.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in COPIES:
+        if old.with_suffix(suffix).is_file():
+            os.replace(old.with_suffix(suffix), new.with_suffix(suffix))
     os.replace(old, new)
 
 

@@ -276,6 +276,20 @@ class GenerationRequest:
             "grid-*.png.", explained=True, section=EXTRA, api=None,
         ),
     )
+    save_jpg: bool = declared(
+        False,
+        RequestField(
+            label="Save JPG copy", help="Also save each image as .jpg beside the .png, with its "
+            "parameters.", explained=True, section=EXTRA, api=None,
+        ),
+    )
+    save_txt: bool = declared(
+        False,
+        RequestField(
+            label="Save parameters as .txt", help="Also save each image's parameters as .txt "
+            "beside it.", explained=True, section=EXTRA, api=None,
+        ),
+    )
     # fmt: on
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from webui.generation.outputs import save_picture
+from webui.generation.outputs import save_copies, save_picture
 from webui.generation.request import GenerationRequest
 from webui.job_state import JobState
 from webui.studio.models_in_use import ModelChoice
@@ -181,6 +181,7 @@ class GenerationJob:
         """Save a picture with a parameters text, usually its own, and show it."""
         text = picture.infotext if infotext is None else infotext
         path = save_picture(picture.image, text, picture.request.seed, self.folder)
+        save_copies(picture.image, text, path, self.request.save_jpg, self.request.save_txt)
         saved = SavedPicture.of(picture, path, text)
         warnings = tuple(dict.fromkeys((*self._view.warnings, *picture.warnings)))
         self.publish(pictures=(*self._view.pictures, saved), warnings=warnings)

@@ -47,13 +47,13 @@ def build(studio: Studio) -> gr.Blocks:
             models_panel.build(studio, poll)  # strangers in the network must not fill the disk
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("txt2img", id="txt2img"):
-                target = txt2img.build(demo, studio, poll)
+                target, actions = txt2img.build(demo, studio, poll)
             with gr.Tab("Embeddings", id="embeddings", elem_id="embeddings-tab"):
                 embeddings_tab.build(studio)
             with gr.Tab("Train", id="train", elem_id="train-tab"):
                 train_tab.build(studio, poll)
             with gr.Tab("PNG Info", id="png-info", elem_id="png-info-tab"):
-                png_info_tab.build(studio, target, tabs)
+                actions.connect_png_info(png_info_tab.build(studio, target, tabs), tabs)
         keep_current(studio, poll)
         poll.connect(demo)
     return demo

@@ -30,8 +30,11 @@ STATES = {
 }
 
 
-def build(studio: Studio, target: Target, tabs: gr.Tabs) -> None:
-    """Build the tab inside the open Blocks; ``target`` lies on one of ``tabs``."""
+def build(studio: Studio, target: Target, tabs: gr.Tabs) -> gr.Image:
+    """Build the tab inside the open Blocks and return where images are put.
+
+    ``target`` lies on one of ``tabs``.
+    """
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
             picture = gr.Image(
@@ -85,6 +88,7 @@ def build(studio: Studio, target: Target, tabs: gr.Tabs) -> None:
         [*target.outputs(), tabs],
         **quiet,
     )
+    return picture
 
 
 def _read(path: str | None) -> list[Any]:

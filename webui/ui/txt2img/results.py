@@ -215,10 +215,10 @@ def _entries(view: JobView, studio: Studio) -> list[dict[str, str]]:
 
 def _files(entries: list[dict[str, str]], studio: Studio) -> list[tuple[str, str]]:
     """Return paths and captions for the gallery; names come from the page, so they are checked."""
-    return [(str(_picture(entry["name"], studio)), entry["caption"]) for entry in entries]
+    return [(str(picture_path(entry["name"], studio)), entry["caption"]) for entry in entries]
 
 
-def _picture(name: str, studio: Studio) -> Path:
+def picture_path(name: str, studio: Studio) -> Path:
     """Return the path of a picture of this tab by its name below the outputs.
 
     Raises AppError for any other file.

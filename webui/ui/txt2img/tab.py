@@ -15,13 +15,23 @@ from webui.ui.cards import card_grid
 from webui.ui.polling import Poll
 from webui.ui.theme import asset
 from webui.ui.toasts import failure
-from webui.ui.txt2img import completion, controls, memory, results, styles_panel, xray, xyz_panel
+from webui.ui.txt2img import (
+    completion,
+    controls,
+    gallery_actions,
+    memory,
+    results,
+    styles_panel,
+    xray,
+    xyz_panel,
+)
 from webui.ui.txt2img.apply_parameters import Target, connect_paste
 from webui.ui.txt2img.controls import FROM_MODEL, Controls
+from webui.ui.txt2img.gallery_actions import GalleryActions
 from webui.ui.txt2img.results import Results
 
 
-def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
+def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryActions]:
     """Build the tab inside the open Blocks and return what parameters can be sent to."""
     with gr.Row(elem_classes=["narrow"]):
         with gr.Column(scale=5, min_width=300, elem_classes=["narrow"]):
@@ -61,6 +71,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
             styles_panel.build(studio, poll, inputs)
         with gr.Column(scale=6, min_width=300):
             outputs = results.build(studio, interrupt, skip, last_seed)
+            actions = gallery_actions.build(studio, outputs)
     with settings:
         xyz_panel.build(studio, inputs, outputs)
     drawn = _connect(studio, inputs, outputs, go)
@@ -71,7 +82,8 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> Target:
     memory.remember_forever(demo, outputs, drawn, followed, forever)
     target = Target(inputs, held, outputs.messages)
     connect_paste(studio, paste, target)
-    return target
+    actions.connect(target)
+    return target, actions
 
 
 def _prompt_box(label: str, elem_id: str, lines: int, placeholder: str) -> gr.Textbox:
