@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from webui.plain_text import PlainFormatter
 from webui.settings import LOCAL_HOSTS, Settings
 
 
@@ -85,7 +86,9 @@ def main() -> None:
     """Set the environment before anything heavy is imported, then build and serve the app."""
     settings = parse_flags()
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.setFormatter(PlainFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[terminal])
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from webui.bootstrap import serve
 

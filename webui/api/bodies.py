@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable
 from typing import TypeVar
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from webui import plain_json
 from webui.api.refusing import refuse
 
 T = TypeVar("T")
@@ -27,7 +27,6 @@ MOST_ITEMS = 100_000
 """Strings, commas and brackets in the JSON of a request."""
 MOST_ESCAPES = 1_000_000
 """Escaped characters in it; twice as many with pictures, whose base64 some write with ``\\/``."""
-MOST_NESTED = 40
 LONGEST_PAUSE_S = 20.0
 """So long nothing may arrive while a body is expected."""
 LONGEST_BODY_S = 300.0
@@ -73,7 +72,7 @@ class Bodies:
             if body is None:
                 return  # the client went away
             if body:
-                await asyncio.to_thread(check_json, body, most > MOST_BYTES)
+                await asyncio.to_thread(_check, body, most > MOST_BYTES)
             await self._app(scope, _replayed(body, receive), noted)
         except BodyRefused as refused:
             if not answered:
@@ -125,36 +124,12 @@ def most_bytes(path: str) -> int:
     return MOST_PICTURE_BYTES if path.rstrip("/") in PICTURE_PATHS else MOST_BYTES
 
 
-_TOKEN = re.compile(rb'["\[\]{},]')
-_IN_STRING = re.compile(rb'\\.|"', re.DOTALL)
-
-
-def check_json(body: bytes, with_pictures: bool = False) -> None:
-    """Raise BodyRefused for JSON with too many items or nested too deep; nothing is parsed.
-
-    What is no JSON passes: it is for the app to say so.
-    """
-    place = depth = items = escapes = 0
-    most_escapes = MOST_ESCAPES * (2 if with_pictures else 1)
-    while token := _TOKEN.search(body, place):
-        mark, place = token[0], token.end()
-        if mark == b'"':
-            while (part := _IN_STRING.search(body, place)) and part[0] != b'"':
-                place, escapes = part.end(), escapes + 1
-                if escapes > most_escapes:
-                    raise _too_much()
-            if part is None:
-                return
-            place = part.end()
-        items += 1
-        depth += (mark in b"[{") - (mark in b"]}")
-        if items > MOST_ITEMS or depth > MOST_NESTED:
-            raise _too_much()
-
-
-def _too_much() -> BodyRefused:
-    detail = "The request holds too many values, or they are nested too deep."
-    return BodyRefused(413, "TooLarge", detail)
+def _check(body: bytes, with_pictures: bool) -> None:
+    """Raise BodyRefused for JSON with too many items or nested too deep."""
+    try:
+        plain_json.check(body, MOST_ITEMS, MOST_ESCAPES * (2 if with_pictures else 1))
+    except plain_json.TooMuch as found:
+        raise BodyRefused(413, "TooLarge", f"The request is too much: {found}") from None
 
 
 def _too_large(most: int) -> BodyRefused:

@@ -9,12 +9,15 @@ import sys
 
 from webui.cli import downloading, files, scoring, training
 from webui.errors import AppError
+from webui.plain_text import PlainFormatter
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; errors that a person can mend end it with a sentence and status 1."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(PlainFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[terminal])
     parser = argparse.ArgumentParser(prog="python -m webui", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for part in (training, scoring, files, downloading):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from webui.embeddings.cards import Card, LibrarySnapshot, Naming, suffix_rank
-from webui.embeddings.reading import as_text
+from webui.plain_text import as_text
 
 PairHash = Callable[[Card, Card], str]
 """Gives the content hash of two files together, "" if they cannot be one; may read them."""

@@ -11,7 +11,6 @@ import re
 import secrets
 import shutil
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from webui.embeddings import formats
 from webui.errors import AppError, BadField
 from webui.files import contained, replacing
+from webui.plain_text import is_control
 
 TRASH = ".trash"
 """Sub-folder of each embeddings folder that deleted files are moved to."""
@@ -33,7 +33,7 @@ def check_name(name: str) -> str:
         raise BadField("name", f"The name is too long; at most {MAX_NAME} characters.")
     if name[0] == "." or name[-1] == "." or name != name.strip():
         raise BadField("name", f"“{name}” must not begin or end with a dot or a space.")
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
+    if any(map(is_control, name)):
         raise BadField("name", "The name has control characters. Type it anew.")
     if found := re.search(r'[/\\<>:"|?*]', name):
         raise BadField("name", f"“{name}” must not contain “{found[0]}”. Leave it out.")

@@ -17,8 +17,9 @@ from webui.embeddings.catalogue import Catalogue
 from webui.embeddings.embedding import Embedding, EmbeddingCache
 from webui.embeddings.index import Entry, Index, Stamp
 from webui.embeddings.listing import Changes, Listing
-from webui.embeddings.reading import StillChanging, as_text, name_problem, read_facts
+from webui.embeddings.reading import StillChanging, name_problem, read_facts
 from webui.embeddings.sidecars import find_preview, read_notes, role_of
+from webui.plain_text import as_text
 
 log = logging.getLogger(__name__)
 

@@ -21,12 +21,13 @@ from webui.embeddings.embedding import Embedding, EmbeddingCache
 from webui.embeddings.index import Index
 from webui.embeddings.intake import Intake, role
 from webui.embeddings.listing import Changes, Listing, look
-from webui.embeddings.reading import as_text, by_name
+from webui.embeddings.reading import by_name
 from webui.embeddings.sidecars import Notes, read_measured, save_measured, save_notes
 from webui.embeddings.watcher import Watcher
 from webui.errors import AppError, BadField
 from webui.files import replacing
 from webui.images import open_picture
+from webui.plain_text import as_text
 
 if TYPE_CHECKING:
     from PIL import Image

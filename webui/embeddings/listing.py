@@ -123,6 +123,9 @@ def _walk(top: str, links: set[str]) -> Iterator[tuple[str, dict[str, Stamp]]]:
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
+            if is_link and _within(os.path.realpath(top), os.path.realpath(folder)):
+                log.warning("The link %s leads to a folder above and is not followed.", folder)
+                continue
             if is_link:
                 links.add(folder)
             present: dict[str, Stamp] = {}

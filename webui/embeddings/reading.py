@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from webui.embeddings.file_actions import check_name
 from webui.embeddings.index import Facts, Inside
 from webui.embeddings.listing import look
 from webui.errors import BadField
+from webui.plain_text import as_text, is_control
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +101,6 @@ def name_problem(file_name: str) -> str | None:
     """Say why a file's name cannot be used in a prompt, or None if it can."""
     if file_name.isprintable():
         return None
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in file_name):
+    if any(map(is_control, file_name)):
         return "Its file name has characters that cannot be written in a prompt. Rename the file."
     return None
-
-
-def as_text(name: str) -> str:
-    """Return a file name as text that can be encoded; bytes that are no UTF-8 become ``?``."""
-    return name.encode("utf-8", errors="replace").decode()

@@ -14,13 +14,16 @@ from typing import Any, Literal
 
 from webui.embeddings.formats import PICTURE_SUFFIXES, VECTOR_SUFFIXES
 from webui.errors import AppError
-from webui.files import TEMPORARY_SUFFIX, write_whole
+from webui.files import TEMPORARY_SUFFIX, open_regular, write_whole
+from webui.plain_json import bounded_json
+from webui.plain_text import shown
 
 log = logging.getLogger(__name__)
 
 PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
 """Endings of preview pictures, in the order in which they are preferred."""
 MAX_NOTES_BYTES = 1 << 20
+MAX_VALUES = 100_000
 MAX_TAGS = 64
 
 Role = Literal["vectors", "picture", "preview", "measured", "notes"]
@@ -97,7 +100,7 @@ def read_notes(folder: Path, stem: str, file_names: Collection[str]) -> Notes:
         preferred_weight=_weight(values.get("preferred weight")),
         side=side if side in ("positive", "negative") else "",
         explicit_only=values.get("explicit only") is True,
-        tags=tuple(tag for tag in tags[:MAX_TAGS] if isinstance(tag, str))
+        tags=tuple(shown(tag) for tag in tags[:MAX_TAGS] if isinstance(tag, str))
         if isinstance(tags, list)
         else (),
     )
@@ -149,26 +152,26 @@ def _add(path: Path, values: Mapping[str, Any]) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        if not path.is_file():
-            return ""
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_NOTES_BYTES).decode("utf-8-sig", errors="replace")
-    except OSError as fault:
+    except FileNotFoundError:
+        return ""
+    except (AppError, OSError) as fault:
         log.warning("Cannot read the notes %s: %s", path, fault)
         return ""
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(_read(path) or "{}")
-    except (ValueError, RecursionError):
+        values = bounded_json(_read(path).encode() or b"{}", MAX_VALUES)
+    except ValueError:
         log.warning("The notes %s are not JSON and were ignored.", path)
         return {}
     return values if isinstance(values, dict) else {}
 
 
 def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    return shown(value).strip() if isinstance(value, str) else ""
 
 
 def _weight(value: Any) -> float | None:

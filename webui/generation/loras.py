@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webui.errors import UnreadableFile
+from webui.models.weights_file import open_weights
 from webui.prompting.loras import LoraCall, missing_lora
 
 if TYPE_CHECKING:
     from webui.models.model import Model
 
+_NAME = re.compile(r"[\w./-]{1,300}")
+"""How tensors of a LoRA are called; libraries make patterns of the names."""
 log = logging.getLogger(__name__)
 
 
@@ -92,11 +97,16 @@ def _pipeline(model: Model) -> Any:
 
 
 def _load(pipe: Any, path: Path, adapter: str) -> str | None:
-    """Load one file as an adapter; returns why it could not be, or None."""
+    """Load one file as an adapter; returns why it could not be, or None.
+
+    Only the tensors go on to the library, never the settings in the file's metadata.
+    """
     try:
-        pipe.load_lora_weights(
-            str(path.parent), weight_name=path.name, adapter_name=adapter, local_files_only=True
-        )
+        with open_weights(path) as weights:
+            if not all(_NAME.fullmatch(name) for name in weights.entries):
+                raise UnreadableFile("Its tensors have names that no LoRA has.")
+            tensors = {name: weights.read(name).clone() for name in weights.entries}
+        pipe.load_lora_weights(tensors, adapter_name=adapter)
     except Exception as error:  # the libraries raise all sorts for files of another layout
         log.warning("The LoRA %s could not be loaded: %s", path.name, error)
         return (

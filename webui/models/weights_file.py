@@ -5,6 +5,7 @@ It is our own because diffusers reads a whole checkpoint before it says what is 
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import re
@@ -13,9 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from webui.errors import UnreadableFile
+from webui.files import open_regular
+from webui.pickles import DAMAGE, TooMuch, look_through
 from webui.unpickling import load_weights_only
 
 if TYPE_CHECKING:
@@ -40,6 +43,11 @@ _TOLERATED = (
     "collections.defaultdict",
 )
 """What trainers left in old checkpoints beside the weights; an inert object takes their place."""
+_LARGEST_PICKLE_BYTES = 64 << 20
+_MOST_OPERATIONS = 1_000_000
+"""Steps of a checkpoint's pickle; one of 2,000 tensors and its trainer's state takes 150,000."""
+_OLD_FORM_PICKLES = 5
+"""So many pickles stand before the numbers in files of before torch 1.6."""
 _DAMAGED = "It was cut off or damaged: copy or download it again."
 
 
@@ -72,7 +80,7 @@ def open_weights(path: Path) -> Iterator[WeightsFile]:
     """
     try:
         size_bytes = path.stat().st_size
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(512)
     except OSError as error:
         raise _unreadable(path, f"It cannot be opened: {error.strerror or error}.") from error
@@ -108,6 +116,7 @@ def _open_torch(path: Path, zipped: bool) -> WeightsFile:
     """Read a file of torch.save with torch's weights-only reader, the weights left on the disk."""
     if zipped:
         _check_zip(path)
+    _look_through(path, zipped)
     content = _load_weights_only(path, zipped)
     if not isinstance(content, Mapping):
         raise _unreadable(path, "It holds no weights.")
@@ -124,6 +133,32 @@ def _open_torch(path: Path, zipped: bool) -> WeightsFile:
         {"global_step": str(step)} if isinstance(step, int) else {},
         tensors.__getitem__,
     )
+
+
+def _look_through(path: Path, zipped: bool) -> None:
+    """Refuse a pickle in which something could grow; torch's reader looks at what it asks for."""
+    try:
+        with open_regular(path) as file:
+            if zipped:
+                with zipfile.ZipFile(file) as archive:
+                    [name] = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+                    if archive.getinfo(name).file_size > _LARGEST_PICKLE_BYTES:
+                        raise TooMuch
+                    _look_at(io.BytesIO(archive.read(name)))
+            else:
+                size_bytes = path.stat().st_size
+                for _ in range(_OLD_FORM_PICKLES):
+                    if file.tell() < size_bytes:
+                        _look_at(file)
+    except TooMuch:
+        reason = "It has far more in it than weights need; it was not opened."
+        raise _unreadable(path, reason) from None
+    except (*DAMAGE, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise _unreadable(path, _DAMAGED) from error
+
+
+def _look_at(stream: BinaryIO) -> None:
+    look_through(stream, _MOST_OPERATIONS, lambda module, name: None, longest=1 << 20)
 
 
 def _check_zip(path: Path) -> None:

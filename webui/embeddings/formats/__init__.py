@@ -22,6 +22,7 @@ from webui.embeddings.formats.source import (
 from webui.embeddings.formats.vectors import check_finite
 from webui.errors import AppError
 from webui.files import write_whole
+from webui.plain_text import shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -103,7 +104,7 @@ def _inspect(path: Path, hashed: bool) -> Inspection:
             return Inspection(
                 embeddings,
                 _describe(found[0].layout, content.container, path),
-                content.metadata,
+                {shown(key): shown(text) for key, text in content.metadata.items()},
                 source.short_hash if hashed else "",
                 source.size_bytes,
             )
@@ -146,7 +147,7 @@ def read_bundle(path: Path) -> tuple[Embedding, ...]:
         raise Refused(path, str(reason)) from reason
     except OSError as fault:
         raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
-    return tuple(replace(_embedding(path, one), name=str(one.inner_name)) for one in found)
+    return tuple(replace(_embedding(path, one), name=shown(str(one.inner_name))) for one in found)
 
 
 def write(
@@ -227,9 +228,9 @@ def _embedding(path: Path, found: Found) -> Embedding:
         name=path.stem,
         vectors=found.vectors,
         step=found.step,
-        trained_on=found.trained_on,
-        trained_on_hash=found.trained_on_hash,
-        inner_name=found.inner_name,
+        trained_on=found.trained_on and shown(found.trained_on),
+        trained_on_hash=found.trained_on_hash and shown(found.trained_on_hash),
+        inner_name=found.inner_name and shown(found.inner_name),
         source=path,
     )
 

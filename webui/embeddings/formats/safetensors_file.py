@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 from webui.embeddings.formats.layouts import MAX_TOKENS
 from webui.embeddings.formats.source import Broken, Content, NotMine, Source
 from webui.embeddings.formats.vectors import MAX_FLOATS
+from webui.plain_json import bounded_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_HEADER_BYTES = 16 << 20
+MAX_SIDES = 8
+"""Sides of a tensor."""
+MAX_ITEMS = 300_000
+"""Values in a header; a model of 3,000 tensors has 50,000."""
 DAMAGED = "It is a safetensors file that was cut off or damaged. Copy or download it again."
 
 
@@ -34,8 +39,8 @@ def read(source: Source) -> Content:
     if 8 + length > source.size_bytes:
         raise Broken(DAMAGED)
     try:
-        header = json.loads(source.slice(8, length))
-    except (ValueError, RecursionError) as fault:
+        header = bounded_json(source.slice(8, length), MAX_ITEMS)
+    except ValueError as fault:
         raise Broken(DAMAGED) from fault
     if not isinstance(header, dict):
         raise Broken(DAMAGED)
@@ -77,15 +82,17 @@ def _tensor(source: Source, start: int, name: str, entry: Any) -> Tensor:
         "F8_E5M2": torch.float8_e5m2,
     }
     try:
+        if len(entry["shape"]) > MAX_SIDES or len(entry["data_offsets"]) != 2:
+            raise Broken(DAMAGED)
         dtype, shape = str(entry["dtype"]), [int(side) for side in entry["shape"]]
         begin, end = (int(offset) for offset in entry["data_offsets"])
     except (TypeError, KeyError, ValueError) as fault:
         raise Broken(DAMAGED) from fault
     if dtype not in types:
         return _nothing()
-    count = math.prod(shape)
-    if not all(0 <= side < 1 << 40 for side in shape) or not 0 <= begin <= end or len(shape) > 8:
+    if not all(0 <= side < 1 << 40 for side in shape) or not 0 <= begin <= end:
         raise Broken(DAMAGED)
+    count = math.prod(shape)
     if end - begin != count * types[dtype].itemsize:
         raise Broken(f"“{name[:80]}” does not have as many bytes as its shape {shape} needs.")
     if start + end > source.size_bytes:

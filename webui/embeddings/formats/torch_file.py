@@ -9,23 +9,21 @@ few further types that old files need are replaced by inert stand-ins. There is 
 from __future__ import annotations
 
 import io
-import pickletools
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from webui.embeddings.formats.source import MAX_WHOLE_BYTES, Broken, Content, NotMine, Source
+from webui.pickles import DAMAGE, LONGEST_ARGUMENT, TooMuch, look_through
 from webui.unpickling import load_weights_only
 
 MAX_UNPACKED_BYTES = MAX_WHOLE_BYTES
 """Most bytes of a zip file's members together, whatever they were packed to."""
 MAX_MEMBERS = 4096
-MAX_OPERATIONS = 20_000
-"""Most steps of a pickle; an embedding takes about a hundred."""
-MAX_ARGUMENT = 64 << 10
-"""Longest text in a pickle, since it could be multiplied step by step."""
+MAX_OPERATIONS = 3000
+"""Most steps of a pickle; an embedding takes about a hundred, 64 of them in a file 2,500."""
 
 _HARMLESS = re.compile(
     r"collections OrderedDict"
@@ -39,9 +37,6 @@ _HARMLESS = re.compile(
     r"|(__builtin__|builtins) set"
 )
 """What an embedding may ask for, as ``module name``."""
-
-_DAMAGE = (ValueError, IndexError, KeyError, struct.error)
-"""What pickletools raises for bytes that are no whole pickle."""
 
 
 class _Parameters(dict[str, Any]):
@@ -95,11 +90,14 @@ def refuse_plain_pickle(source: Source) -> None:
 
     torch never wrote such files, but ``pickle.load`` would run what is in them.
     """
-    stream = io.BytesIO(source.slice(0, min(source.size_bytes, MAX_ARGUMENT)))
+    stream = io.BytesIO(source.slice(0, min(source.size_bytes, LONGEST_ARGUMENT)))
+    requests: list[tuple[str, str]] = []
     try:
-        requests = list(_requests(stream, []))
-    except (*_DAMAGE, Broken):
+        look_through(stream, MAX_OPERATIONS, lambda *asked: requests.append(asked))
+    except DAMAGE:
         return
+    except TooMuch:
+        pass
     for module, name in requests:
         if module.isascii() and module.replace(".", "").isidentifier():
             _refuse_request(module, name)
@@ -187,15 +185,14 @@ def _check(pickled: bytes) -> None:
 
 def _check_operations(stream: io.BytesIO) -> list[Any]:
     """Look through the next pickle of a stream without opening it; return its arguments."""
-    arguments: list[Any] = []
     try:
-        for module, name in _requests(stream, arguments):
-            _refuse_request(module, name)
-    except _DAMAGE as fault:
+        return look_through(stream, MAX_OPERATIONS, _refuse_request)
+    except TooMuch:
+        raise Broken("It has far more in it than an embedding needs; it was not opened.") from None
+    except DAMAGE as fault:
         raise Broken(
             "It starts like a PyTorch file but was cut off or damaged. Copy or download it again."
         ) from fault
-    return arguments
 
 
 def _refuse_request(module: str, name: str) -> None:
@@ -206,26 +203,6 @@ def _refuse_request(module: str, name: str) -> None:
             "which has no place in an embedding. Nothing of it was run. "
             "Delete it unless you know where it comes from."
         )
-
-
-def _requests(stream: io.BytesIO, arguments: list[Any]) -> Iterator[tuple[str, str]]:
-    """Yield each ``(module, name)`` that a pickle asks for, and collect its arguments."""
-    texts: list[str] = []
-    for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
-        long = isinstance(argument, (str, bytes)) and len(argument) > MAX_ARGUMENT
-        if number > MAX_OPERATIONS or long:
-            raise Broken("It has far more in it than an embedding needs; it was not opened.")
-        arguments.append(argument)
-        if operation.name in ("GLOBAL", "INST"):
-            module, _, name = str(argument).partition(" ")
-            yield module[:80], name[:80]
-        elif operation.name == "STACK_GLOBAL":
-            module, name = (["an unknown module", "unknown"] + texts)[-2:]
-            yield module[:80], name[:80]
-        elif operation.name in ("EXT1", "EXT2", "EXT4"):
-            yield "copyreg", "extension"
-        elif isinstance(argument, str):
-            texts.append(argument)
 
 
 def _load(stream: io.BytesIO) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from webui.generation.metadata.infotext import compose
+from webui.plain_json import bounded_json
 
 SAMPLERS: Mapping[str, str] = {
     "ddim": "DDIM",
@@ -42,7 +44,8 @@ SCHEDULES: Mapping[str, str] = {
     "simple": "Simple",
 }
 """ComfyUI's names of schedulers, and AUTOMATIC1111's."""
-_FARTHEST = 30
+_FARTHEST, _WIDEST = 30, 200
+_MOST_VALUES = 200_000
 """Nodes that are followed from a sampler to the one that is looked for."""
 _TEXTS = ("text", "text_g", "text_l", "string", "value")
 _SEEDS = ("seed", "noise_seed")
@@ -57,8 +60,8 @@ def read_graph(text: str) -> str | None:
     not found is left out.
     """
     try:
-        graph = json.loads(text)
-    except (ValueError, RecursionError):
+        graph = bounded_json(text.encode(errors="replace"), _MOST_VALUES)
+    except ValueError:
         return None
     nodes = {str(key): node for key, node in graph.items()} if isinstance(graph, dict) else {}
     sampler = _sampler(nodes)
@@ -100,16 +103,18 @@ def _upstream(nodes: Mapping[str, Any], link: Any) -> Iterator[Node]:
     Each node is visited once, so that circles end.
     """
     seen: set[str] = set()
-    waiting = [link]
+    waiting = deque([link])
     while waiting and len(seen) < _FARTHEST:
-        link = waiting.pop(0)
-        if not isinstance(link, list) or not link or str(link[0]) in seen:
+        link = waiting.popleft()
+        if not isinstance(link, list) or not link or not isinstance(link[0], (str, int)):
+            continue
+        if str(link[0]) in seen:
             continue
         seen.add(str(link[0]))
         node = nodes.get(str(link[0]))
         if node is not None and _is_node(node):
             yield node
-            waiting += node["inputs"].values()
+            waiting.extend(islice(node["inputs"].values(), _WIDEST))
 
 
 def _plain(nodes: Mapping[str, Any], inputs: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
