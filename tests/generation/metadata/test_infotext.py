@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from webui.generation.request import EMPHASES, GenerationRequest
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
 from webui.generation.upscaling import UPSCALERS
 
+OLD = Path(__file__).parent / "old_files" / "infotexts.json"
 REQUEST = GenerationRequest(
     prompt="(marc_allante:1.2) a dog",
     negative_prompt="bad-hands-5",
@@ -176,3 +179,11 @@ def test_a_request_survives_the_text(request: GenerationRequest):
 @given(st.text())
 def test_any_text_is_read_without_an_error(text: str):
     read_infotext(text)
+
+
+@pytest.mark.parametrize("written", json.loads(OLD.read_text(encoding="utf-8")))
+def test_what_version_0_1_0_wrote_is_read(written: dict):
+    said = written["request"] | {"styles": tuple(written["request"]["styles"])}
+    request, pairs = read_infotext(written["text"])
+    assert request == GenerationRequest(**said)
+    assert read_settings(pairs).refused == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from webui.studio.studio import Studio
 from webui.ui import page
 from webui.ui.txt2img.controls import element_id, read, restored
 
+OLD = Path(__file__).parent / "old_files"
 USUAL = {field: getattr(GenerationRequest(), field) for field in FIELDS}
 
 
@@ -43,6 +46,11 @@ def test_what_a_browser_kept_comes_back():
     saved = {"prompt": "a cat", "steps": 7, "styles": ["x"], "hires_scale": 3, "hires": True}
     assert restored(saved) == saved
     assert restored({"prompt": "", "eta": None}) == {"prompt": "", "eta": None}
+
+
+def test_what_a_browser_kept_of_version_0_1_0_comes_back():
+    saved = json.loads((OLD / "browser_memory.json").read_text(encoding="utf-8"))
+    assert restored(saved) == saved
 
 
 @pytest.mark.parametrize(
