@@ -60,7 +60,9 @@ def values_of(field: Declaration) -> str:
 
 def default_of(field: Declaration) -> str:
     """Return a field's default as the table has it."""
-    if field.default in ("", (), None):
+    if field.default is None:
+        return field.note
+    if field.default in ("", ()):
         return ""
     if isinstance(field.default, tuple):
         return ", ".join(field.default)

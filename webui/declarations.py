@@ -31,7 +31,7 @@ class Declaration:
     label: str
     """What the page and messages call it."""
     note: str = ""
-    """What a special value means, for example "0 = same"."""
+    """What a special value means, for example "0 = same", or None where that is a value."""
     help: str = ""
     """A sentence or two on what it does."""
     low: float | None = None
@@ -58,8 +58,8 @@ class Declaration:
 
     @property
     def page_label(self) -> str:
-        """The label with the note."""
-        return f"{self.label} ({self.note})" if self.note else self.label
+        """The label with the note, which stands in the control itself where that may be empty."""
+        return f"{self.label} ({self.note})" if self.note and not self.optional else self.label
 
     def check(self, value: Any) -> Any:
         """Return a value as the field's type; numbers in texts are understood.

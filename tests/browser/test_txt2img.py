@@ -109,6 +109,7 @@ def test_the_settings_are_there_after_a_reload_and_the_others_follow_the_model(p
     expect(page.locator(PROMPT)).to_have_value("a kept prompt")
     expect(page.locator("#steps input")).to_have_value("7")
     expect(page.locator("#seed input")).to_have_value("12")
+    expect(page.locator("#eta input")).to_have_value("")
     open_accordion(page, "hires-settings")
     expect(page.locator("#hires input")).to_be_checked()
 
@@ -316,6 +317,13 @@ def test_hires_fix_and_a_grid_from_the_page(app: App, page: Page):
     assert set(sizes.values()) == {(192, 192)}
     infotext = read_parameters(max(drawn))
     assert "Hires upscale: 1.5, Hires steps: 4, Hires upscaler: Latent" in infotext
+    assert "Eta" not in infotext
+
+
+def test_eta_from_the_page_goes_into_the_picture(app: App, page: Page):
+    page.locator("#eta input").fill("0.5")
+    [drawn] = draw(page, app, "a red heart", steps=2)
+    assert "Eta: 0.5" in read_parameters(drawn)
 
 
 def test_a_usual_size_is_put_into_width_and_height(page: Page):

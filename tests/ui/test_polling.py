@@ -13,15 +13,13 @@ def test_only_what_changed_is_sent():
         one, two = gr.HTML(), gr.HTML()
     poll.watch(lambda: state["a"], lambda: [f"a is {state['a']}"], [one])
     poll.watch(lambda: state["b"], lambda: [f"b is {state['b']}"], [two])
-    skip = gr.skip()
-
-    seen, *values = poll.changes([])
-    assert values == ["a is 1", "b is 1"]
-    assert poll.changes(seen) == [skip, skip, skip]
+    seen, changed = poll.changes([])
+    assert changed == {one: "a is 1", two: "b is 1"}
+    assert poll.changes(seen) == (seen, {})
     state["b"] = 2
-    seen, *values = poll.changes(seen)
-    assert values == [skip, "b is 2"]
-    assert poll.changes(seen) == [skip, skip, skip]
+    seen, changed = poll.changes(seen)
+    assert changed == {two: "b is 2"}
+    assert poll.changes(seen) == (seen, {})
 
 
 def test_a_page_of_an_earlier_version_of_the_app_gets_everything():
@@ -29,7 +27,7 @@ def test_a_page_of_an_earlier_version_of_the_app_gets_everything():
     with gr.Blocks():
         one = gr.HTML()
     poll.watch(lambda: 5, lambda: ["five"], [one])
-    assert poll.changes([1, 2, 3]) == [[5], "five"]
+    assert poll.changes([1, 2, 3]) == ([5], {one: "five"})
 
 
 def test_what_is_followed_depends_on_the_page():
@@ -37,12 +35,13 @@ def test_what_is_followed_depends_on_the_page():
     with gr.Blocks():
         one, two, key = gr.HTML(), gr.HTML(), gr.Textbox()
     poll.watch(lambda: 5, lambda: ["five"], [one])
-    poll.follow(key, lambda job: versions.get(job), lambda job: [f"{job} {versions[job]}"], [two])
-    skip = gr.skip()
+    poll.follow(
+        key, lambda job: versions.get(job), lambda job: {two: f"{job} {versions[job]}"}, [two]
+    )
 
-    seen, *values = poll.changes([], "a")
-    assert values == ["five", "a 1"]
-    assert poll.changes(seen, "b") == [skip, skip, skip]
+    seen, changed = poll.changes([], "a")
+    assert changed == {one: "five", two: "a 1"}
+    assert poll.changes(seen, "b") == (seen, {})
     versions["b"] = 2
-    seen, *values = poll.changes(seen, "b")
-    assert values == [skip, "b 2"]
+    seen, changed = poll.changes(seen, "b")
+    assert changed == {two: "b 2"}

@@ -175,22 +175,6 @@ class GenerationRequest:
             explained=True, section=HIRES, api="enable_hr",
         ),
     )
-    hires_upscaler: str = declared(
-        "Latent",
-        RequestField(
-            label="Upscaler", help="What enlarges the image: its latents, or its pixels.",
-            choices=UPSCALERS, section=HIRES, acts_if="hires", infotext="Hires upscaler",
-            always_written=True, api="hr_upscaler", axis=True,
-        ),
-    )
-    hires_steps: int = declared(
-        0,
-        RequestField(
-            label="Hires steps", note="0 = same", help="Steps of the second pass, all of them "
-            "carried out.", low=0, high=MAX_STEPS, section=HIRES, acts_if="hires",
-            infotext="Hires steps", api="hr_second_pass_steps", axis=True,
-        ),
-    )
     denoising_strength: float = declared(
         0.7,
         RequestField(
@@ -225,6 +209,22 @@ class GenerationRequest:
             acts_if="hires", infotext="Hires resize", api="hr_resize_y",
         ),
     )
+    hires_steps: int = declared(
+        0,
+        RequestField(
+            label="Hires steps", note="0 = same", help="Steps of the second pass, all of them "
+            "carried out.", low=0, high=MAX_STEPS, section=HIRES, acts_if="hires",
+            infotext="Hires steps", api="hr_second_pass_steps", axis=True,
+        ),
+    )
+    hires_upscaler: str = declared(
+        "Latent",
+        RequestField(
+            label="Upscaler", help="What enlarges the image: its latents, or its pixels.",
+            choices=UPSCALERS, section=HIRES, acts_if="hires", infotext="Hires upscaler",
+            always_written=True, api="hr_upscaler", axis=True,
+        ),
+    )
     clip_skip: int = declared(
         1,
         RequestField(
@@ -235,7 +235,7 @@ class GenerationRequest:
     eta: float | None = declared(
         None,
         RequestField(
-            label="Eta", note="empty = the sampler's own", help="Multiplies the noise that "
+            label="Eta", note="the sampler's own", help="Multiplies the noise that "
             "ancestral and SDE samplers (1 is usual) and DDIM (0) add in each step.",
             low=0, high=1, step=0.05, infotext="Eta", axis=True,
         ),

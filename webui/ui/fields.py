@@ -18,7 +18,7 @@ _numbers = itertools.count()
 
 
 def message_setter() -> gr.HTML:
-    """Return the invisible component that puts messages at controls; ``told`` makes its value."""
+    """Return the invisible component that puts the messages of ``field_messages`` at controls."""
     return gr.HTML(
         value=None,
         html_template="",
@@ -28,7 +28,7 @@ def message_setter() -> gr.HTML:
     )
 
 
-def told(messages: Mapping[str, str]) -> dict[str, Any]:
+def field_messages(messages: Mapping[str, str]) -> dict[str, Any]:
     """Return the setter's value for messages by element id; without any, all are taken away.
 
     Each value differs from the last, so that the same message can come again.

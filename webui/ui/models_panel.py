@@ -10,7 +10,7 @@ from webui.errors import AppError, BadField
 from webui.models.download import in_words
 from webui.studio.downloads import DownloadState
 from webui.studio.studio import Studio
-from webui.ui.fields import message_setter, told
+from webui.ui.fields import field_messages, message_setter
 from webui.ui.markup import message, progress
 from webui.ui.polling import Poll
 from webui.ui.toasts import failure
@@ -48,10 +48,10 @@ def build(studio: Studio, poll: Poll) -> None:
         try:
             downloads.start(text)
         except BadField as problem:
-            return told({"get-model-id": str(problem)})
+            return field_messages({"get-model-id": str(problem)})
         except AppError as problem:
             raise failure(problem) from problem
-        return told({})
+        return field_messages({})
 
     def load_it() -> None:
         try:

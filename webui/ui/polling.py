@@ -6,11 +6,12 @@ hidden component and gets only the outputs whose version differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 EVERY_S = 1.0
 _SET_UNCHANGED = """(wish, given, ...now) =>
@@ -24,10 +25,10 @@ class Watch:
 
     version: Callable[..., Any]
     """Returns a JSON value that differs whenever the outputs would."""
-    render: Callable[..., Sequence[Any]]
-    """Returns the new values of the outputs."""
-    outputs: Sequence[gr.components.Component]
-    key: gr.components.Component | None = None
+    render: Callable[..., Mapping[Component, Any]]
+    """Returns the new values of those outputs that change."""
+    outputs: Sequence[Component]
+    key: Component | None = None
     """A hidden component of the page whose value ``version`` and ``render`` are given."""
 
 
@@ -41,29 +42,31 @@ class Poll:
         self,
         version: Callable[[], Any],
         render: Callable[[], Sequence[Any]],
-        outputs: Sequence[gr.components.Component],
+        outputs: Sequence[Component],
     ) -> None:
         """Keep ``outputs`` as ``render`` makes them, renewed when ``version`` differs."""
-        self._watches.append(Watch(version, render, outputs))
+        self._watches.append(
+            Watch(version, lambda: dict(zip(outputs, render(), strict=True)), outputs)
+        )
 
     def follow(
         self,
-        key: gr.components.Component,
+        key: Component,
         version: Callable[[Any], Any],
-        render: Callable[[Any], Sequence[Any]],
-        outputs: Sequence[gr.components.Component],
+        render: Callable[[Any], Mapping[Component, Any]],
+        outputs: Sequence[Component],
     ) -> None:
         """Keep ``outputs`` as ``render`` makes them of what this page has in ``key``.
 
         ``version`` and ``render`` are given the component's value; the page chooses by it what it
-        wants to see.
+        wants to see. ``render`` returns the new values by component.
         """
         self._watches.append(Watch(version, render, outputs, key))
 
     def suggest(
         self,
         values: Callable[[], list[Any] | None],
-        controls: Sequence[gr.components.Component],
+        controls: Sequence[Component],
     ) -> gr.JSON:
         """Set ``controls`` to ``values()`` whenever those differ, except what people have changed.
 
@@ -98,11 +101,16 @@ class Poll:
             "api_visibility": "private",
         }
         keys = [watch.key for watch in self._watches if watch.key is not None]
-        demo.load(lambda *values: self.changes([], *values), keys, [seen, *outputs], **quiet)
-        gr.Timer(EVERY_S).tick(self.changes, [seen, *keys], [seen, *outputs], **quiet)
 
-    def changes(self, seen: list[Any] | None, *keys: Any) -> list[Any]:
-        """Return the versions now and, per output, its new value or "leave as it is".
+        def answer(before: list[Any] | None, *values: Any) -> Any:
+            now, changed = self.changes(before, *values)
+            return gr.skip() if now == before else {seen: now, **changed}
+
+        demo.load(lambda *values: answer([], *values), keys, [seen, *outputs], **quiet)
+        gr.Timer(EVERY_S).tick(answer, [seen, *keys], [seen, *outputs], **quiet)
+
+    def changes(self, seen: list[Any] | None, *keys: Any) -> tuple[list[Any], dict[Component, Any]]:
+        """Return the versions now, and the new values of the outputs that have changed.
 
         ``keys`` are the values of the pages' own components, in the order of the watches.
         """
@@ -110,10 +118,8 @@ class Poll:
         calls = [(watch, [next(given)] if watch.key is not None else []) for watch in self._watches]
         now = [watch.version(*key) for watch, key in calls]
         old = seen if seen and len(seen) == len(now) else [None] * len(now)
-        if old == now:
-            return [gr.skip()] * (1 + sum(len(watch.outputs) for watch in self._watches))
-        values: list[Any] = [now]
+        changed: dict[Component, Any] = {}
         for (watch, key), before, after in zip(calls, old, now, strict=True):
-            fresh = before != after
-            values += watch.render(*key) if fresh else [gr.skip()] * len(watch.outputs)
-        return values
+            if before != after:
+                changed |= watch.render(*key)
+        return now, changed

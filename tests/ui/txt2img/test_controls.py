@@ -73,3 +73,12 @@ def test_what_a_browser_kept_of_version_0_1_0_comes_back():
 )
 def test_what_is_no_longer_valid_is_left_out(saved: Any):
     assert restored(saved) == {}
+
+
+def test_a_number_that_may_be_empty_is_written_as_text():
+    assert [read(values(eta=text)).eta for text in ("", " 0.5", None)] == [None, 0.5, None]
+    assert restored({"eta": "0.5"}) == {"eta": 0.5}
+    assert restored({"eta": ""}) == {"eta": None}
+    assert restored({"eta": "much"}) == restored({"eta": "2"}) == {}
+    with pytest.raises(BadField, match="Eta must be a number between 0 and 1, not much"):
+        read(values(eta="much"))

@@ -14,7 +14,7 @@ from webui.training.captions import read_templates
 from webui.training.presets import PRESETS, preset
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
-from webui.ui.fields import message_setter, told
+from webui.ui.fields import field_messages, message_setter
 from webui.ui.markup import message
 from webui.ui.polling import Poll
 from webui.ui.toasts import failure
@@ -57,13 +57,13 @@ def build(studio: Studio, poll: Poll) -> None:
     def train(data: Mapping[Any, Any]) -> Iterator[dict[str, Any]]:
         problems = _problems(studio, lambda: asked(data), form)
         if problems:
-            yield told({element_id(field): text for field, text in problems.items()})
+            yield field_messages({element_id(field): text for field, text in problems.items()})
             raise failure(" ".join(problems.values()))
         try:
             studio.training.start(asked(data))
         except AppError as error:
             raise failure(error) from error
-        yield told({})
+        yield field_messages({})
 
     start.click(train, inputs, setter, **QUIET)
 

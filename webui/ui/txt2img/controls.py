@@ -36,7 +36,7 @@ SECTIONS = {
     PROMPT_PARSING: "prompt-settings",
 }
 """The closed accordions below the main controls, and their ids in the page."""
-IN_A_ROW = 3
+IN_A_ROW = 4
 """Controls side by side in an accordion."""
 SDXL_SIZES = [
     "1024×1024",
@@ -56,8 +56,8 @@ def read(values: Sequence[Any]) -> GenerationRequest:
     """
     given = dict(zip(FIELDS, values, strict=True))
     for name, value in given.items():
-        if value is None:
-            FIELDS[name].check(None)
+        if value is None or FIELDS[name].optional:
+            given[name] = _read(FIELDS[name], value)
     return GenerationRequest(**(given | {"styles": tuple(given["styles"])}))
 
 
@@ -71,11 +71,18 @@ def restored(saved: Any) -> dict[str, Any]:
     for name, field in FIELDS.items():
         if name in kept:
             try:
-                value = field.from_json(json.dumps(kept[name]))
+                written = isinstance(kept[name], str) and field.optional
+                text = json.dumps(_read(field, kept[name]) if written else kept[name])
+                value = field.from_json(text)
             except BadField:
                 continue
             usable[name] = list(value) if isinstance(value, tuple) else value
     return usable
+
+
+def _read(field: RequestField, value: Any) -> Any:
+    """Return the value of a control that may be empty; raises BadField."""
+    return field.check(None if value == "" else value)
 
 
 def element_id(field: str) -> str:
@@ -189,7 +196,10 @@ def _control(field: RequestField) -> Control:
         return gr.Checkbox(**common)
     if field.choices:
         return gr.Dropdown(list(field.choices), min_width=130, **common)
-    if (field.low, field.high) == (0, 1) and not field.optional:
+    if field.optional:  # Gradio's page shows and sends a number without a value as 0
+        common |= {"value": "", "placeholder": field.note}
+        return gr.Textbox(max_lines=1, min_width=90, **common)
+    if (field.low, field.high) == (0, 1):
         return gr.Slider(0, 1, step=field.step, min_width=180, buttons=[], **common)
     decimals = -int(Decimal(str(field.step)).as_tuple().exponent)
     return gr.Number(

@@ -85,11 +85,11 @@ def remember_job(demo: gr.Blocks, studio: Studio, poll: Poll, outputs: Results) 
         queued = studio.generating.queued_behind(job) if job else 0
         return [job.id, job.view.version, queued] if job else []
 
-    def render(job_id: str) -> list[Any]:
+    def render(job_id: str) -> dict[Component, Any]:
         job = studio.generating.current(job_id)
         if job is None:
-            return [*results.unchanged(), gr.skip()]
-        return [*results.show(job, job.view, studio), job.id]
+            return {}
+        return results.show(outputs, job, job.view, studio) | {followed: job.id}
 
     poll.follow(followed, version, render, [*outputs.components(), followed])
     return followed

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from webui.errors import AppError, BadField
 from webui.files import contained
@@ -16,7 +17,7 @@ from webui.generation.outputs import bring_back, discard
 from webui.job_state import JobState
 from webui.studio.jobs import GenerationJob, JobView, SavedPicture
 from webui.studio.studio import Studio
-from webui.ui.fields import message_setter, told
+from webui.ui.fields import field_messages, message_setter
 from webui.ui.markup import duration, message, progress
 from webui.ui.toasts import failure
 from webui.ui.txt2img.controls import element_id
@@ -53,8 +54,8 @@ class Results:
     fields: gr.HTML
     """Puts messages at controls."""
 
-    def components(self) -> list[gr.components.Component]:
-        """Return the outputs in the order in which ``show`` returns their values."""
+    def components(self) -> list[Component]:
+        """Return all outputs."""
         return [getattr(self, field.name) for field in fields(self)]
 
 
@@ -72,7 +73,7 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
         buttons=[],
     )
     gallery = gr.Gallery(
-        label="Pictures",
+        label="Images",
         elem_id="gallery",
         height=460,
         columns=3,
@@ -82,16 +83,14 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
         preview=True,
     )
     infotext = gr.Textbox(
-        label="Parameters (saved in the picture)",
+        label="Parameters (saved in the image)",
         lines=4,
         elem_id="infotext",
         interactive=False,
         buttons=["copy"],
     )
     with gr.Row(elem_classes=["narrow"]):
-        delete = gr.Button(
-            "Delete this picture", size="sm", interactive=False, elem_id="delete-picture"
-        )
+        delete = gr.Button("Delete image", size="sm", interactive=False, elem_id="delete-picture")
         undo = gr.Button("Undo delete", size="sm", visible=False, elem_id="undo-picture")
     made = Results(
         bar=bar,
@@ -137,8 +136,8 @@ def _connect(studio: Studio, made: Results, undo: gr.Button) -> None:
     )
 
 
-def follow(job: GenerationJob, studio: Studio) -> Iterator[list[Any]]:
-    """Yield the outputs for a generation as it goes on, until it ends.
+def follow(made: Results, job: GenerationJob, studio: Studio) -> Iterator[dict[Component, Any]]:
+    """Yield the new values of the outputs for a generation as it goes on, until it ends.
 
     One that is queued changes nothing before it is its turn: whoever follows the job before it
     says so. A page that goes away ends this and not the job; opened again, it follows the job.
@@ -146,14 +145,14 @@ def follow(job: GenerationJob, studio: Studio) -> Iterator[list[Any]]:
     shown = -1
     for view in job.updates():
         fresh = view.version != shown and job.ahead is None
-        yield show(job, view, studio) if fresh else unchanged()
+        yield show(made, job, view, studio) if fresh else gr.skip()
         shown = view.version
         if not view.ended:
             time.sleep(SHOWN_EVERY_S)
 
 
-def show(job: GenerationJob, view: JobView, studio: Studio) -> list[Any]:
-    """Return the outputs for a generation as it stands, in the order of Results.
+def show(made: Results, job: GenerationJob, view: JobView, studio: Studio) -> dict[Component, Any]:
+    """Return the new values of the outputs for a generation as it stands.
 
     For a finished plot, show the grid first. Former pictures stay until there are new ones.
     """
@@ -164,33 +163,29 @@ def show(job: GenerationJob, view: JobView, studio: Studio) -> list[Any]:
     waiting = message(f"Queued: {queued} ahead.") if queued else ""
     warnings = "".join(message(text, "warn") for text in view.warnings)
     going = gr.update(interactive=not view.ended)
-    return [
-        _bar(job, view, studio) + waiting,
-        gr.update(value=view.preview, visible=previewed),
-        _gallery(entries, first, view, studio, visible=not previewed),
-        entries[first]["infotext"] if entries else gr.skip(),
-        warnings + (message(view.problem, "bad") if view.problem else ""),
-        going,
-        going,
-        job.id,
-        "" if view.is_plot else view.state,
-        view.pictures[0].seed if view.pictures else gr.skip(),
-        entries or gr.skip(),
-        first if entries else gr.skip(),
-        gr.update(interactive=True) if entries else gr.skip(),
-        told({}) if view.version <= 1 else gr.skip(),
-    ]
+    values: dict[Component, Any] = {
+        made.bar: _bar(job, view, studio) + waiting,
+        made.preview: gr.update(value=view.preview, visible=previewed),
+        made.gallery: _gallery(entries, first, view, studio, visible=not previewed),
+        made.messages: warnings + (message(view.problem, "bad") if view.problem else ""),
+        made.interrupt: going,
+        made.skip: going,
+        made.job: job.id,
+        made.state: "" if view.is_plot else view.state,
+    }
+    if entries:
+        values |= {made.infotext: entries[first]["infotext"], made.entries: entries}
+        values |= {made.chosen: first, made.delete: gr.update(interactive=True)}
+    if view.pictures:
+        values[made.last_seed] = view.pictures[0].seed
+    if view.version <= 1:
+        values[made.fields] = field_messages({})
+    return values
 
 
-def refuse(error: BadField) -> list[Any]:
-    """Return the outputs that say at its field why a request is refused."""
-    untouched = [gr.skip()] * (len(fields(Results)) - 1)
-    return [*untouched, told({element_id(error.field): str(error)})]
-
-
-def unchanged() -> list[Any]:
-    """Return the outputs that leave everything as it is."""
-    return [gr.skip()] * len(fields(Results))
+def refuse(made: Results, error: BadField) -> dict[Component, Any]:
+    """Return what says at its field why a request is refused."""
+    return {made.fields: field_messages({element_id(error.field): str(error)})}
 
 
 def _entries(view: JobView, studio: Studio) -> list[dict[str, str]]:
@@ -226,7 +221,7 @@ def picture_path(name: str, studio: Studio) -> Path:
     folder, _, rest = name.partition("/")
     path = contained(studio.settings.outputs_dir / folder, rest)
     if folder not in PICTURE_FOLDERS or path.suffix.lower() != ".png":
-        raise AppError(f"{name} is no picture of this tab.")
+        raise AppError(f"{name} is no image of this tab.")
     return path
 
 
@@ -241,50 +236,50 @@ def _gallery(
 
 
 def _chosen(entries: list[dict[str, str]], event: gr.SelectData) -> list[Any]:
-    """Return the parameters of the picture that is looked at, and its place."""
+    """Return the parameters of the picture that is looked at, and its index."""
     if event.index >= len(entries):
         return [gr.skip(), gr.skip()]
     return [entries[event.index]["infotext"], event.index]
 
 
-def _delete(studio: Studio, entries: list[dict[str, str]], place: int) -> list[Any]:
+def _delete(studio: Studio, entries: list[dict[str, str]], index: int) -> list[Any]:
     """Move the picture that is looked at to the trash and show the others."""
-    if not 0 <= place < len(entries):
-        raise failure("There is no picture to delete.")
-    gone = entries[place]
-    _told(discard, studio, gone["name"])
-    rest = entries[:place] + entries[place + 1 :]
-    return _shown(studio, rest, place, {"place": place, "entry": gone})
+    if not 0 <= index < len(entries):
+        raise failure("There is no image to delete.")
+    gone = entries[index]
+    _moved(discard, studio, gone["name"])
+    rest = entries[:index] + entries[index + 1 :]
+    return _shown(studio, rest, index, {"index": index, "entry": gone})
 
 
 def _bring_back(studio: Studio, entries: list[dict[str, str]], thrown: dict[str, Any]) -> list[Any]:
     """Move the picture that was deleted last back to its place."""
-    place, entry = thrown["place"], thrown["entry"]
-    _told(bring_back, studio, entry["name"])
-    return _shown(studio, [*entries[:place], entry, *entries[place:]], place, None)
+    index, entry = thrown["index"], thrown["entry"]
+    _moved(bring_back, studio, entry["name"])
+    return _shown(studio, [*entries[:index], entry, *entries[index:]], index, None)
 
 
-def _told(move: Callable[[Path, str], None], studio: Studio, name: str) -> None:
+def _moved(move: Callable[[Path, str], None], studio: Studio, name: str) -> None:
     """Move a picture of the outputs folder; what a person can mend becomes a message."""
     folder, _, rest = name.partition("/")
     try:
         if folder not in PICTURE_FOLDERS:
-            raise AppError(f"{name} is no picture of this tab.")
+            raise AppError(f"{name} is no image of this tab.")
         move(studio.settings.outputs_dir / folder, rest)
     except AppError as error:
         raise failure(error) from error
 
 
 def _shown(
-    studio: Studio, entries: list[dict[str, str]], place: int, thrown: dict[str, Any] | None
+    studio: Studio, entries: list[dict[str, str]], index: int, thrown: dict[str, Any] | None
 ) -> list[Any]:
     """Return what a deletion changes: the gallery, what is chosen, and the way back."""
-    place = max(0, min(place, len(entries) - 1))
+    index = max(0, min(index, len(entries) - 1))
     return [
-        gr.update(value=_files(entries, studio), selected_index=place if entries else None),
-        entries[place]["infotext"] if entries else "",
+        gr.update(value=_files(entries, studio), selected_index=index if entries else None),
+        entries[index]["infotext"] if entries else "",
         entries,
-        place,
+        index,
         gr.update(interactive=bool(entries)),
         gr.update(visible=thrown is not None),
         thrown,

@@ -10,7 +10,7 @@ from webui.errors import AppError, BadField
 from webui.generation.request import GenerationRequest
 from webui.generation.styles import Style
 from webui.studio.studio import Studio
-from webui.ui.fields import message_setter, told
+from webui.ui.fields import field_messages, message_setter
 from webui.ui.markup import message
 from webui.ui.polling import Poll
 from webui.ui.toasts import failure
@@ -65,10 +65,10 @@ def _connect(
         try:
             studio.styles.save(Style(name, prompt, negative))
         except BadField as error:
-            return ["", told({element_id(error.field): str(error)})]
+            return ["", field_messages({element_id(error.field): str(error)})]
         except (AppError, OSError) as error:
-            return [message(str(error), "bad"), told({})]
-        return [message(f"{name.strip()} is saved.", "good"), told({})]
+            return [message(str(error), "bad"), field_messages({})]
+        return [message(f"{name.strip()} is saved.", "good"), field_messages({})]
 
     def write_out(styles: list[str], prompt: str, negative: str) -> list[Any]:
         request = GenerationRequest(prompt, negative, styles=tuple(styles))

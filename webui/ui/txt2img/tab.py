@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from webui.errors import BadField
 from webui.generation.request import FIELDS
@@ -116,15 +117,15 @@ def _connect(
 ) -> gr.events.Dependency:
     """Connect Generate, Interrupt and Skip; return the event of Generate."""
 
-    def txt2img(*values: Any) -> Iterator[list[Any]]:
+    def txt2img(*values: Any) -> Iterator[dict[Component, Any]]:
         """Draw pictures of a prompt; yields the progress and at last the pictures."""
         try:
             *given, after = values
             job = studio.generating.start(controls.read(given), after=after)
         except BadField as error:
-            yield results.refuse(error)
+            yield results.refuse(outputs, error)
             raise failure(error) from error
-        yield from results.follow(job, studio)
+        yield from results.follow(outputs, job, studio)
 
     drawn = go.click(
         _with_named_parameters(txt2img),

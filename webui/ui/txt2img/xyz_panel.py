@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from webui.errors import BadField
 from webui.generation.plots.axis_values import write_list
@@ -117,7 +118,7 @@ def _connect_drawing(
 ) -> None:
     shared = list(inputs.values())
 
-    def plot(*values: Any) -> Iterator[list[Any]]:
+    def plot(*values: Any) -> Iterator[dict[Component, Any]]:
         *given, after = values
         of_axes = given[len(shared) :]
         chosen = list(zip(of_axes[:3], of_axes[3:6], strict=True))
@@ -125,9 +126,9 @@ def _connect_drawing(
             request = controls.read(given[: len(shared)])
             job = studio.plotting.start(request, chosen, of_axes[6], after)
         except BadField as error:
-            yield results.refuse(error)
+            yield results.refuse(outputs, error)
             raise failure(error) from error
-        yield from results.follow(job, studio)
+        yield from results.follow(outputs, job, studio)
 
     draw.click(
         plot,
