@@ -110,9 +110,9 @@ def plain(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, A
     table.requires_grad_(True)
     frozen = table.detach().clone()
     optimizer = torch.optim.AdamW([table], lr=options.plain_rate, weight_decay=1e-2)
-    squares = cut_crops(recipe, model, task.pictures)
+    crops = cut_crops(recipe, model, task.pictures)
     pixels = torch.stack(
-        [torch.from_numpy(np.array(item.image)).permute(2, 0, 1) / 127.5 - 1 for item in squares]
+        [torch.from_numpy(np.array(item.image)).permute(2, 0, 1) / 127.5 - 1 for item in crops]
     ).to(device)
     tokens = range(words, words + PLACEHOLDERS)
     spent = 0.0

@@ -21,7 +21,7 @@ from webui.training.jobs.config import job_of
 from webui.training.preflight import preflight
 from webui.training.recipe import Recipe
 from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
-from webui.training.trainer import Stepped, begin, draw_squares, train
+from webui.training.trainer import Stepped, begin, draw_crops, train
 
 
 def test_the_short_side_is_scaled_and_the_middle_kept_never_squashed():
@@ -173,19 +173,19 @@ def test_advice_is_about_the_size_that_is_used():
 def test_each_batch_is_of_one_size_and_each_picture_seen_equally_often(task_of: Callable):
     task = task_of()
     assert task.buckets() == ((0, 1), (2,), (3,))
-    lap = [draw_squares(task, number) for number in range(4)]
+    lap = [draw_crops(task, number) for number in range(4)]
     assert all(len({task.latents.size(square) for square in batch}) == 1 for batch in lap)
     assert Counter(square for batch in lap for square in batch) == {0: 2, 1: 2, 2: 2, 3: 2}
-    assert lap == [draw_squares(task, number) for number in range(4)]
+    assert lap == [draw_crops(task, number) for number in range(4)]
     other = replace(task, recipe=replace(task.recipe, seed=1))
-    assert lap != [draw_squares(other, number) for number in range(4)]
+    assert lap != [draw_crops(other, number) for number in range(4)]
 
 
-def test_squares_are_drawn_in_rounds_over_all_of_them(task_of: Callable):
+def test_crops_are_drawn_in_rounds_over_all_of_them(task_of: Callable):
     task = task_of(replace(RECIPE, buckets=False))
     assert task.buckets() == ((0, 1, 2, 3),)
     order = torch.randperm(4, generator=generator_for(0, "order", 3)).tolist()
-    assert [*draw_squares(task, 6), *draw_squares(task, 7)] == order
+    assert [*draw_crops(task, 6), *draw_crops(task, 7)] == order
 
 
 def test_a_run_on_buckets_learns_and_ends_with_the_same_bits_wherever_it_was_cut(

@@ -72,7 +72,7 @@ def test_the_target_is_what_the_model_was_trained_to_predict(model: Model, kind:
     knowing = replace(model, scheduler_config=config)
     schedule, batch, latents = schedule_of(knowing), batch_of(), latents_of()
     kept = schedule.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1)
-    latent = latents.mean[batch.squares]
+    latent = latents.mean[batch.crops]
     velocity = kept.sqrt() * batch.noise - (1 - kept).sqrt() * latent
     answer = batch.noise if kind == "epsilon" else velocity
     unet = Answering(answer)

@@ -43,7 +43,7 @@ def test_fixed_inputs_are_the_same_each_time_and_cover_the_schedule(task: Traini
     assert torch.equal(one.batch.noise, other.batch.noise) and one.lines == other.lines
     assert torch.equal(one.initializer, other.initializer)
     assert one.held_out.tolist() == [False] * 6 + [True] * 3
-    assert one.batch.squares[one.held_out].tolist() == [4, 4, 4]
+    assert one.batch.crops[one.held_out].tolist() == [4, 4, 4]
     thirds = (one.batch.timesteps * 3 // 1000).tolist()
     assert set(thirds) == {0, 1, 2}
     assert one.batch.timesteps.min() >= 50 and one.batch.timesteps.max() < 950

@@ -16,7 +16,7 @@ def rows(seed: int = 0, scale: float = 0.4) -> torch.Tensor:
 def test_the_norm_is_held_and_each_point_turns_by_the_rate():
     vectors = {"clip_l": rows()}
     before = vectors["clip_l"].clone()
-    optimizer = Directional(vectors, pull=0.0)
+    optimizer = Directional(vectors, prior_weight=0.0)
     optimizer.step({"clip_l": rows(1, 123.0)}, 0.05)
     after = optimizer.point()["clip_l"]
     torch.testing.assert_close(after.norm(dim=-1), before.norm(dim=-1))
@@ -26,7 +26,7 @@ def test_the_norm_is_held_and_each_point_turns_by_the_rate():
 
 def test_the_norm_is_held_over_many_noisy_steps():
     vectors = {"clip_l": rows()}
-    optimizer = Directional(vectors, pull=1e-4)
+    optimizer = Directional(vectors, prior_weight=1e-4)
     for seed in range(500):
         optimizer.step({"clip_l": rows(seed, 1.0)}, 0.04)
     torch.testing.assert_close(vectors["clip_l"].norm(dim=-1), torch.full((3,), 0.4))
@@ -34,7 +34,7 @@ def test_the_norm_is_held_over_many_noisy_steps():
 
 def test_it_goes_downhill():
     goal, vectors = rows(5), {"clip_l": rows()}
-    optimizer = Directional(vectors, pull=0.0)
+    optimizer = Directional(vectors, prior_weight=0.0)
     for _ in range(100):
         optimizer.step({"clip_l": vectors["clip_l"] - goal}, 0.05)
     assert torch.cosine_similarity(vectors["clip_l"], goal, dim=-1).min() > 0.99
@@ -42,7 +42,7 @@ def test_it_goes_downhill():
 
 def test_the_vectors_lie_nearer_to_the_goal_than_the_points_that_swing_around_it():
     goal, vectors = rows(5), {"clip_l": rows()}
-    optimizer = Directional(vectors, pull=0.0)
+    optimizer = Directional(vectors, prior_weight=0.0)
     near = {"vectors": 0.0, "points": 0.0}
     for step in range(300):
         noise = rows(1000 + step, 0.8)
@@ -55,7 +55,7 @@ def test_the_vectors_lie_nearer_to_the_goal_than_the_points_that_swing_around_it
 
 def test_at_a_rate_that_falls_to_zero_the_vectors_end_where_the_points_do():
     goal, vectors = rows(5), {"clip_l": rows()}
-    optimizer = Directional(vectors, pull=0.0)
+    optimizer = Directional(vectors, prior_weight=0.0)
     for step in range(300):
         point = optimizer.point()["clip_l"]
         optimizer.step({"clip_l": point - goal}, 0.1 * (1 - step / 300))
@@ -67,7 +67,7 @@ def test_a_vector_without_a_gradient_stays():
     before = vectors["clip_l"].clone()
     gradient = rows(1)
     gradient[1] = 0
-    Directional(vectors, pull=0.0).step({"clip_l": gradient}, 0.05)
+    Directional(vectors, prior_weight=0.0).step({"clip_l": gradient}, 0.05)
     torch.testing.assert_close(vectors["clip_l"][1], before[1])
     assert not torch.equal(vectors["clip_l"][0], before[0])
 
@@ -77,7 +77,7 @@ def test_a_vector_without_a_gradient_stays():
 def test_the_pull_is_as_strong_whatever_norm_and_gradient(norm: float, strength: float):
     start = torch.tensor([[1.0, 0.0, 0.0]])
     vectors = {"clip_l": start * norm}
-    optimizer = Directional(vectors, pull=2e-3)
+    optimizer = Directional(vectors, prior_weight=2e-3)
     away = torch.tensor([[0.0, -strength, 0.0]])  # half as strong as the pull at a right angle
     for step in range(400):
         optimizer.step({"clip_l": away}, 0.05 * (1 - step / 400))
@@ -88,7 +88,7 @@ def test_the_pull_is_as_strong_whatever_norm_and_gradient(norm: float, strength:
 def test_adamw_does_not_decay_and_clips_what_it_is_told_to():
     vectors = {"clip_l": rows()}
     before = vectors["clip_l"].clone()
-    optimizer = AdamW(vectors, clip=0.1)
+    optimizer = AdamW(vectors, max_grad_norm=0.1)
     optimizer.step({"clip_l": torch.zeros(3, 16)}, 0.01)
     assert torch.equal(vectors["clip_l"], before)
     optimizer.step({"clip_l": rows(1, 1000.0)}, 0.01)

@@ -181,7 +181,7 @@ def test_one_picture_is_told_of_in_many_sentences(task_of: Callable, model: Mode
     captions: dict[int, set[str]] = {}
     for step in range(1, 30):
         batch, lines = draw_batch(task, step, 0, 0)
-        for square, line in zip(batch.squares.tolist(), lines, strict=True):
+        for square, line in zip(batch.crops.tolist(), lines, strict=True):
             captions.setdefault(square, set()).add(line)
     assert all(len(lines) > 5 for lines in captions.values())
 
@@ -332,7 +332,7 @@ def test_accumulation_is_the_same_as_a_larger_batch_of_the_same_draws(
     twice = task_of(model, replace(QUICK, batch_size=2, gradient_accumulation_steps=2))
     together = draw_batch(once, 1, 0, 0)[0]
     parts = [draw_batch(twice, 1, turn, 0)[0] for turn in range(2)]
-    assert torch.equal(together.squares, torch.cat([part.squares for part in parts]))
+    assert torch.equal(together.crops, torch.cat([part.crops for part in parts]))
     quarters = sorted(int(t) // 250 for part in parts for t in part.timesteps)
     assert quarters == [0, 1, 2, 3] == sorted(int(t) // 250 for t in together.timesteps)
 
@@ -350,11 +350,11 @@ def test_captions_latents_and_noise_are_drawn_anew_for_each_sample(task_of: Call
 
 def test_every_picture_but_the_held_out_one_is_seen_in_each_round(task_of: Callable, model: Model):
     task = task_of(model, replace(QUICK, batch_size=4))
-    assert task.training_squares == (0, 1, 2, 3)
-    assert sorted(draw_batch(task, 3, 0, 0)[0].squares.tolist()) == [0, 1, 2, 3]
-    assert task_of(model, count=4).training_squares == (0, 1, 2, 3)
+    assert task.training_crops == (0, 1, 2, 3)
+    assert sorted(draw_batch(task, 3, 0, 0)[0].crops.tolist()) == [0, 1, 2, 3]
+    assert task_of(model, count=4).training_crops == (0, 1, 2, 3)
     all_five = task_of(model, replace(QUICK, hold_out=False))
-    assert all_five.training_squares == (0, 1, 2, 3, 4)
+    assert all_five.training_crops == (0, 1, 2, 3, 4)
 
 
 def test_after_a_number_that_is_none_it_goes_back_and_on_at_half_the_rate(

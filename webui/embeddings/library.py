@@ -13,8 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webui.embeddings import file_actions as housekeeping
-from webui.embeddings import formats
+from webui.embeddings import file_actions, formats
 from webui.embeddings.cards import Card, LibrarySnapshot
 from webui.embeddings.catalogue import relative
 from webui.embeddings.embedding import Embedding, EmbeddingCache
@@ -66,7 +65,7 @@ class EmbeddingLibrary:
         or with ``wait=False`` one after another in the background.
         """
         self.folders[0].mkdir(parents=True, exist_ok=True)
-        housekeeping.empty_trash(self.folders, TRASH_KEPT_S)
+        file_actions.empty_trash(self.folders, TRASH_KEPT_S)
         self._watcher.watch()
         unknown = self._intake.take_known(self._intake.take_in(self._differences()))
         if wait:
@@ -151,7 +150,7 @@ class EmbeddingLibrary:
         Raises AppError if the name is taken or not allowed, or the file cannot be used.
         """
         with self._changing:
-            path = housekeeping.add(source, self._free_name(name), self.folders[0])
+            path = file_actions.add(source, self._free_name(name), self.folders[0])
             self._refresh_paths([path])
         return self._existing(name)
 
@@ -167,12 +166,12 @@ class EmbeddingLibrary:
         """
         with self._changing:
             name = embedding.name if overwrite else self._free_name(embedding.name)
-            path = housekeeping.path_for(self.folders[0], name, ".safetensors")
+            path = file_actions.path_for(self.folders[0], name, ".safetensors")
             for card in self._catalogue.cards(name):
                 alike = card.path.parent == path.parent and card.path.suffix == path.suffix
                 if alike and not card.inside:
                     path = card.path  # the same name in other capitals
-            with housekeeping.os_errors_as_app_errors(path):
+            with file_actions.os_errors_as_app_errors(path):
                 formats.write(embedding, path, "safetensors", metadata or {})
             self._refresh_paths([path])
         return path
@@ -185,14 +184,14 @@ class EmbeddingLibrary:
         with self._changing:
             card = self._whole_file(name, path)
             paths = self._belongings(card)
-            token = housekeeping.throw_away(card.root, paths)
+            token = file_actions.throw_away(card.root, paths)
             self._refresh_paths(paths)
         return token
 
     def undo_delete(self, token: str) -> None:
         """Put back what ``delete`` moved away. Raises AppError if the place is taken meanwhile."""
         with self._changing:
-            self._refresh_paths(housekeeping.put_back(self.folders, token))
+            self._refresh_paths(file_actions.put_back(self.folders, token))
 
     def save_notes(self, name: str, notes: Notes, path: Path | None = None) -> None:
         """Write what people say about an embedding to its sidecar, as A1111 does.
@@ -201,8 +200,8 @@ class EmbeddingLibrary:
         """
         with self._changing:
             card = self._existing(name, path)
-            housekeeping.check_inside(card.root, card.path)
-            with housekeeping.os_errors_as_app_errors(card.path):
+            file_actions.check_inside(card.root, card.path)
+            with file_actions.os_errors_as_app_errors(card.path):
                 path = save_notes(card.path.parent, card.path.stem, notes)
             self._refresh_paths([path])
 
@@ -212,10 +211,10 @@ class EmbeddingLibrary:
         """Write what was measured of an embedding to its sidecars; ``path`` as in ``delete``."""
         with self._changing:
             card = self._existing(name, path)
-            housekeeping.check_inside(card.root, card.path)
+            file_actions.check_inside(card.root, card.path)
             buffer = io.BytesIO()
             sheet.convert("RGB").save(buffer, "JPEG", quality=90)
-            with housekeeping.os_errors_as_app_errors(card.path):
+            with file_actions.os_errors_as_app_errors(card.path):
                 paths = save_measured(card.path.parent, card.path.stem, figures, buffer.getvalue())
             self._refresh_paths(paths)
 
@@ -239,7 +238,7 @@ class EmbeddingLibrary:
             if new_name.casefold() != name.casefold():
                 self._free_name(new_name)
             paths = self._belongings(card)
-            moved = housekeeping.rename(card.root, paths, card.path.stem, new_name)
+            moved = file_actions.rename(card.root, paths, card.path.stem, new_name)
             self._refresh_paths([*paths, *moved])
         return self._existing(new_name)
 
@@ -251,7 +250,7 @@ class EmbeddingLibrary:
         with self._changing:
             card = self._whole_file(name, path)
             paths = self._belongings(card)
-            moved = housekeeping.move(card.root, paths, folder)
+            moved = file_actions.move(card.root, paths, folder)
             self._refresh_paths([*paths, *moved])
         return self._existing(card.name, moved[paths.index(card.path)])
 
@@ -262,13 +261,13 @@ class EmbeddingLibrary:
         """
         with self._changing:
             card = self._existing(name, path)
-            housekeeping.check_inside(card.root, card.path)
+            file_actions.check_inside(card.root, card.path)
             if card.path.suffix.lower() in formats.PICTURE_SUFFIXES:
                 raise AppError("This embedding is a picture itself and is shown as that.")
             target = card.path.with_name(f"{card.path.stem}.preview.png")
             if card.preview and card.preview.suffix.lower() == ".png":
                 target = card.preview
-            with housekeeping.os_errors_as_app_errors(target), replacing(target) as temporary:
+            with file_actions.os_errors_as_app_errors(target), replacing(target) as temporary:
                 image.convert("RGB").save(temporary, format="PNG")
             self._refresh_paths([target])
 
@@ -316,7 +315,7 @@ class EmbeddingLibrary:
         return card
 
     def _free_name(self, name: str) -> str:
-        housekeeping.check_name(name)
+        file_actions.check_name(name)
         if taken := self.card(name):
             raise BadField(
                 "name",

@@ -32,20 +32,20 @@ _SCHEDULE_KEYS = (
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """What the VAE makes of the squares, kept instead of the VAE's work in each step."""
+    """What the VAE makes of the crops, kept instead of the VAE's work in each step."""
 
     mean: Sequence[Tensor]
-    """``[4, h, w]`` float32 of each square, scaled as the UNet takes it."""
+    """``[4, h, w]`` float32 of each crop, scaled as the UNet takes it."""
     std: Sequence[Tensor]
     """``[4, h, w]`` of each; a latent is drawn anew from mean and std each time."""
     weight: Sequence[Tensor]
     """``[1, h, w]`` of each, mean 1: how much each place counts in the loss."""
     pictures: tuple[int, ...]
-    """Index of the picture that each square was cut from."""
+    """Index of the picture that each crop was cut from."""
 
-    def size(self, square: int) -> tuple[int, int]:
-        """Return height and width of a square's latent."""
-        height, width = self.mean[square].shape[-2:]
+    def size(self, crop: int) -> tuple[int, int]:
+        """Return height and width of a crop's latent."""
+        height, width = self.mean[crop].shape[-2:]
         return height, width
 
 
@@ -53,7 +53,7 @@ class Latents:
 class Batch:
     """The draws of one batch; everything random in it is already decided."""
 
-    squares: Tensor
+    crops: Tensor
     """``[b]`` int64, indices of latents of one size."""
     latent_noise: Tensor
     """``[b, 4, h, w]``, which latent is drawn from the moments."""
@@ -90,9 +90,9 @@ def freeze(model: Model) -> None:
 
 
 @torch.no_grad()
-def encode_crop(model: Model, square: Crop) -> tuple[Tensor, Tensor]:
-    """Return mean and std ``[4, h, w]`` float32 of a square's latent."""
-    pixels = torch.from_numpy(np.array(square.image, dtype=np.float32)).permute(2, 0, 1)
+def encode_crop(model: Model, crop: Crop) -> tuple[Tensor, Tensor]:
+    """Return mean and std ``[4, h, w]`` float32 of a crop's latent."""
+    pixels = torch.from_numpy(np.array(crop.image, dtype=np.float32)).permute(2, 0, 1)
     vae = model.vae
     found = vae.encode((pixels / 127.5 - 1)[None].to(vae.device, vae.dtype)).latent_dist
     factor, shift = vae.config["scaling_factor"], vae.config.get("shift_factor") or 0.0
@@ -100,14 +100,14 @@ def encode_crop(model: Model, square: Crop) -> tuple[Tensor, Tensor]:
 
 
 def gather_latents(
-    squares: Sequence[Crop], moments: Sequence[tuple[Tensor, Tensor]], use_mask: bool
+    crops: Sequence[Crop], moments: Sequence[tuple[Tensor, Tensor]], use_mask: bool
 ) -> Latents:
-    """Put the squares' moments together, with the weights that their masks give."""
+    """Put the crops' moments together, with the weights that their masks give."""
     weights = []
-    for square, (mean, _) in zip(squares, moments, strict=True):
+    for crop, (mean, _) in zip(crops, moments, strict=True):
         weight = torch.ones(1, *mean.shape[1:])
-        if use_mask and square.mask is not None:
-            alpha = torch.from_numpy(np.array(square.mask, dtype=np.float32))[None] / 255
+        if use_mask and crop.mask is not None:
+            alpha = torch.from_numpy(np.array(crop.mask, dtype=np.float32))[None] / 255
             small = torch.nn.functional.adaptive_avg_pool2d(alpha, (mean.shape[1], mean.shape[2]))
             if small.mean() > 0:
                 weight = small / small.mean()
@@ -116,7 +116,7 @@ def gather_latents(
         tuple(mean for mean, _ in moments),
         tuple(std for _, std in moments),
         tuple(weights),
-        tuple(square.picture for square in squares),
+        tuple(crop.picture for crop in crops),
     )
 
 
@@ -134,9 +134,9 @@ def denoising_errors(
     ``compute_dtype`` computes a float32 UNet in this precision where that is safe (autocast).
     """
     device, dtype = model.device, model.dtype
-    t, squares = batch.timesteps.to(device), batch.squares.tolist()
+    t, crops = batch.timesteps.to(device), batch.crops.tolist()
     mean, std, weight = (
-        torch.stack([kind[square] for square in squares])
+        torch.stack([kind[crop] for crop in crops])
         for kind in (latents.mean, latents.std, latents.weight)
     )
     latent = mean + std * batch.latent_noise.to(device)

@@ -76,28 +76,28 @@ class EvalSet:
 
 
 def prepare_eval_set(setup: TrainingSetup, count: int) -> EvalSet:
-    """Fix ``count`` inputs of the training squares and half as many of the held-out ones."""
+    """Fix ``count`` inputs of the training crops and half as many of the held-out ones."""
     draw = generator_for(setup.recipe.seed, "examination", count)
-    centres = range(0, len(setup.latents.pictures), setup.squares_per_picture)
-    seen = [index for index in centres if index in setup.training_squares]
-    unseen = [index for index in centres if index not in setup.training_squares]
-    squares, held = _cycle(seen, count), [False] * count
+    centres = range(0, len(setup.latents.pictures), setup.crops_per_picture)
+    seen = [index for index in centres if index in setup.training_crops]
+    unseen = [index for index in centres if index not in setup.training_crops]
+    crops, held = _cycle(seen, count), [False] * count
     if unseen:
         extra = _cycle(unseen, (count + 1) // 2)
-        squares, held = squares + extra, held + [True] * len(extra)
-    heights, widths = zip(*(setup.latents.size(square) for square in squares), strict=True)
-    shape = (len(squares), len(setup.latents.mean[0]), max(heights), max(widths))
+        crops, held = crops + extra, held + [True] * len(extra)
+    heights, widths = zip(*(setup.latents.size(crop) for crop in crops), strict=True)
+    shape = (len(crops), len(setup.latents.mean[0]), max(heights), max(widths))
     total = setup.schedule.config["num_train_timesteps"]
-    spread = (torch.arange(len(squares)) * 0.61803398875) % 1.0  # evenly, in both parts
+    spread = (torch.arange(len(crops)) * 0.61803398875) % 1.0  # evenly, in both parts
     batch = Batch(
-        torch.tensor(squares),
+        torch.tensor(crops),
         torch.randn(shape, generator=draw),
         torch.randn(shape, generator=draw),
         ((0.05 + 0.9 * spread) * total).long(),
     )
     lines = tuple(
-        setup.line(setup.latents.pictures[square], float(torch.rand((), generator=draw)))
-        for square in squares
+        setup.line(setup.latents.pictures[crop], float(torch.rand((), generator=draw)))
+        for crop in crops
     )
     words = errors_of(setup, batch, lines, setup.initializer_ids)
     empty = errors_of(setup, batch, [NAME] * len(lines), ())
@@ -117,10 +117,10 @@ def errors_of(
 ) -> Tensor:
     """Return the error per input, ``[n]`` on the CPU, with vectors or token ids as the name."""
     chunks = setup.captions(lines, name)
-    errors = torch.zeros(len(batch.squares))
+    errors = torch.zeros(len(batch.crops))
     for part, (height, width) in _parts(setup, batch):
         piece = Batch(
-            batch.squares[part],
+            batch.crops[part],
             batch.latent_noise[part, :, :height, :width],
             batch.noise[part, :, :height, :width],
             batch.timesteps[part],
@@ -134,7 +134,7 @@ def errors_of(
 
 def _parts(setup: TrainingSetup, batch: Batch) -> Iterator[tuple[list[int], tuple[int, int]]]:
     """Yield inputs that can be computed together, with height and width of their latents."""
-    sizes = [setup.latents.size(square) for square in batch.squares.tolist()]
+    sizes = [setup.latents.size(crop) for crop in batch.crops.tolist()]
     many = 2 * setup.recipe.batch_size
     for size in dict.fromkeys(sizes):
         alike = [index for index, other in enumerate(sizes) if other == size]

@@ -15,7 +15,7 @@ class Optimizer(Protocol):
     def point(self) -> Mapping[str, Tensor]:
         """Return where the next gradients are to be taken, ``[n, width]`` each."""
 
-    def step(self, gradients: Mapping[str, Tensor], rate: float) -> None:
+    def step(self, gradients: Mapping[str, Tensor], learning_rate: float) -> None:
         """Move; ``gradients`` are those of the loss at ``point()``, ``[n, width]`` each."""
 
     def state(self) -> dict[str, Any]:
@@ -26,7 +26,7 @@ class Optimizer(Protocol):
 
 
 USUAL_GRADIENT = 1e-3
-"""Length of the gradient by a unit vector that a recipe's pull is measured against."""
+"""Length of the gradient by a unit vector that a recipe's prior weight is measured against."""
 
 
 MOMENTUM = 0.8
@@ -41,16 +41,17 @@ class Directional:
 
     Directional Textual Inversion (arXiv 2512.13672): with e = norm * v, the gradient by the unit
     vector v is pulled towards the initializer (von Mises-Fisher prior), projected on the tangent
-    and scaled to length one; v then moves ``rate`` radians along the great circle. Gradients are
-    brought to ``USUAL_GRADIENT`` before they are pulled: a pull is as strong on every model.
+    and scaled to length one; v then moves ``learning_rate`` radians along the great circle.
+    Gradients are brought to ``USUAL_GRADIENT`` before they are pulled: the pull is as strong on
+    every model.
 
     Beyond the paper the heading has momentum, and the vectors are the running mean of the points
     that are moved (Polyak and Juditsky, 1992).
     """
 
-    def __init__(self, vectors: Mapping[str, Tensor], pull: float) -> None:
+    def __init__(self, vectors: Mapping[str, Tensor], prior_weight: float) -> None:
         self._vectors = vectors
-        self._pull = pull
+        self._prior_weight = prior_weight
         self._norms = {key: rows.norm(dim=-1, keepdim=True) for key, rows in vectors.items()}
         self._start = {key: rows / self._norms[key] for key, rows in vectors.items()}
         self._ahead = {key: rows.clone() for key, rows in self._start.items()}
@@ -60,17 +61,17 @@ class Directional:
     def point(self) -> dict[str, Tensor]:
         return {key: self._norms[key] * unit for key, unit in self._ahead.items()}
 
-    def step(self, gradients: Mapping[str, Tensor], rate: float) -> None:
+    def step(self, gradients: Mapping[str, Tensor], learning_rate: float) -> None:
         self._steps += 1
         memory = min(MEMORY, self._steps / (self._steps + 9))  # the first points are forgotten soon
         for key, rows in self._vectors.items():
             unit, norm = self._ahead[key], self._norms[key]  # [n, width], [n, 1]
             downhill = _scaled(_tangent(-gradients[key], unit), USUAL_GRADIENT)
-            pulled = downhill + self._pull * _tangent(self._start[key], unit)
+            pulled = downhill + self._prior_weight * _tangent(self._start[key], unit)
             kept = _tangent(self._heading[key], unit)
             self._heading[key] = MOMENTUM * kept + (1 - MOMENTUM) * pulled
             heading = _scaled(self._heading[key], 1.0)
-            turn = rate * heading.norm(dim=-1, keepdim=True)  # [n, 1]: the rate, or 0
+            turn = learning_rate * heading.norm(dim=-1, keepdim=True)  # [n, 1]: the rate, or 0
             self._ahead[key] = _scaled(unit * turn.cos() + heading * turn.sin(), 1.0)
             mean = memory * rows / norm + (1 - memory) * self._ahead[key]
             rows.copy_(norm * _scaled(mean, 1.0))
@@ -99,21 +100,21 @@ def _scaled(arrows: Tensor, length: float) -> Tensor:
 class AdamW:
     """PyTorch's AdamW on the vectors alone, without decay; optionally with clipped gradients."""
 
-    def __init__(self, vectors: Mapping[str, Tensor], clip: float) -> None:
+    def __init__(self, vectors: Mapping[str, Tensor], max_grad_norm: float) -> None:
         self._vectors = vectors
-        self._clip = clip
+        self._max_grad_norm = max_grad_norm
         self._inner = torch.optim.AdamW(list(vectors.values()), weight_decay=0.0, foreach=False)
 
     def point(self) -> Mapping[str, Tensor]:
         return self._vectors
 
-    def step(self, gradients: Mapping[str, Tensor], rate: float) -> None:
+    def step(self, gradients: Mapping[str, Tensor], learning_rate: float) -> None:
         for key, rows in self._vectors.items():
             rows.grad = gradients[key].clone()
-        if self._clip:
-            torch.nn.utils.clip_grad_norm_(list(self._vectors.values()), self._clip)
+        if self._max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(list(self._vectors.values()), self._max_grad_norm)
         for group in self._inner.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
         self._inner.step()
         self._inner.zero_grad()
 
@@ -124,6 +125,8 @@ class AdamW:
         self._inner.load_state_dict(dict(state))
 
 
-def optimizer_for(name: str, vectors: Mapping[str, Tensor], pull: float, clip: float) -> Optimizer:
+def optimizer_for(
+    name: str, vectors: Mapping[str, Tensor], prior_weight: float, max_grad_norm: float
+) -> Optimizer:
     """Return the optimizer a recipe names, for these vectors."""
-    return AdamW(vectors, clip) if name == "adamw" else Directional(vectors, pull)
+    return AdamW(vectors, max_grad_norm) if name == "adamw" else Directional(vectors, prior_weight)

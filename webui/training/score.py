@@ -99,7 +99,7 @@ def measure(
     found = None
     if pictures:
         cut = cut_crops(recipe, model, pictures)
-        moments = [encode_crop(model, square) for square in cut]
+        moments = [encode_crop(model, crop) for crop in cut]
         setup = prepare_setup(model, recipe, embedding.name, words, pictures, cut, moments)
         eval_set = prepare_eval_set(setup, 2 * recipe.evaluation_tuples)
         found = score(setup, eval_set, vectors)

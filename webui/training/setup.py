@@ -38,9 +38,9 @@ class TrainingSetup:
     pictures: tuple[Picture, ...]
     latents: Latents
     schedule: DDPMScheduler
-    training_squares: tuple[int, ...]
+    training_crops: tuple[int, ...]
     """Indices of the latents that are trained on; the others are the held-out picture's."""
-    squares_per_picture: int
+    crops_per_picture: int
     norms: Mapping[str, float]
     """Mean norm of the vocabulary's vectors per text encoder."""
     start: Mapping[str, Tensor]
@@ -54,10 +54,10 @@ class TrainingSetup:
         return torch.float16 in (self.compute_dtype, self.model.dtype)
 
     def buckets(self) -> tuple[tuple[int, ...], ...]:
-        """Return the training squares by the size of their latents; a batch is of one of them."""
+        """Return the training crops by the size of their latents; a batch is of one of them."""
         found: dict[tuple[int, int], list[int]] = {}
-        for square in self.training_squares:
-            found.setdefault(self.latents.size(square), []).append(square)
+        for crop in self.training_crops:
+            found.setdefault(self.latents.size(crop), []).append(crop)
         return tuple(map(tuple, found.values()))
 
     def line(self, picture: int, draw: float) -> str:
@@ -117,7 +117,7 @@ def prepare_setup(
     cut: Sequence[Crop],
     moments: Sequence[tuple[Tensor, Tensor]],
 ) -> TrainingSetup:
-    """Put together a setup from the squares and the moments that the VAE made of them."""
+    """Put together a setup from the crops and the moments that the VAE made of them."""
     freeze(model)
     ids = initializer_tokens(model.tokenizer, initializer)
     held_out = len(pictures) - 1 if recipe.hold_out and len(pictures) >= HOLD_OUT_FROM else None
@@ -135,8 +135,8 @@ def prepare_setup(
         pictures=tuple(pictures),
         latents=gather_latents(cut, moments, recipe.use_mask),
         schedule=schedule_of(model),
-        training_squares=tuple(i for i, item in enumerate(cut) if item.picture != held_out),
-        squares_per_picture=len(cut) // len(pictures),
+        training_crops=tuple(i for i, item in enumerate(cut) if item.picture != held_out),
+        crops_per_picture=len(cut) // len(pictures),
         norms=norms,
         start=starting_vectors(model, ids, count, norms, recipe.optimizer == "directional"),
         compute_dtype=dtype,

@@ -225,13 +225,13 @@ class _checkpointing:
 
 
 def draw_batch(setup: TrainingSetup, step: int, turn: int, attempt: int) -> tuple[Batch, list[str]]:
-    """Draw the squares, captions, noise and timesteps of one batch.
+    """Draw the crops, captions, noise and timesteps of one batch.
 
     The timesteps of an update are stratified: one from each of as many equal parts of the
     schedule as it has samples.
     """
     recipe, seed = setup.recipe, setup.recipe.seed
-    chosen = draw_squares(setup, (step - 1) * recipe.gradient_accumulation_steps + turn)
+    chosen = draw_crops(setup, (step - 1) * recipe.gradient_accumulation_steps + turn)
     together = recipe.batch_size * recipe.gradient_accumulation_steps
     strata = torch.randperm(together, generator=generator_for(seed, "strata", step, attempt))
     strata = strata[turn * recipe.batch_size : (turn + 1) * recipe.batch_size]
@@ -247,28 +247,28 @@ def draw_batch(setup: TrainingSetup, step: int, turn: int, attempt: int) -> tupl
     )
     captions = torch.rand(recipe.batch_size, generator=draw).tolist()
     lines = [
-        setup.line(setup.latents.pictures[square], value)
-        for square, value in zip(chosen, captions, strict=True)
+        setup.line(setup.latents.pictures[crop], value)
+        for crop, value in zip(chosen, captions, strict=True)
     ]
     return batch, lines
 
 
-def draw_squares(setup: TrainingSetup, number: int) -> list[int]:
-    """Return the squares of a batch, the batches counted from 0; all are of one bucket.
+def draw_crops(setup: TrainingSetup, number: int) -> list[int]:
+    """Return the crops of a batch, the batches counted from 0; all are of one bucket.
 
-    A bucket's turns are as many as its squares, in shuffled rounds over all of them, and at its
-    turns its own squares come in shuffled rounds; so each square is seen equally often.
+    A bucket's turns are as many as its crops, in shuffled rounds over all of them, and at its
+    turns its own crops come in shuffled rounds; so each crop is seen equally often.
     """
     buckets, size = setup.buckets(), setup.recipe.batch_size
     owners = [index for index, bucket in enumerate(buckets) for _ in bucket]
     lap, place = divmod(number, len(owners))
     turns = [owners[at] for at in _shuffled(setup, "buckets", lap, len(owners))]
-    squares = buckets[turns[place]]
-    before = lap * len(squares) + turns[:place].count(turns[place])  # turns it has had
+    crops = buckets[turns[place]]
+    before = lap * len(crops) + turns[:place].count(turns[place])  # turns it has had
     chosen = []
     for at in range(before * size, (before + 1) * size):
-        lap, place = divmod(at, len(squares))
-        chosen.append(squares[_shuffled(setup, "order", lap, len(squares))[place]])
+        lap, place = divmod(at, len(crops))
+        chosen.append(crops[_shuffled(setup, "order", lap, len(crops))[place]])
     return chosen
 
 
