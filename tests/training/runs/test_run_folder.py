@@ -127,7 +127,7 @@ def test_curves_forget_what_a_crash_or_a_way_back_undid():
 
     curves = Curves([step(1), step(2), step(3), {"kind": "resumed", "to_step": 1}, step(2)])
     assert [number for number, _ in curves.raw] == [1, 2] and curves.step == 2
-    curves.apply({"kind": "rolled_back", "step": 3, "to_step": 0})
+    curves.apply({"kind": "rolled_back", "step": 3, "to_step": 0, "reason": "NaN"})
     assert curves.raw == [] and curves.step == 0
 
 

@@ -167,7 +167,7 @@ def test_what_was_best_is_forgotten_with_the_steps_that_are_gone_back_over():
     for step, best in ((0, True), (25, True), (50, False)):
         curves.apply({"kind": "evaluation", "step": step, "loss": 1, "gain": 0, "best": best})
     assert curves.best == [0, 25]
-    curves.apply({"kind": "rolled_back", "step": 50, "to_step": 0})
+    curves.apply({"kind": "rolled_back", "step": 50, "to_step": 0, "reason": "NaN"})
     assert curves.best == [0]
 
 
