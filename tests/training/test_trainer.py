@@ -337,6 +337,17 @@ def test_accumulation_is_the_same_as_a_larger_batch_of_the_same_draws(
     assert quarters == [0, 1, 2, 3] == sorted(int(t) // 250 for t in together.timesteps)
 
 
+def test_a_noise_offset_shifts_each_channel_of_the_noise_as_a_whole(
+    task_of: Callable, model: Model
+):
+    plain, _ = draw_batch(task_of(model, QUICK), 1, 0, 0)
+    shifted, _ = draw_batch(task_of(model, replace(QUICK, noise_offset=0.5)), 1, 0, 0)
+    shift = shifted.noise - plain.noise
+    assert torch.allclose(shift, shift[..., :1, :1].expand_as(shift), atol=1e-6)
+    assert shift.abs().amax() > 0.1 and len(shift[..., 0, 0].unique()) > 1
+    assert torch.equal(shifted.latent_noise, plain.latent_noise)
+
+
 def test_captions_latents_and_noise_are_drawn_anew_for_each_sample(task_of: Callable, model: Model):
     task = task_of(model, replace(QUICK, batch_size=8))
     first, lines = draw_batch(task, 1, 0, 0)

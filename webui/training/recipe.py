@@ -236,6 +236,14 @@ class Recipe:
             "usually 5; 0 = plain loss.",
         ),
     )
+    noise_offset: float = declared(
+        0.0,
+        Setting(
+            label="Noise offset", low=0, high=1, kohya="noise_offset",
+            help="How strongly the noise of each step is also made brighter or darker as a whole, "
+            "so that very light and very dark images are learned; 0.05 to 0.1 are usual.",
+        ),
+    )
     mixed_precision: str = declared(
         "auto",
         Setting(

@@ -239,10 +239,12 @@ def draw_batch(setup: TrainingSetup, step: int, turn: int, attempt: int) -> tupl
     total = setup.schedule.config["num_train_timesteps"]
     within = torch.rand(recipe.batch_size, generator=draw)
     shape = (recipe.batch_size, *setup.latents.mean[chosen[0]].shape)
+    shift_draw = generator_for(seed, "noise offset", step, turn, attempt)
+    shift = recipe.noise_offset * torch.randn((*shape[:2], 1, 1), generator=shift_draw)
     batch = Batch(
         torch.tensor(chosen),
         torch.randn(shape, generator=draw),
-        torch.randn(shape, generator=draw),
+        torch.randn(shape, generator=draw) + shift,  # [b, 4, h, w]
         ((strata + within) / together * total).long().clamp(max=total - 1),
     )
     captions = torch.rand(recipe.batch_size, generator=draw).tolist()

@@ -228,7 +228,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "the model is not changed, so there is nothing it could forget.",
     ),
     (
-        "noise_offset noise_offset_type multires_noise_iterations multires_noise_discount "
+        "noise_offset_type multires_noise_iterations multires_noise_discount "
         "adaptive_noise_scale ip_noise_gamma min_timestep max_timestep loss_type huber_c "
         "huber_schedule zero_terminal_snr scale_v_pred_loss_like_noise_pred "
         "debiased_estimation_loss",
