@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from starter.concepts import OBJECTS, training_pictures
 from tests.browser.conftest import App
+from webui.training.runs.run_folder import Run
 
 PLACES = ("progress", "plot", "scrubber", "previews")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -116,4 +117,56 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     expect(page.locator("#train-strength-row img")).to_have_count(4, timeout=60_000)
     expect(page.locator("#train-beside")).to_contain_text("step 25")
     page.screenshot(path=tmp_path / "train.png", full_page=True)
+    page.context.close()
+
+
+def test_captions_among_the_uploads_advanced_settings_and_a_folder_of_this_machine(
+    start_app: Callable[..., App], chromium: Browser, tmp_path: Path
+):
+    app = start_app(folder=tmp_path)
+    page = open_train(chromium, app)
+    paths = pictures(tmp_path, 3)
+    texts = [path.with_suffix(".txt") for path in paths]
+    for path in texts:
+        path.write_text("my_toadstool on grass")
+    page.locator("#train-pictures input[type=file]").set_input_files([*paths, *texts])
+    expect(page.locator("#train-shown img")).to_have_count(3)
+    page.locator("#train-name input").fill("my_toadstool")
+    page.locator("#train-initializer input").fill("mushroom")
+    page.locator("#train-settings").get_by_text("Settings").click()
+    page.locator("#train-caption-mode input").click()
+    page.get_by_role("option", name="only the .txt files").click()
+    advice = page.locator("#train-advice")
+    expect(advice).to_contain_text("my_toadstool on grass · my_toadstool on grass")
+    expect(advice).to_contain_text("Of 3 images none can be held out")
+
+    # What is under Advanced is what the run is asked to do.
+    number(page, "train-steps", 2)
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    number(page, "train-warmup-steps", 0)
+    number(page, "train-preview-every", 0)
+    templates = tmp_path / "mine.txt"
+    templates.write_text("a drawing of [name]\na [name]\n")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#train-load-templates").click()
+    chooser.value.set_files(templates)
+    expect(page.locator("#train-templates textarea")).to_have_value("a drawing of [name]\na [name]")
+    page.locator("#train-start").click()
+    expect(page.locator("#train-progress")).to_contain_text("Finished", timeout=180_000)
+    (run,) = (app.outputs / "train").iterdir()
+    recipe = Run(run).record().recipe
+    assert (recipe.caption_mode, recipe.warmup_steps, recipe.steps) == ("files", 0, 2)
+    assert recipe.templates == ("a drawing of [name]", "a [name]")
+    assert (run / "data" / "01-0.txt").read_text() == "my_toadstool on grass"
+    page.locator("#train-details").get_by_text("Details of this run").click()
+    details = page.locator("#train-details-text")
+    for text in ("Learning rate", "Vector length vs. ordinary words", "01-0.png", "Step 2: gain"):
+        expect(details).to_contain_text(text)
+
+    # A folder of this machine takes the place of uploads.
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#train-folder input").fill(str(run / "data"))
+    page.locator("#train-folder input").press("Tab")
+    expect(page.locator("#train-shown img")).to_have_count(3)
     page.context.close()

@@ -46,6 +46,8 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     One that was finished before is not trained again, unless ``again``. Raises AppError with
     everything that makes it impossible.
     """
+    if job.data is None:
+        raise BadField("data", f"{job.name or 'A run'} needs a folder of pictures.")
     studio.models.switch(job.model)
     model = studio.models.get()
     recipe = job.recipe_for(model.family)

@@ -99,7 +99,7 @@ def test_shipped_embeddings_are_learned_and_the_words_that_they_start_from_are_w
 
 def test_advice_names_what_the_recipe_can_change():
     assert "Object preset" in judge(found(0.3), 0.2, 9.0, classic=True)[1]
-    assert "pull" in judge(found(0.3), 0.2, 1.0, classic=False)[1]
+    assert "prior weight" in judge(found(0.3), 0.2, 1.0, classic=False)[1]
     assert "more vectors" in judge(found(0.0), 1.0, 1.0, classic=False)[1]
 
 

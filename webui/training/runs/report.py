@@ -91,7 +91,9 @@ def chosen_of(scores: Sequence[EvalResult]) -> int:
 def judge(found: EvalResult, editable: float, norm: float, classic: bool) -> tuple[Verdict, str]:
     """Return the verdict on an embedding, and what it rests on with a piece of advice."""
     earlier = "Install an earlier step, train fewer steps, or "
-    remedy = "use the Object preset, which holds the norm." if classic else "raise the pull."
+    remedy = (
+        "use the Object preset, which holds the norm." if classic else "raise the prior weight."
+    )
     if editable < EDITABILITY_FLOOR:
         return "overfitted", (
             f"Other words of a prompt lose their hold beside it. {earlier}{remedy}"
