@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 
 import httpx
 import pytest
@@ -80,6 +79,4 @@ def test_a_client_that_goes_away_leaves_nothing_to_be_drawn(client: httpx.Client
     with pytest.raises(httpx.ReadTimeout):
         client.post("/txt2img", json=LONG, timeout=0.5)
     wait_until(lambda: not served.studio.generating.running(), 30)
-    begun = time.monotonic()
     assert client.post("/txt2img", json=SHORT).status_code == 200
-    assert time.monotonic() - begun < 20

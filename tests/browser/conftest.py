@@ -37,8 +37,6 @@ class App:
     embeddings: Path
     outputs: Path
     process: subprocess.Popen[str]
-    started_s: float
-    """Seconds from the process's start to the page being served."""
     lines: list[str] = field(default_factory=list)
     """What the terminal says."""
 
@@ -59,14 +57,13 @@ def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
              "--styles-file", str(place / "styles.csv"), *flags],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        app = App(f"http://127.0.0.1:{port}", place / "embeddings", place / "outputs", process, 0.0)
+        app = App(f"http://127.0.0.1:{port}", place / "embeddings", place / "outputs", process)
         running.append(app)
         threading.Thread(target=_collect, args=(process, app.lines), daemon=True).start()
         while not any("Running on" in line for line in app.lines):
             assert process.poll() is None, "the app ended:\n" + "".join(app.lines)
             assert time.monotonic() - begun < START_S, "not served:\n" + "".join(app.lines)
             time.sleep(0.05)
-        app.started_s = time.monotonic() - begun
         return app
 
     yield start

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -466,11 +465,10 @@ def test_the_programming_interface_draws_and_refuses(app: App):
     from gradio_client import Client
 
     client = Client(app.url, verbose=False)
-    begun = time.monotonic()
     values = ["a red heart", "", "DPM++ 2M", "Automatic", 4, 4, 64, 64, 1, 1, 1, 1]
     values += ["Original", False]
     result = client.predict(*values, api_name="/txt2img")
-    assert "Seed: 1" in json_text(result) and time.monotonic() - begun < 60
+    assert "Seed: 1" in json_text(result)
     values[4] = 0
     with pytest.raises(Exception, match="Steps must be between 1 and 150"):
         client.predict(*values, api_name="/txt2img")

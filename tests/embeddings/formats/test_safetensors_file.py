@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -67,10 +66,8 @@ def test_a_large_checkpoint_is_refused_by_its_header_alone(tmp_path: Path):
     path = file_of(tmp_path / "sd.safetensors", header)
     with open(path, "r+b") as file:
         file.truncate(4 << 30)
-    started = time.monotonic()
     with pytest.raises(formats.Refused, match="weights of a model"):
         formats.read(path)
-    assert time.monotonic() - started < 1
 
 
 def test_metadata_is_returned_as_text_whatever_it_holds(tmp_path: Path):

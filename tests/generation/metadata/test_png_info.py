@@ -98,13 +98,18 @@ def test_a_graph_of_comfyui_becomes_a_request(tmp_path: Path, key: str):
 
 @pytest.mark.parametrize(
     "prompt",
-    [
-        "{", "[1]", "{}", '{"1": 2}', '{"1": {"inputs": []}}', "{" * 50_000, "[" * 50_000,
-        json.dumps(graph(positive=["3", 0], model=[[], {}], latent_image=["9", 0], seed=None)),
-    ],
-)  # fmt: skip
-def test_a_broken_graph_is_no_error(tmp_path: Path, prompt: str):
-    read_picture(png(tmp_path / "a.png", prompt=prompt))
+    ["{", "[1]", "{}", '{"1": 2}', '{"1": {"inputs": []}}', "{" * 50_000, "[" * 50_000],
+)
+def test_a_broken_graph_describes_nothing(tmp_path: Path, prompt: str):
+    assert read_picture(png(tmp_path / "a.png", prompt=prompt)) is None
+
+
+def test_what_can_be_followed_of_a_graph_with_circles_and_gaps_is_told(tmp_path: Path):
+    nodes = graph(positive=["3", 0], model=[[], {}], latent_image=["9", 0], seed=None)
+    inside = read_picture(png(tmp_path / "a.png", prompt=json.dumps(nodes)))
+    assert inside is not None
+    _, pairs = read_infotext(inside.text)
+    assert pairs["Steps"] == "25" and not pairs.keys() & {"Seed", "Size", "Model"}
 
 
 def test_what_is_no_picture_or_too_long_is_refused_with_a_reason(tmp_path: Path):

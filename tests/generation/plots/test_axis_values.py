@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,8 @@ def test_a_list_survives_writing(values: list[str]):
 @given(st.text())
 def test_any_text_is_read_or_refused_in_words(text: str):
     try:
-        read_numbers(text)
-    except AppError:
-        pass
+        values = read_numbers(text)
+    except AppError as refused:
+        assert str(refused).endswith(".")
+    else:
+        assert all(math.isfinite(value) for value in values)
