@@ -11,12 +11,12 @@ from fastapi import APIRouter, Body
 
 from webui.api.sdapi.answers import REFUSED, Shape
 from webui.errors import AppError, BadField
-from webui.generation.request import EMPHASES
+from webui.generation.request import FIELDS
 from webui.models.catalog import Checkpoint
 from webui.studio.studio import Studio
 
-MAX_CLIP_SKIP = 12
-
+OF_REQUESTS = {field.option: field for field in FIELDS.values() if field.option}
+"""Options that are fields of requests."""
 FIXED: Mapping[str, Any] = {
     "randn_source": "CPU",
     "eta_noise_seed_delta": 0,
@@ -41,9 +41,9 @@ class OptionValues(Shape):
     sd_vae: str
     """Automatic, None for the VAE inside the model, or a file of models/vae/."""
     CLIP_stop_at_last_layers: int
-    """Clip skip of requests over the API, 1 to 12."""
+    """Clip skip of requests over the API."""
     emphasis: str
-    """How weights act in requests over the API: Original, No norm, Ignore or None."""
+    """How weights act in requests over the API."""
     outdir_txt2img_samples: str
     outdir_samples: str
     randn_source: str
@@ -64,8 +64,7 @@ class Options:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._lock = threading.Lock()
-        self._clip_skip = 1
-        self._emphasis = "Original"
+        self._of_requests = {name: field.default for name, field in OF_REQUESTS.items()}
 
     def values(self) -> dict[str, Any]:
         """Return all options; A1111's "" stands for an output folder of its own."""
@@ -75,8 +74,7 @@ class Options:
             "sd_model_checkpoint": self._title(state.name),
             "sd_checkpoint_hash": state.model.short_hash if state.model else None,
             "sd_vae": state.vae,
-            "CLIP_stop_at_last_layers": self._clip_skip,
-            "emphasis": self._emphasis,
+            **self._of_requests,
             "outdir_txt2img_samples": folder,
             "outdir_samples": "",
             **FIXED,
@@ -105,8 +103,7 @@ class Options:
         Raises AppError if it cannot be loaded.
         """
         with self._lock:
-            self._clip_skip = changes.get("CLIP_stop_at_last_layers", self._clip_skip)
-            self._emphasis = changes.get("emphasis", self._emphasis)
+            self._of_requests |= {key: changes[key] for key in OF_REQUESTS.keys() & changes}
         models = self._studio.models
         if changes.keys() & {"sd_model_checkpoint", "sd_vae"}:
             title = changes.get("sd_model_checkpoint") or models.state.name
@@ -148,14 +145,11 @@ class Options:
             if value not in (vaes := self._studio.models.vaes()):
                 raise BadField(prefix + key, f"“{key}” must be one of: {', '.join(vaes)}.")
             return value
-        if key == "CLIP_stop_at_last_layers":
-            if type(value) is not int or not 1 <= value <= MAX_CLIP_SKIP:
-                raise BadField(prefix + key, f"“{key}” must be from 1 to {MAX_CLIP_SKIP}.")
-            return value
-        if key == "emphasis":
-            if value not in EMPHASES:
-                raise BadField(prefix + key, f"“{key}” must be one of: {', '.join(EMPHASES)}.")
-            return value
+        if key in OF_REQUESTS:
+            try:
+                return OF_REQUESTS[key].check(value)
+            except BadField as error:
+                raise BadField(prefix + key, str(error)) from error
         if key in FIXED:
             raise BadField(prefix + key, f"“{key}” is always {FIXED[key]!r} in this app.")
         raise BadField(prefix + key, f"“{key}” cannot be changed over the API.")

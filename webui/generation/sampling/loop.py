@@ -175,16 +175,16 @@ def _one_by_one(
 
     shape = (len(seeds), 4, plan.height // model.latent_scale, plan.width // model.latent_scale)
     latents = torch.zeros(shape, device=model.device) if start is None else start
-    told = 0
+    reported = 0
     for number, own in enumerate(seeds):
         rows = slice(number, number + 1)
         begin = None if start is None else start[rows]
         for done, drawn in sample(model, request, conditioning, [own], plan, signals, begin):
             latents = torch.cat([latents[:number], drawn, latents[number + 1 :]])
             share = (number * plan.steps + done) // len(seeds)
-            if share > told:
-                told = share
-                yield told, latents
+            if share > reported:
+                reported = share
+                yield reported, latents
 
 
 def first_noise(

@@ -17,7 +17,7 @@ from webui.ui.markup import message
 from webui.ui.txt2img.controls import FROM_MODEL, Controls
 
 NOT_PARAMETERS = (
-    "There is no parameters text in the prompt box. Paste one that was copied with a picture: the "
+    "There is no parameters text in the prompt box. Paste one that was copied with an image: the "
     "prompt, and a last line that begins with “Steps:”."
 )
 
