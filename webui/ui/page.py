@@ -71,7 +71,7 @@ def _header(studio: Studio, poll: Poll) -> None:
                 elem_id="model",
                 interactive=True,
             )
-        with gr.Column(scale=1, min_width=140):
+        with gr.Column(scale=1, min_width=180):
             vae = gr.Dropdown(
                 studio.models.vaes(),
                 value=studio.models.state.vae,

@@ -20,14 +20,14 @@ class Sources:
     def __init__(self, studio: Studio) -> None:
         self._local = studio.settings.host in LOCAL_HOSTS
         self.uploads = gr.File(
-            label=f"Images ({HOW_MANY} of the same thing, on different backgrounds), and .txt "
-            "captions of the same names",
+            label=f"Images: {HOW_MANY} of one thing (and .txt captions)",
             file_count="multiple",
             height=170,
             elem_id="train-pictures",
         )
         self.folder = gr.Textbox(
             label="Or a folder of this machine",
+            placeholder="/home/me/pictures/mug",
             max_lines=1,
             elem_id="train-folder",
             visible=self._local,

@@ -120,11 +120,10 @@ def build(studio: Studio, outputs: Results) -> GalleryActions:
         to_png_info = _button("Send to PNG Info", "send-png-info")
         to_controls = _button("Use its parameters", "send-controls")
         clear = _button("Clear", "clear-gallery")
-    with gr.Row(elem_classes=["narrow"]):
+    with gr.Row(elem_classes=["narrow"], elem_id="preview-row"):
         card = gr.Dropdown(
             [],
-            label="Card",
-            info="None chosen: the first embedding that the image used.",
+            label="Card (none = the first embedding that the image used)",
             elem_id="preview-card",
             interactive=True,
             min_width=140,
