@@ -201,6 +201,13 @@ def test_two_letters_offer_names_and_tab_takes_one(
     expect(names).to_have_text(["marble"])
     names.first.click()
     expect(prompt).to_have_value("a house by marc_allante, (marble")
+    for begun, whole in (("<marb", "<marble>"), ("embedding:marb", "embedding:marble")):
+        prompt.fill("")
+        prompt.press_sequentially(begun)
+        expect(page.locator(".completion")).to_be_visible()
+        expect(names).to_have_text(["marble"])
+        prompt.press("Tab")
+        expect(prompt).to_have_value(whole)
 
 
 def test_a_search_that_finds_nothing_says_what_to_do(

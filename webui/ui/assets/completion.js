@@ -50,10 +50,17 @@ function draw() {
   Object.assign(list.style, { left: `${place.left}px`, top: `${place.bottom + 4}px`, width: `${Math.min(place.width, 420)}px` });
 }
 
+// What an offer writes: its call, or the name alone where an explicit call has been begun.
+function written(item, before, after) {
+  const begun = /(<(?:embedding:)?|embedding:)$/.exec(before);
+  if (!begun) return item.call;
+  return begun[0][0] === "<" && after[0] !== ">" ? `${item.name}>` : item.name;
+}
+
 function take(index) {
-  const call = offers[index].call, end = box.selectionStart;
+  const item = offers[index], end = box.selectionStart, { value } = box;
   close();
-  window.promptBoxes.replace(box, start, end, call);
+  window.promptBoxes.replace(box, start, end, written(item, value.slice(0, start), value.slice(end)));
 }
 
 async function ask(target) {
