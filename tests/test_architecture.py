@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,6 +37,38 @@ LATE = HEAVY | {"peft", "accelerate", "safetensors", "gradio", "huggingface_hub"
 """Libraries that may be imported inside functions; docs/CONTRIBUTING.md says why."""
 MOST_MODULES = 14
 """Of a folder, without those of its own folders."""
+TESTED_WITH_OTHERS = {
+    "api/sdapi/*": "api/sdapi/test_txt2img.py",
+    "api/*": "api/test_routes.py",
+    "bootstrap.py": "api/test_routes.py",
+    "cli/*": "cli/test_training.py",
+    "declarations.py": "generation/test_request.py",
+    "embeddings/events.py": "embeddings/test_watcher.py",
+    "embeddings/formats/*": "embeddings/formats/test_formats.py",
+    "embeddings/*": "embeddings/test_library.py",
+    "errors.py": "test_app.py",
+    "generation/plots/prompt_edit.py": "generation/plots/test_xyz.py",
+    "generation/sampling/*": "generation/sampling/test_samplers.py",
+    "lora_pipelines.py": "generation/test_loras.py",
+    "models/*": "models/test_loader.py",
+    "settings.py": "test_app.py",
+    "studio/checkpoints.py": "studio/test_training_runs.py",
+    "studio/drawing.py": "studio/test_generating.py",
+    "training/jobs/*": "training/jobs/test_config.py",
+    "training/low_precision.py": "training/test_setup.py",
+    "training/runs/run_state.py": "training/runs/test_run_folder.py",
+    "training/score.py": "cli/test_scoring.py",
+    "ui/embeddings/*": "browser/test_embeddings_tab.py",
+    "ui/train/*": "browser/test_train.py",
+    "ui/txt2img/*": "browser/test_txt2img.py",
+    "ui/*": "browser/test_page.py",
+}
+"""What tests the modules that have no test file of their name; the first pattern counts."""
+OF_THE_WHOLE = {
+    "test_app.py", "test_architecture.py", "test_offline.py", "embeddings/formats/test_formats.py",
+    "prompting/test_documentation.py", "training/runs/test_old_files.py",
+}  # fmt: skip
+"""Test files of no module alone; ``browser/``, ``journeys/``, … are rooms of such tests."""
 MODULES = sorted(WEBUI.rglob("*.py"))
 
 
@@ -45,6 +78,7 @@ def room_of(dotted: str) -> str | None:
     return parts[1] if parts[0] == "webui" and len(parts) > 1 else None
 
 
+@lru_cache
 def _parsed(path: Path) -> ast.Module:
     """A module's tree. Python 3.11 refuses it once in a while when another thread parses, too."""
     text = path.read_text(encoding="utf-8")
@@ -173,3 +207,27 @@ def test_the_guide_names_the_libraries_that_are_imported_late():
 def test_a_room_has_about_a_dozen_modules():
     rooms = Counter(path.parent for path in MODULES if path.name != "__init__.py")
     assert not {str(room): count for room, count in rooms.items() if count > MOST_MODULES}
+
+
+def test_tests_mirror_the_modules_or_are_named_where_they_do_not():
+    tests = WEBUI.parent / "tests"
+    modules = [path.relative_to(WEBUI) for path in MODULES if not path.name.startswith("__")]
+    alone = {path for path in modules if not (tests / _test_of(path)).is_file()}
+    found = {
+        path: next((row for row in TESTED_WITH_OTHERS if fnmatchcase(path.as_posix(), row)), None)
+        for path in alone
+    }
+    assert not [str(path) for path, row in found.items() if row is None]
+    assert set(found.values()) == TESTED_WITH_OTHERS.keys(), "rows that no module needs"
+    assert not [name for name in TESTED_WITH_OTHERS.values() if not (tests / name).is_file()]
+    rooms = {path.parent.parts[0] for path in modules if path.parent.parts} | {"."}
+    others = {
+        path.relative_to(tests).as_posix()
+        for path in tests.rglob("test_*.py")
+        if (path.relative_to(tests).parent.parts or (".",))[0] in rooms
+    } - {_test_of(path).as_posix() for path in modules}
+    assert others == OF_THE_WHOLE
+
+
+def _test_of(module: Path) -> Path:
+    return module.parent / f"test_{module.name}"

@@ -11,7 +11,6 @@ from diffusers import KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler
 from webui.errors import AppError
 from webui.generation.sampling.dpm2 import Dpm2
 from webui.generation.sampling.loop import calls
-from webui.generation.sampling.noise_levels import Span, align_your_steps, beta_quantiles
 from webui.generation.sampling.samplers import (
     SAMPLERS,
     SCHEDULE_TYPES,
@@ -325,16 +324,3 @@ def test_steps_are_counted_up_to_the_last_whatever_the_calls():
             latents = scheduler.step(output, timestep, latents, return_dict=False, **extra)[0]
         assert steps == sorted(steps) and steps[0] == 0, sampler
         assert steps[-1] == 23 or sampler == "DPM adaptive" and 20 < steps[-1] < 24
-
-
-def test_beta_quantiles_are_those_of_the_distribution():
-    parts = torch.linspace(0, 1, 11, dtype=torch.float64)
-    arcsine = torch.sin(torch.pi * parts / 2) ** 2
-    assert beta_quantiles(parts.numpy(), 0.5) == pytest.approx(arcsine.numpy(), abs=1e-6)
-    assert beta_quantiles(parts.numpy(), 1.0) == pytest.approx(parts.numpy(), abs=1e-6)
-
-
-def test_align_your_steps_takes_the_levels_of_the_models_family():
-    sd1, sdxl = (align_your_steps(11, Span(0.03, 14.6, sdxl)) for sdxl in (False, True))
-    assert (sd1[1], sdxl[1]) == (pytest.approx(6.475), pytest.approx(6.315))
-    assert sd1[-1] == pytest.approx(0.03)
