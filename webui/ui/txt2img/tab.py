@@ -147,11 +147,14 @@ def _connect(
 
 
 def _with_named_parameters(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a function of ``*values`` the parameters that clients of the page's API see."""
+    """Give a function of ``*values`` the parameters that clients of the page's API see.
+
+    Gradio lets them leave out those whose component has a value, or whose default is None.
+    """
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    defaults = {name: field.default for name, field in FIELDS.items()} | {"after_job": ""}
+    names = (*FIELDS, "after_job")
     named: Any = function
     named.__signature__ = inspect.Signature(
-        [inspect.Parameter(name, kind, default=value) for name, value in defaults.items()]
+        [inspect.Parameter(name, kind, default=None) for name in names]
     )
     return function
