@@ -14,6 +14,9 @@ ROUTES = {
     ("post", "txt2img"), ("get", "embeddings"), ("post", "refresh-embeddings"),
     ("post", "create/embedding"), ("post", "train/embedding"),
     ("get", "train/embedding/{run_id}"), ("post", "train/embedding/{run_id}/interrupt"),
+    ("get", "train/runs"), ("delete", "train/embedding/{run_id}"),
+    *(("post", f"train/embedding/{{run_id}}/{verb}")
+      for verb in ("pause", "resume", "install", "restore")),
     ("get", "progress"), ("post", "interrupt"), ("post", "skip"), ("post", "png-info"),
     ("get", "samplers"), ("get", "schedulers"), ("get", "sd-models"), ("get", "sd-vae"),
     ("get", "options"), ("post", "options"), ("get", "prompt-styles"), ("get", "loras"),

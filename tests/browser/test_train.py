@@ -170,3 +170,70 @@ def test_captions_among_the_uploads_advanced_settings_and_a_folder_of_this_machi
     page.locator("#train-folder input").press("Tab")
     expect(page.locator("#train-shown img")).to_have_count(3)
     page.context.close()
+
+
+def train(page: Page, folder: Path, name: str, steps: int) -> None:
+    """Start a run from the form, with three pictures that stay in it."""
+    if not page.locator("#train-shown img").count():
+        page.locator("#train-pictures input[type=file]").set_input_files(pictures(folder, 3))
+        expect(page.locator("#train-shown img")).to_have_count(3)
+    page.locator("#train-name input").fill(name)
+    page.locator("#train-initializer input").fill("mushroom")
+    if not page.locator("#train-steps").is_visible():
+        page.locator("#train-settings").get_by_text("Settings").click()
+    number(page, "train-steps", steps)
+    page.locator("#train-start").click()
+
+
+def test_after_a_kill_every_run_can_be_opened_resumed_installed_and_deleted(
+    start_app: Callable[..., App], chromium: Browser, tmp_path: Path
+):
+    app = start_app(folder=tmp_path)
+    page = open_train(chromium, app)
+    train(page, tmp_path, "first_thing", 60)
+    bar = page.locator("#train-progress")
+    expect(bar).to_contain_text(re.compile(r"step ([3-9]|\d\d) of 60"), timeout=180_000)
+    # What the preflight has to say of three pictures stands beside the form.
+    expect(page.locator("#train-advice")).to_contain_text("none can be held out")
+
+    # Paused by its button, it makes room for the next one, which is killed in the middle.
+    page.locator("#train-pause").click()
+    expect(bar).to_contain_text("Paused. Press Resume.", timeout=60_000)
+    train(page, tmp_path, "second_thing", 60)
+    expect(bar).to_contain_text(re.compile(r"second_thing: Training, step [1-9]"), timeout=180_000)
+    train(page, tmp_path, "third_thing", 2)
+    page.locator("#train-runs > button").click()
+    rows = page.locator("#train-runs-list .run")
+    expect(rows).to_have_count(3)
+    third = rows.filter(has_text="third_thing")
+    expect(third).to_contain_text("Queued, turn 1 of 1")
+    app.process.send_signal(signal.SIGKILL)
+    app.process.wait()
+    page.context.close()
+
+    app = start_app(folder=tmp_path)
+    page = open_train(chromium, app)
+    bar, rows = page.locator("#train-progress"), page.locator("#train-runs-list .run")
+    page.locator("#train-runs > button").click()
+    expect(rows).to_have_count(3)
+    first, third = (rows.filter(has_text=f"{name}_thing") for name in ("first", "third"))
+    expect(first).to_contain_text("Paused · step")
+    expect(first.locator("img")).to_be_visible()
+    expect(bar).to_contain_text("third_thing: Paused")
+    first.locator(".run-open").click()
+    expect(bar).to_contain_text("first_thing: Paused")
+    first.get_by_role("button", name="Install").click()
+    expect(page.locator("#train-runs-answer")).to_contain_text("first_thing.safetensors")
+    assert (app.embeddings / "first_thing.safetensors").is_file()
+
+    first.get_by_role("button", name="Delete").click()
+    expect(rows).to_have_count(2)
+    expect(bar).not_to_contain_text("first_thing")
+    page.locator("#train-runs-undo").click()
+    expect(rows).to_have_count(3)
+    expect(bar).to_contain_text("first_thing: Paused")
+
+    third.get_by_role("button", name="Resume").click()
+    expect(bar).to_contain_text("third_thing: Finished", timeout=180_000)
+    page.screenshot(path=tmp_path / "runs.png", full_page=True)
+    page.context.close()

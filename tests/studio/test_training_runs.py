@@ -212,12 +212,96 @@ def test_closing_the_app_saves_the_run_and_the_next_start_offers_it(
     house.wait_for_step(run_id, view.step + 1)
 
 
-def test_a_run_cut_off_without_warning_is_shown_as_resumable(house: House, request_of: Callable):
-    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=300, preview_every=0)))
+def paused(house: House, request: TrainingRequest, step: int = 5) -> str:
+    """Start a run, and pause it after some steps."""
+    run_id = house.runs.start(request)
+    house.wait_for_step(run_id, step)
+    house.runs.pause(run_id)
+    house.wait(run_id, "paused")
+    return run_id
+
+
+def test_runs_cut_off_without_warning_are_all_there_and_can_be_resumed(
+    house: House, request_of: Callable
+):
+    """A process killed in the middle of one run, with another in the queue, leaves these words."""
+    first = paused(house, request_of("first-thing"))
+    second = paused(house, request_of("second-thing"), 1)
+    for run_id, word in ((first, "training"), (second, "queued")):
+        (house.folder / "train" / run_id / "status.json").write_text(f'{{"state": "{word}"}}')
+    house.runs = house.open()
+    views = house.runs.runs()
+    assert [view.run_id for view in views] == [second, first]
+    assert all(view.state == "paused" and "closed during" in view.message for view in views)
+    house.runs.resume(first)
+    house.runs.resume(second)
+    assert [house.runs.wait(run_id).state for run_id in (first, second)] == ["finished"] * 2
+
+
+def test_a_run_that_another_program_trains_is_shown_and_left_alone(
+    house: House, request_of: Callable
+):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
     house.wait_for_step(run_id, 5)
-    other = house.open()  # a second process that sees what a killed one leaves behind
-    view = other.current()
-    assert view.state == "paused" and "closed during this run" in view.message
+    other = house.open()
+    view = other.view(run_id)
+    assert view.state == "training" and "Another program works on the run" in view.message
+    for act in (other.pause, other.resume, other.discard, lambda run_id: other.stop(run_id, True)):
+        with pytest.raises(AppError, match="Another program works on"):
+            act(run_id)
+    house.runs.pause(run_id)
+    house.wait(run_id, "paused")
+    assert other.view(run_id).state == "paused"
+
+
+def test_the_queue_tells_the_order_of_turns(house: House, request_of: Callable):
+    ids = [
+        house.runs.start(request_of(f"thing-{number}", replace(QUICK, steps=2000)))
+        for number in range(3)
+    ]
+    house.wait_for_step(ids[0], 1)
+    assert house.runs.queue() == tuple(ids[1:])
+    for run_id in reversed(ids):
+        house.runs.stop(run_id, keep=False)
+    house.wait(ids[0], "stopped")
+    assert house.runs.queue() == ()
+
+
+def test_a_deleted_run_lies_in_the_trash_and_can_be_brought_back(
+    house: House, request_of: Callable
+):
+    run_id = paused(house, request_of())
+    version = house.runs.version()
+    house.runs.discard(run_id)
+    assert house.runs.runs() == [] and house.runs.current() is None
+    assert (house.folder / ".trash" / "train" / run_id / "run.json").is_file()
+    assert house.runs.version() != version
+    with pytest.raises(AppError, match="no training run"):
+        house.runs.discard(run_id)
+    house.runs.restore(run_id)
+    house.runs.resume(run_id)
+    house.wait(run_id, "finished")
+
+
+def test_a_run_that_goes_on_is_not_deleted(house: House, request_of: Callable):
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 1)
+    with pytest.raises(AppError, match="pause or cancel it first"):
+        house.runs.discard(run_id)
+    house.runs.stop(run_id, keep=False)
+
+
+def test_the_best_step_of_any_run_can_be_installed(house: House, request_of: Callable):
+    run_id = paused(house, request_of())
+    path = house.runs.install_best(run_id)
+    kept = house.runs.view(run_id)
+    assert path.is_file() and f"Step {kept.best} is installed" in kept.message
+    house.runs.resume(run_id)
+    house.wait(run_id, "finished")  # it replaces what it has installed itself
+    (house.folder / "train" / run_id / "checkpoints").rename(house.folder / "gone")
+    house.runs = house.open()
+    with pytest.raises(AppError, match="nothing yet"):
+        house.runs.install_best(run_id)
 
 
 def test_runs_wait_for_each_other(house: House, request_of: Callable):

@@ -1,4 +1,4 @@
-"""The terminal's door: train, score, inspect and convert embeddings; download models."""
+"""The terminal's door: train, list runs, score, inspect and convert embeddings; download models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from webui.cli import downloading, files, scoring, training
+from webui.cli import downloading, files, runs, scoring, training
 from webui.errors import AppError
 from webui.plain_text import PlainFormatter
 
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[terminal])
     parser = argparse.ArgumentParser(prog="python -m webui", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for part in (training, scoring, files, downloading):
+    for part in (training, runs, scoring, files, downloading):
         part.add(commands)
     flags = parser.parse_args(arguments)
     try:

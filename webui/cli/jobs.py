@@ -64,7 +64,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     if view and view.state.resumable:
         print(f"note: {job.name}: going on at step {view.step}")
         runs.resume(view.run_id)
-        return _follow(studio, view.run_id)
+        return follow(studio, view.run_id)
     if view and view.state is JobState.FINISHED and view.report and not again:
         if not (view.installed and view.installed.is_file()):
             runs.install_step(view.run_id, view.report.step)
@@ -73,10 +73,10 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
         raise AppError("\n".join(text for _, text in problems))
     for finding in runs.preflight(request):
         print(f"note: {finding.file or job.name}: {finding.message}")
-    return _follow(studio, runs.start(request))
+    return follow(studio, runs.start(request))
 
 
-def _follow(studio: Studio, run_id: str) -> Result:
+def follow(studio: Studio, run_id: str) -> Result:
     """Show a run's progress until it ends."""
     view = studio.training.view(run_id)
     with tqdm(total=view.steps, unit="step", desc=view.name, mininterval=0.2) as bar:

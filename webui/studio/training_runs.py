@@ -21,7 +21,7 @@ from webui.training.captions import examples
 from webui.training.dataset import PictureCache, read_pictures
 from webui.training.preflight import Finding
 from webui.training.request import TrainingRequest, check_request, preflight_request
-from webui.training.runs.run_folder import Run, Status
+from webui.training.runs.run_folder import Run, Status, list_runs
 from webui.training.runs.run_state import Order, RunSnapshot, RunState, RunStates
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class TrainingRuns:
             run_state = self._runs.get(run.run_id)
             run_state.order = None
             self._runs.latest = run.run_id
-            self._runs.set(run_state, Status(JobState.QUEUED, "Waiting for its turn."))
+            self._runs.say(run_state, JobState.QUEUED, "Waiting for its turn.")
             self._queue.append(run.run_id)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="training", daemon=True)
@@ -127,7 +127,7 @@ class TrainingRuns:
     def stop(self, run_id: str, keep: bool) -> None:
         """End a run; with ``keep`` its best vectors so far are installed."""
         with self._changed:
-            run_state = self._runs.get(run_id)
+            run_state = self._runs.own(run_id)
             state = run_state.status.state
             if state.running:
                 run_state.order = "keep" if keep else "discard"
@@ -137,7 +137,7 @@ class TrainingRuns:
                 self._queue.remove(run_id)
             if state is JobState.FINISHED:
                 return
-            self._runs.set(run_state, Status(JobState.STOPPED, "Stopped."))
+            self._runs.say(run_state, JobState.STOPPED, "Stopped.")
         if keep:
             saved = run_state.run.read_state()
             if not saved or not saved["best_vectors"]:
@@ -147,18 +147,18 @@ class TrainingRuns:
     def pause(self, run_id: str) -> None:
         """Save a run and let it rest; the next one in the queue takes its place."""
         with self._changed:
-            run_state = self._runs.get(run_id)
+            run_state = self._runs.own(run_id)
             if run_state.status.state is JobState.QUEUED:
                 self._queue.remove(run_id)
-                self._runs.set(run_state, Status(JobState.PAUSED, "Paused before its first step."))
+                self._runs.say(run_state, JobState.PAUSED, "Paused before its first step.")
             elif run_state.status.state in (JobState.PREPARING, JobState.TRAINING):
                 run_state.order = "pause"
-                self._runs.set(run_state, Status(JobState.PAUSING, "Saving, then pausing."))
+                self._runs.say(run_state, JobState.PAUSING, "Saving, then pausing.")
 
     def resume(self, run_id: str) -> None:
         """Queue a run that was paused, stopped or cut short; it goes on exactly where it was."""
         with self._changed:
-            run_state = self._runs.get(run_id)
+            run_state = self._runs.own(run_id)
             if not run_state.status.state.resumable:
                 raise AppError(f"The run is {run_state.status.state}; there is nothing to resume.")
         self._enqueue(run_state.run)
@@ -197,6 +197,31 @@ class TrainingRuns:
     def runs(self) -> list[RunSnapshot]:
         """Return all runs, the latest first; folders that cannot be read are left out."""
         return self._runs.views()
+
+    def version(self) -> tuple[int, int]:
+        """Return what differs whenever the list of runs would."""
+        return self._runs.version, len(list_runs(self._folder))
+
+    def queue(self) -> tuple[str, ...]:
+        """Return the ids of the runs that wait, in the order of their turns."""
+        with self._changed:
+            return tuple(self._queue)
+
+    def discard(self, run_id: str) -> None:
+        """Move a run that has ended to the trash; the embedding that it installed stays."""
+        self._runs.discard(run_id)
+
+    def restore(self, run_id: str) -> None:
+        """Bring a run back from the trash."""
+        self._runs.restore(run_id)
+
+    def install_best(self, run_id: str) -> Path:
+        """Install the step that has measured best so far, as ``install_step`` does."""
+        view = self.view(run_id)
+        if not view.checkpoints:
+            raise AppError("The run has learned nothing yet that could be installed.")
+        best = view.best if view.best in view.checkpoints else view.checkpoints[-1]
+        return self.install_step(run_id, best)
 
     def updates(self, run_id: str, patience_s: float = 1.0) -> Iterator[RunSnapshot]:
         """Yield how a run stands whenever that changed, and at least every ``patience_s`` seconds.
@@ -238,7 +263,7 @@ class TrainingRuns:
                     self._thread = None
                     return
                 run_state = self._runs.get(self._queue.popleft())
-                self._runs.set(run_state, Status(JobState.PREPARING, "Waiting for the model."))
+                self._runs.say(run_state, JobState.PREPARING, "Waiting for the model.")
             status = self._carry_out(run_state)
             with self._changed:
                 run_state.order = None
@@ -252,7 +277,8 @@ class TrainingRuns:
 
             model = self._model()
             host = _Host(self._runs, run_state, self._gate, partial(self._draw, model))
-            outcome = carry_out(run, model, host, self.pictures.read)
+            with run.claim():
+                outcome = carry_out(run, model, host, self.pictures.read)
             before = run_state.status.installed  # a step may have been installed meanwhile
             if outcome.state is JobState.PAUSED:
                 return Status(JobState.PAUSED, "Paused. Press Resume.", installed=before)
@@ -304,10 +330,10 @@ class _Host:
 
     def set_status(self, state: JobState, message: str) -> None:
         with self._runs.changed:
-            status = self._run.status
-            if state is not JobState.FINISHING and status.state is JobState.PAUSING:
+            pausing = self._run.status.state is JobState.PAUSING
+            if state is not JobState.FINISHING and pausing:
                 return
-            self._runs.set(self._run, Status(state, message, installed=status.installed))
+            self._runs.say(self._run, state, message)
 
     def log_event(self, event: Mapping[str, Any]) -> None:
         self._run.run.log_event(event)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.api.conftest import Served, picture_text
 from tests.parts import wait_until
+from webui.job_state import JobState
 from webui.training.runs.run_folder import Run
 
 QUICK = {"steps": 2, "batch_size": 1, "create_image_every": 0, "training_width": 64}
@@ -152,3 +153,37 @@ def test_files_of_templates_are_read_where_they_are(client: httpx.Client, served
     assert run["recipe"]["templates"] == ["a drawing of [name]"]
     request = body("api-drawn-2", init_text="mug", template_filename="../subject.txt")
     assert client.post("/train/embedding", json=request).status_code == 422
+
+
+def test_runs_are_listed_steered_installed_deleted_and_brought_back(client: httpx.Client):
+    asked = body("list-mug", init_text="mug", steps=5000, save_embedding_every=5, wait=False)
+    first = client.post("/train/embedding", json=asked).json()["run"]["run_id"]
+    asked = body("list-cup", init_text="cup", wait=False)
+    second = client.post("/train/embedding", json=asked).json()["run"]["run_id"]
+    place = f"/train/embedding/{first}"
+    wait_until(lambda: client.get(place).json()["step"] >= 6, 60)
+
+    def lines() -> dict[str, Any]:
+        return {line["run_id"]: line for line in client.get("/train/runs").json()}
+
+    assert (lines()[first]["state"], lines()[first]["turn"]) == ("training", None)
+    assert (lines()[second]["state"], lines()[second]["turn"]) == ("queued", 1)
+    assert {first, second} <= set(lines())
+    refused = client.delete(place)
+    assert refused.status_code == 422 and "pause or cancel it first" in refused.json()["detail"]
+    assert client.post(f"{place}/pause").json()["state"] in ("pausing", "paused")
+    wait_until(lambda: lines()[first]["state"] == "paused", 60)
+    assert 5 in lines()[first]["checkpoints"]
+    installed = client.post(f"{place}/install", json={"step": 5}).json()["filename"]
+    assert Path(installed).is_file() and lines()[first]["filename"] == installed
+    assert client.post(f"{place}/install", json={"step": 4}).status_code == 422
+    assert client.delete(place).json() == {}
+    assert first not in lines() and client.get(place).status_code == 404
+    assert client.post(f"{place}/restore").json()["state"] == "paused"
+    assert client.post(f"{place}/resume").json()["state"] in ("queued", "preparing", "training")
+    wait_until(lambda: lines()[first]["state"] == "training", 60)
+    client.post(f"{place}/interrupt")
+    wait_until(lambda: JobState(lines()[first]["state"]).ended, 120)
+    assert lines()[first]["state"] == "finished", lines()[first]["message"]
+    assert client.post("/train/embedding/none/resume").status_code == 404
+    assert client.delete("/train/embedding/..%2Fgone").status_code == 404

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from webui.api.sdapi import embeddings, generation, listings, options, png_info, training
+from webui.api.sdapi import embeddings, generation, listings, options, png_info, runs, training
 from webui.api.sdapi.answers import PREFIX, ApiRoute, add_refusals
 from webui.api.sdapi.options import Options
 from webui.api.sdapi.training import TrainingApi
@@ -19,6 +19,7 @@ def routes(studio: Studio) -> APIRouter:
     generation.add(router, studio, chosen, trained)
     embeddings.add(router, studio)
     training.add(router, trained)
+    runs.add(router, studio.training)
     png_info.add(router)
     options.add(router, chosen)
     listings.add(router, studio, chosen)

@@ -361,7 +361,8 @@ def _preview_prompts(body: TrainRequest) -> tuple[str, ...] | None:
     return (body.preview_prompt.replace(body.embedding_name, "[name]"),)
 
 
-def _item(view: RunSnapshot) -> RunItem:
+def item_of(view: RunSnapshot) -> RunItem:
+    """Return a run as the API tells it."""
     return RunItem(
         run_id=view.run_id,
         name=view.name,
@@ -396,20 +397,20 @@ def add(router: APIRouter, trained: TrainingApi) -> None:
             view = trained.view(run_id)
             place = f"{PREFIX}/train/embedding/{run_id}"
             info = f"train embedding started: watch {place}"
-            return Trained(info=info, run=_item(view), skipped=skipped)
+            return Trained(info=info, run=item_of(view), skipped=skipped)
         view = await trained.wait_for(run_id)
         if view.state is JobState.FAILED:
             raise AppError(view.problem or "The training failed.")
         info = f"train embedding complete: filename: {view.installed} error: None"
-        return Trained(info=info, run=_item(view), skipped=skipped)
+        return Trained(info=info, run=item_of(view), skipped=skipped)
 
     @router.get("/train/embedding/{run_id}", summary="Tell how a training run stands")
     def run(run_id: str) -> RunItem:
-        return _item(trained.view(run_id))
+        return item_of(trained.view(run_id))
 
     @router.post(
         "/train/embedding/{run_id}/interrupt", summary="End a run; what it has learned is kept"
     )
     def interrupt(run_id: str) -> RunItem:
         trained.stop(run_id)
-        return _item(trained.view(run_id))
+        return item_of(trained.view(run_id))

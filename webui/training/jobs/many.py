@@ -105,10 +105,12 @@ def share_of(items: Sequence[Item], environment: Mapping[str, str]) -> Sequence[
 
 def table(results: Iterable[Result]) -> str:
     """Return the results as lines for a terminal."""
-    rows: list[tuple[str, ...]] = [
-        ("name", "state", "step", "gain", "editable", "verdict", "seconds", "file")
-    ]
-    rows += [_cells(result) for result in results]
+    names = ("name", "state", "step", "gain", "editable", "verdict", "seconds", "file")
+    return aligned([names, *map(_cells, results)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as lines whose columns stand below one another."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

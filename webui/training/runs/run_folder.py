@@ -8,11 +8,14 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from webui.errors import AppError, UnreadableFile
 from webui.files import contained, replacing, room_on_disk, write_whole
@@ -33,6 +36,9 @@ log = logging.getLogger(__name__)
 
 EVENTS, RECORD, STATUS = "events.jsonl", "run.json", "status.json"
 STATE, REPORT = "state.pt", "report.json"
+LOCK = ".lock"
+TRASH = ".trash"
+"""Folder beside that of the runs, where deleted ones lie until someone empties it."""
 STATE_FORMAT = 2
 """Counted up whenever what is in ``STATE`` means something else; 1 had no momentum and no mean."""
 
@@ -169,6 +175,20 @@ class Run:
         """Write how the run stands."""
         write_whole(self.folder / STATUS, _json(asdict(status)))
 
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Keep other programs from working on the run inside the ``with`` block.
+
+        Raises AppError if one does. What a killed program had is free again.
+        """
+        try:
+            with FileLock(self.folder / LOCK, timeout=0):
+                yield
+        except Timeout as problem:
+            raise AppError(
+                f"Another program works on the run {self.run_id}; wait for it, or end it there."
+            ) from problem
+
     def log_event(self, event: Mapping[str, Any]) -> None:
         """Append one event to the log; nothing in the log is ever changed."""
         line = json.dumps(event, ensure_ascii=False) + "\n"
@@ -295,6 +315,30 @@ def list_runs(root: Path) -> list[Run]:
         return []
     folders = [path for path in root.iterdir() if (path / RECORD).is_file()]
     return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
+
+
+def discard(root: Path, run_id: str) -> None:
+    """Move a run to the trash; AppError if there is none, or another program works on it."""
+    if not (contained(root, run_id) / RECORD).is_file():
+        raise AppError(f"There is no training run “{run_id}”.")
+    with Run(contained(root, run_id)).claim():
+        pass
+    _move(root, root.parent / TRASH / root.name, run_id)
+
+
+def restore(root: Path, run_id: str) -> None:
+    """Move a run from the trash back to where it was; AppError if it is not there."""
+    _move(root.parent / TRASH / root.name, root, run_id)
+
+
+def _move(source: Path, target: Path, run_id: str) -> None:
+    old, new = contained(source, run_id), contained(target, run_id)
+    if not (old / RECORD).is_file():
+        raise AppError(f"There is no training run “{run_id}” to move.")
+    if new.exists():
+        raise AppError(f"There is another run “{run_id}” now; move that one away first.")
+    new.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(old, new)
 
 
 def _json(values: Mapping[str, Any]) -> str:

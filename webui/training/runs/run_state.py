@@ -13,7 +13,7 @@ from webui.errors import AppError
 from webui.job_state import JobState
 from webui.training.recipe import last_step
 from webui.training.runs.report import Report
-from webui.training.runs.run_folder import Record, Run, Status, list_runs
+from webui.training.runs.run_folder import Record, Run, Status, discard, list_runs, restore
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +172,8 @@ class RunStates:
 
     def __init__(self, folder: Path) -> None:
         self.changed = threading.Condition()
+        self.version = 0
+        """Grows with each change."""
         self.latest: str | None = None
         """The run last asked for."""
         self._folder = folder
@@ -185,10 +187,40 @@ class RunStates:
                 raise AppError(f"There is no training run “{run_id}”.")
             state = RunState(run)
             if not state.status.state.ended:
+                try:
+                    with run.claim():
+                        pass
+                except AppError as problem:  # it is read anew until that program has ended
+                    state.status = replace(state.status, message=str(problem))
+                    return state
                 message = "The app was closed during this run; resume it to go on."
                 state.status = replace(state.status, state=JobState.PAUSED, message=message)
             self._known[run_id] = state
         return self._known[run_id]
+
+    def own(self, run_id: str) -> RunState:
+        """Return a run that may be changed; AppError if another program works on it."""
+        state = self.get(run_id)
+        if run_id not in self._known:
+            raise AppError(state.status.message)
+        return state
+
+    def discard(self, run_id: str) -> None:
+        """Move a run that has ended to the trash; AppError for others."""
+        with self.changed:
+            state = self.own(run_id).status.state
+            if not state.ended:
+                raise AppError(f"The run is {state}; pause or cancel it first.")
+            discard(self._folder, run_id)
+            del self._known[run_id]
+            self.latest = None if self.latest == run_id else self.latest
+            self.version += 1
+
+    def restore(self, run_id: str) -> None:
+        """Move a run back from the trash; AppError if it is not there."""
+        with self.changed:
+            restore(self._folder, run_id)
+            self.version += 1
 
     def running(self) -> list[RunState]:
         """Return the runs that a thread works on."""
@@ -211,9 +243,14 @@ class RunStates:
         except OSError as problem:
             log.error("the state of %s could not be written: %s", state.run.run_id, problem)
 
+    def say(self, state: RunState, now: JobState, message: str) -> None:
+        """Change a run's state and message; what it has installed stays."""
+        self.set(state, Status(now, message, installed=state.status.installed))
+
     def touch(self, state: RunState) -> None:
         """Count a change, and wake whoever waits for one."""
         state.touch()
+        self.version += 1
         self.changed.notify_all()
 
     def view(self, run_id: str) -> RunSnapshot:

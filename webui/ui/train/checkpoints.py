@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -18,8 +19,11 @@ from webui.ui.polling import Poll
 from webui.ui.toasts import failure
 
 
-def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
-    """Build the scrubber inside the open Blocks; ``run`` holds the id of the run that is shown."""
+def build(studio: Studio, poll: Poll, run: gr.Textbox, opened: gr.Textbox) -> None:
+    """Build the scrubber inside the open Blocks.
+
+    ``run`` holds the id of the run that is shown, ``opened`` that of the one the page has opened.
+    """
     with gr.Column(visible=False, elem_id="train-scrubber") as whole:
         step = gr.Slider(
             0,
@@ -42,14 +46,15 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
     # The timer must not set what people move, so it tells a hidden component that sets the slider.
     known = gr.JSON([], visible="hidden")
     held = gr.Textbox(visible="hidden")  # the run whose slider a person has set: it stays there
-    poll.watch(
-        version=lambda: _version(runs.current()),
-        render=lambda: [_version(runs.current())],
+    poll.follow(
+        opened,
+        version=lambda run_id: _version(chosen(studio, run_id)),
+        render=lambda run_id: [_version(chosen(studio, run_id))],
         outputs=[known],
     )
     known.change(
-        lambda run_id, value: _show(runs.current(), run_id, value),
-        [held, step],
+        lambda run_id, held, value: _show(chosen(studio, run_id), held, value),
+        [opened, held, step],
         [whole, step, said, beside, row],
         **quiet,
     )
@@ -78,6 +83,14 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox) -> None:
     step.input(scrub, [run, step], [said, beside, row, held], trigger_mode="always_last", **quiet)
     install.click(install_step, [run, step], None, **quiet)
     look.click(draw, [run, step], [said, beside, row, held], api_visibility="private")
+
+
+def chosen(studio: Studio, run_id: str) -> RunSnapshot | None:
+    """Return the run that a page has opened, the current one if it has opened none."""
+    if run_id:
+        with contextlib.suppress(AppError):  # it may have been deleted meanwhile
+            return studio.training.view(run_id)
+    return studio.training.current()
 
 
 def said_by_the_page(act: Callable[..., Any]) -> Callable[..., Any]:

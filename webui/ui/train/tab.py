@@ -34,7 +34,7 @@ def build(studio: Studio, poll: Poll) -> None:
         with gr.Column(scale=5, min_width=300):
             form, sources, start, advice = _form(studio, poll)
         with gr.Column(scale=6, min_width=300):
-            train_watch.build(studio, poll)
+            opened = train_watch.build(studio, poll)
     setter = message_setter()
     inputs = set(form.values())
 
@@ -65,7 +65,7 @@ def build(studio: Studio, poll: Poll) -> None:
             raise failure(error) from error
         yield field_messages({})
 
-    start.click(train, inputs, setter, **QUIET)
+    start.click(train, inputs, setter, **QUIET).success(lambda: "", None, opened, **QUIET)
 
 
 def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], Sources, gr.Button, gr.HTML]:

@@ -16,7 +16,8 @@ from webui.training.runs.run_state import RunSnapshot
 from webui.ui.markup import duration, facts, message, progress
 from webui.ui.polling import Poll
 from webui.ui.train import checkpoints as train_steps
-from webui.ui.train.checkpoints import said_by_the_page
+from webui.ui.train import runs_list
+from webui.ui.train.checkpoints import chosen, said_by_the_page
 
 IDLE = (
     f"No run yet. Add {HOW_MANY} images of one thing, give it a name and the word that comes "
@@ -30,8 +31,12 @@ COLOURS = {FIXED: "#7c3aed", DRAWN: "rgba(128, 128, 128, 0.35)"}
 """The curve that tells of progress, and the faint one of the steps' own errors, which does not."""
 
 
-def build(studio: Studio, poll: Poll) -> None:
-    """Build the outputs and the buttons that steer the run inside the open Blocks."""
+def build(studio: Studio, poll: Poll) -> gr.Textbox:
+    """Build the outputs and the buttons that steer the run inside the open Blocks.
+
+    Returns what holds the id of the run that this page has opened; "" shows the current one.
+    """
+    opened = gr.Textbox(visible="hidden")
     bar = gr.HTML(message(IDLE), elem_id="train-progress", js_on_load=None)
     with gr.Row(elem_classes=["narrow", "only-possible"]):
         pause = gr.Button("Pause", size="sm", interactive=False, elem_id="train-pause")
@@ -55,7 +60,7 @@ def build(studio: Studio, poll: Poll) -> None:
     with gr.Accordion("Details of this run", open=False, elem_id="train-details"):
         details = gr.HTML(elem_id="train-details-text", js_on_load=None)
     run = gr.Textbox(visible="hidden")
-    train_steps.build(studio, poll, run)
+    train_steps.build(studio, poll, run, opened)
     previews = gr.Gallery(
         label="Previews, newest first",
         columns=4,
@@ -67,9 +72,10 @@ def build(studio: Studio, poll: Poll) -> None:
         visible=False,
     )
     outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report, details]
-    poll.watch(
-        version=lambda: _version(studio.training.current()),
-        render=lambda: _show(studio.training.current()),
+    poll.follow(
+        opened,
+        version=lambda run_id: _version(chosen(studio, run_id)),
+        render=lambda run_id: _show(chosen(studio, run_id)),
         outputs=outputs,
     )
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -81,6 +87,8 @@ def build(studio: Studio, poll: Poll) -> None:
         (cancel, lambda run_id: runs.stop(run_id, keep=False)),
     ):
         button.click(said_by_the_page(act), run, None, **quiet)
+    runs_list.build(studio, poll, opened)
+    return opened
 
 
 def _version(view: RunSnapshot | None) -> list[Any]:
