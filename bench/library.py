@@ -115,9 +115,12 @@ def read_every_file(parent: Path) -> dict[str, float]:
 def start(parent: Path) -> dict[str, float]:
     """Start a library; the first time there is no index yet."""
     from webui.embeddings.library import EmbeddingLibrary
+    from webui.embeddings.reader_process import shared_reader
 
     started = time.perf_counter()
-    library = EmbeddingLibrary([parent / "embeddings"], parent / "index.sqlite")
+    library = EmbeddingLibrary(
+        [parent / "embeddings"], parent / "index.sqlite", shared_reader().inspect
+    )
     library.start()
     count = len(library.names())
     seconds = time.perf_counter() - started
@@ -134,12 +137,16 @@ def changes(parent: Path) -> dict[str, float]:
     from webui.embeddings import formats
     from webui.embeddings.embedding import Embedding
     from webui.embeddings.library import EmbeddingLibrary
+    from webui.embeddings.reader_process import shared_reader
 
-    library = EmbeddingLibrary([parent / "embeddings"], parent / "index.sqlite")
-    library.start()
     read: list[Path] = []
-    inspect = formats.inspect
-    formats.inspect = lambda path: (read.append(path), inspect(path))[1]
+
+    def counted(path: Path, hashed: bool) -> formats.Inspection:
+        read.append(path)
+        return shared_reader().inspect(path, hashed)
+
+    library = EmbeddingLibrary([parent / "embeddings"], parent / "index.sqlite", counted)
+    library.start()
     times: dict[str, list[float]] = {"new": [], "overwritten": [], "removed": []}
     sources = []
     for number in range(2 * CHANGES):

@@ -161,7 +161,12 @@ def test_after_a_restart_unchanged_files_are_not_read_again(
     first.stop()
     read: list[str] = []
     whole = formats.inspect
-    monkeypatch.setattr(formats, "inspect", lambda path: (read.append(path.name), whole(path))[1])
+
+    def counted(path: Path, hashed: bool) -> formats.Inspection:
+        read.append(path.name)
+        return whole(path, hashed)
+
+    monkeypatch.setattr(formats, "inspect", counted)
     put(folder / "new.pt")
     second = open_library(folder)
     assert [card for card in second.snapshot().cards if card.name != "new"] == list(before)

@@ -19,8 +19,9 @@ def write(settings: Settings, name: str, width: int) -> None:
 
 
 def test_the_terminal_says_how_many_embeddings_there_are_and_which_were_skipped(
-    settings: Settings, caplog: pytest.LogCaptureFixture
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("webui.studio.studio.FIRST_READING_S", 120.0)
     write(settings, "b.pt", 128)
     write(settings, "A.pt", 128)
     (settings.embeddings_dirs[0] / "broken.pt").write_bytes(b"")

@@ -57,18 +57,18 @@ def check_inside(root: Path, path: Path) -> None:
         )
 
 
-def add(source: Path, name: str, folder: Path) -> Path:
+def add(source: Path, name: str, folder: Path, inspect: formats.Inspect) -> Path:
     """Inspect ``source`` and copy it whole into ``folder`` under ``name``; return its path.
 
     The ending follows the content. Raises AppError, with the reader's reasons for a bad file.
     """
     with os_errors_as_app_errors(source):
-        found = formats.inspect(source)
+        found = inspect(source, False)
     path = path_for(folder, name, _suffix(source, found.format))
     _refuse_taken(path)
     with os_errors_as_app_errors(path), replacing(path) as temporary:
         shutil.copyfile(source, temporary)
-        formats.inspect(temporary)
+        inspect(temporary, False)
     return path
 
 

@@ -82,12 +82,23 @@ class Entry:
     """When the file was read, seconds since 1970; not kept in the index, 0 from there."""
 
 
+class Suspect(NamedTuple):
+    """A file that was being read when the app ended without a word."""
+
+    path: str
+    stamp: Stamp
+    times: int
+    """How often that has happened with it in a row."""
+
+
 class Index:
     """The entries on disk; a damaged or older index file is thrown away and made again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._note = path.with_name(path.name + "-reading")
+        self.suspect = _suspect(self._note)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._open(path)
@@ -99,6 +110,22 @@ class Index:
             for ending in ("", "-wal", "-shm"):
                 path.with_name(path.name + ending).unlink(missing_ok=True)
             self._open(path)
+
+    def begin(self, path: str, stamp: Stamp) -> bool:
+        """Note that a file is about to be read; return whether it ended the app twice before."""
+        same = self.suspect is not None and self.suspect[:2] == (path, stamp)
+        times = self.suspect.times if same and self.suspect else 0
+        if times >= 2:
+            return True
+        try:
+            self._note.write_text(json.dumps([path, stamp, times + 1]))
+        except OSError as fault:
+            log.warning("The note %s could not be written: %s", self._note, fault)
+        return False
+
+    def done(self) -> None:
+        """Note that nothing is being read."""
+        self._note.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Entry], dict[tuple[str, str], str]]:
         """Return all entries by path, and what two content hashes make together."""
@@ -179,6 +206,15 @@ class Index:
         except sqlite3.DatabaseError:
             self._database.close()
             raise
+
+
+def _suspect(note: Path) -> Suspect | None:
+    """Return the file in a note that was left behind, if there is one."""
+    try:
+        path, stamp, times = json.loads(note.read_text())
+        return Suspect(str(path), Stamp(*stamp), int(times))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _facts(text: str) -> Facts:

@@ -15,7 +15,7 @@ from webui.embeddings import formats
 from webui.embeddings.cards import Card
 from webui.embeddings.catalogue import Catalogue
 from webui.embeddings.embedding import Embedding, EmbeddingCache
-from webui.embeddings.index import Entry, Index, Stamp
+from webui.embeddings.index import Entry, Facts, Index, Stamp
 from webui.embeddings.listing import Changes, Listing
 from webui.embeddings.reading import StillChanging, name_problem, read_facts
 from webui.embeddings.sidecars import find_preview, read_notes, role_of
@@ -45,12 +45,14 @@ class Intake:
         index: Index,
         cache: EmbeddingCache,
         writing: Callable[[str], bool],
+        inspect: formats.Inspect,
     ) -> None:
         """``cache`` takes what is read; ``writing`` says whether a file is open for writing."""
         self._listing = listing
         self._index = index
         self._cache = cache
         self._writing = writing
+        self._inspect = inspect
         self._work = threading.RLock()
         self._entries, self._pairs = index.load()
         self._unsaved: dict[str, Entry] = {}
@@ -101,6 +103,7 @@ class Intake:
         if self._unsaved or self._gone:
             self._index.save(self._unsaved, self._gone)
             self._unsaved, self._gone = {}, set()
+            self._index.done()
 
     def _publish(self) -> None:
         self.catalogue.publish()
@@ -137,8 +140,11 @@ class Intake:
         if self._writing(path):
             return old, False
         read_s = math.inf if own else time.time()
+        if self._index.begin(path, stamp):
+            problem = "The app ended twice while it was read. Delete or replace it."
+            return Entry(stamp, Facts(problem=problem), stamp.ctime_ns / 1e9), True
         try:
-            facts, named = read_facts(Path(path))
+            facts, named = read_facts(Path(path), self._inspect)
         except FileNotFoundError:
             return None, True
         except StillChanging:
@@ -211,7 +217,7 @@ class Intake:
 
     def _embedding_of(self, card: Card) -> Embedding:
         kept = self._cache.get(card.path, card.name, card.content_hash)
-        return kept or formats.read(card.path)
+        return kept or self._inspect(card.path, False).embeddings[0]
 
     def _is_known(self, folder: str, stem: str) -> bool:
         """Say whether the index has all files of one stem as they are."""

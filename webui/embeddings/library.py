@@ -45,8 +45,17 @@ class EmbeddingLibrary:
     Asking for names, cards and vectors never waits while files are being read for their cards.
     """
 
-    def __init__(self, folders: Sequence[Path], index_file: Path) -> None:
-        """``folders`` hold the files, the first receives new ones; ``index_file`` is a cache."""
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        index_file: Path,
+        inspect: formats.Inspect | None = None,
+    ) -> None:
+        """``folders`` hold the files, the first receives new ones; ``index_file`` is a cache.
+
+        ``inspect`` reads files, in this process where none is given.
+        """
+        self._inspect = inspect or (lambda path, hashed: formats.inspect(path, hashed))
         self.folders = tuple(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
         if not self.folders:
             raise AppError("At least one embeddings folder is needed.")
@@ -54,7 +63,9 @@ class EmbeddingLibrary:
         self._index = Index(Path(index_file))
         self._watcher = Watcher(self._listing, self._apply)
         self._cache = EmbeddingCache()
-        self._intake = Intake(self._listing, self._index, self._cache, self._watcher.writing)
+        self._intake = Intake(
+            self._listing, self._index, self._cache, self._watcher.writing, self._inspect
+        )
         self._catalogue = self._intake.catalogue
         self._changing = threading.RLock()
 
@@ -122,15 +133,23 @@ class EmbeddingLibrary:
         if kept := self._cache.get(card.path, card.name, card.content_hash):
             return kept
         own_name = as_text(card.path.stem)
-        embedding = by_name(own_name, formats.read_all(card.path)).get(card.name)
+        embedding = by_name(own_name, self._read(card.path)).get(card.name)
         if embedding is None:
             raise formats.Refused(card.path, f"“{card.name}” is no longer in it.")
         if card.second_path is not None:
-            embedding = embedding.beside(formats.read(card.second_path))
+            embedding = embedding.beside(self._read(card.second_path)[0])
         if embedding.content_hash != card.content_hash:
             self._watcher.expect([str(card.path)])
         self._cache.put(card.path, card.name, embedding)
         return embedding
+
+    def _read(self, path: Path) -> Sequence[Embedding]:
+        """Return the embeddings of a file. Raises Refused."""
+        try:
+            return self._inspect(path, False).embeddings
+        except OSError as fault:
+            reason = f"It cannot be opened: {fault.strerror or fault}."
+            raise formats.Refused(path, reason) from fault
 
     def refresh(self) -> None:
         """Look at all folders now and take in what changed."""
@@ -142,7 +161,7 @@ class EmbeddingLibrary:
 
         ``path`` as in ``delete``. Raises AppError if the file is unknown or unreadable.
         """
-        return formats.inspect(self._existing(name, path).path).metadata
+        return self._inspect(self._existing(name, path).path, False).metadata
 
     def add_file(self, source: Path, name: str) -> Card:
         """Inspect a file from outside and copy it in under a name.
@@ -150,7 +169,7 @@ class EmbeddingLibrary:
         Raises AppError if the name is taken or not allowed, or the file cannot be used.
         """
         with self._changing:
-            path = file_actions.add(source, self._free_name(name), self.folders[0])
+            path = file_actions.add(source, self._free_name(name), self.folders[0], self._inspect)
             self._refresh_paths([path])
         return self._existing(name)
 
@@ -280,7 +299,7 @@ class EmbeddingLibrary:
         if card.problem:
             raise AppError(card.problem)
         image = open_picture(card.preview) if kind == "picture" and card.preview else None
-        metadata = formats.inspect(card.path).metadata
+        metadata = self._inspect(card.path, False).metadata
         return formats.encode(self._embedding_of(card), kind, metadata, image)
 
     def _apply(self, changes: Changes) -> list[str]:

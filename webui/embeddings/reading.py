@@ -22,7 +22,7 @@ class StillChanging(Exception):
     """The file was written to while it was being read."""
 
 
-def read_facts(path: Path) -> tuple[Facts, dict[str, Embedding]]:
+def read_facts(path: Path, inspect: formats.Inspect) -> tuple[Facts, dict[str, Embedding]]:
     """Read one file; also return its embeddings by the names that call them.
 
     Raises StillChanging if it did not hold still; OSError if it is gone.
@@ -30,7 +30,7 @@ def read_facts(path: Path) -> tuple[Facts, dict[str, Embedding]]:
     before = look(path)
     named: dict[str, Embedding] = {}
     try:
-        found = formats.inspect(path)
+        found = inspect(path, True)
     except formats.NoEmbedding:
         facts = Facts(plain_picture=True)
     except formats.Refused as refused:

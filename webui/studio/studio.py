@@ -6,6 +6,7 @@ import logging
 import threading
 
 from webui.embeddings.library import Card, EmbeddingLibrary
+from webui.embeddings.reader_process import shared_reader
 from webui.generation.styles import Styles
 from webui.models.families import incompatibility
 from webui.settings import Settings
@@ -33,7 +34,9 @@ class Studio:
         self._closed = False
         self.gate = GpuGate()
         self.library = EmbeddingLibrary(
-            settings.embeddings_dirs, settings.cache_dir / "embeddings.sqlite"
+            settings.embeddings_dirs,
+            settings.cache_dir / "embeddings.sqlite",
+            shared_reader().inspect,
         )
         self.models = ModelsInUse(
             settings.models_dir,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Kind",
+    "Inspect",
     "Inspection",
     "NoEmbedding",
     "PICTURE_SUFFIXES",
@@ -82,17 +83,13 @@ class Inspection:
     size_bytes: int
 
 
-def inspect(path: Path) -> Inspection:
+def inspect(path: Path, hashed: bool = True) -> Inspection:
     """Read everything in a file; the content decides its format, not the ending.
 
+    Its SHA-256 is taken only if wanted.
     Raises Refused with the reasons (NoEmbedding for a plain picture), OSError if the file cannot
     be opened. Nothing in the file is ever run.
     """
-    return _inspect(path, hashed=True)
-
-
-def _inspect(path: Path, hashed: bool) -> Inspection:
-    """Inspect a file; its SHA-256 is taken only if wanted."""
     source = None
     try:
         with Source(path) as source:
@@ -114,6 +111,10 @@ def _inspect(path: Path, hashed: bool) -> Inspection:
         raise Refused(path, str(reason), source.short_hash_so_far if source else "") from reason
 
 
+Inspect = Callable[[Path, bool], Inspection]
+"""Something that inspects files as ``inspect`` does, maybe in another process."""
+
+
 def read(path: Path) -> Embedding:
     """Read the embedding of a file; of several, the first (``*`` before others).
 
@@ -125,7 +126,7 @@ def read(path: Path) -> Embedding:
 def read_all(path: Path) -> tuple[Embedding, ...]:
     """Read every embedding of a file. Raises Refused."""
     try:
-        return _inspect(path, hashed=False).embeddings
+        return inspect(path, hashed=False).embeddings
     except OSError as fault:
         raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
 
