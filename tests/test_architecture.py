@@ -40,7 +40,6 @@ MOST_MODULES = 14
 TESTED_WITH_OTHERS = {
     "api/sdapi/*": "api/sdapi/test_txt2img.py",
     "api/*": "api/test_routes.py",
-    "bootstrap.py": "api/test_routes.py",
     "cli/*": "cli/test_training.py",
     "declarations.py": "generation/test_request.py",
     "embeddings/events.py": "embeddings/test_watcher.py",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 from webui.api.connections import be_patient
 from webui.api.routes import joined
@@ -18,6 +19,7 @@ from webui.studio.studio import Studio
 log = logging.getLogger(__name__)
 
 MAX_UPLOAD = "64mb"
+LONGEST_CLOSING_S = 1.0
 UPLOADS_KEPT_S = 86_400
 
 
@@ -89,8 +91,24 @@ def serve(settings: Settings) -> None:
     log.info("Running on %s", url)
     done.wait()
     log.info("Closing.")
-    studio.close()
-    demo.close()
+    _close(studio)
+
+
+def _close(studio: Studio) -> NoReturn:
+    """End the process at once, except that a training run is saved first.
+
+    Open pages, drawing and reading hold threads that the interpreter would wait for; nothing of
+    what they do needs to be ended properly, since files are written whole or not at all.
+    """
+    saving = threading.Thread(target=studio.training.close, name="saving")
+    rest = threading.Thread(target=studio.close, name="closing", daemon=True)
+    saving.start()
+    rest.start()
+    saving.join()
+    rest.join(LONGEST_CLOSING_S)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def prepare_environment(settings: Settings) -> None:

@@ -27,6 +27,9 @@ from webui.embeddings.formats import Inspection
 from webui.errors import AppError
 from webui.settings import ROOT
 
+if sys.platform == "linux":
+    import resource
+
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
@@ -198,16 +201,13 @@ _FACTS = ("name", "step", "trained_on", "trained_on_hash", "inner_name")
 
 
 def _limit(memory_bytes: int) -> None:
-    """Let the process take only so much more memory; systems without such limits go without."""
-    try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + memory_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, OSError, ValueError):
-        log.info("This system sets no limit of memory for one process.")
+    """Let the process take only so much more memory; only Linux has such limits."""
+    if sys.platform != "linux":
+        return
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _send(stream: IO[bytes] | None, message: bytes) -> None:
