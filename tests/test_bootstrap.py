@@ -1,4 +1,4 @@
-"""The app ends when it is told to, whatever is open."""
+"""The app is served whole, and ends when it is told to, whatever is open."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.parts import free_port
-from webui.settings import ROOT
+from webui.bootstrap import launch
+from webui.settings import ROOT, Settings
 
 
 @pytest.mark.slow
@@ -43,3 +47,38 @@ def test_it_ends_at_once_with_connections_open_and_files_being_read(
         assert time.monotonic() - begun < 3
         assert app.returncode == 0
     app.stdout.close()
+
+
+def test_the_routes_are_there_with_the_first_answer_of_the_server(tmp_path: Path):
+    settings = Settings(
+        models_dir=tmp_path / "models",
+        embeddings_dirs=(tmp_path / "embeddings",),
+        outputs_dir=tmp_path / "outputs",
+        styles_file=tmp_path / "styles.csv",
+    )
+    port, ended = free_port(), threading.Event()
+    answers: list[int] = []
+
+    def ask_until_it_answers() -> None:
+        while not ended.wait(0.001):
+            try:
+                asked = httpx.get(f"http://127.0.0.1:{port}/sdapi/v1/samplers", timeout=30)
+            except httpx.TransportError:
+                continue
+            answers.append(asked.status_code)
+
+    asking = threading.Thread(target=ask_until_it_answers)
+    asking.start()
+    try:
+        studio, demo, _ = launch(replace(settings, port=port))
+        try:
+            while len(answers) < 3:
+                ended.wait(0.01)
+        finally:
+            ended.set()
+            demo.close()
+            studio.close()
+    finally:
+        ended.set()
+        asking.join()
+    assert set(answers) == {200}

@@ -10,7 +10,7 @@ from webui.models.catalog import Checkpoint
 from webui.models.loader import load
 from webui.models.model import Model
 from webui.models.recognition import recognise
-from webui.models.single_file import STARTER_FOLDER
+from webui.models.single_file import STARTER_FOLDER, load_single_file
 from webui.models.weights_file import open_weights
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -68,6 +68,20 @@ def test_the_same_model_as_folder_and_as_single_file_is_the_same(
     assert model.defaults == tiny_model.defaults
     assert model.scheduler_config == tiny_model.scheduler_config
     assert draw(model).tobytes() == draw(tiny_model).tobytes()
+
+
+def test_it_tells_how_much_of_the_weights_has_been_read(samples, tmp_path):
+    told = []
+    sample = samples["sd1"]
+    load_single_file(
+        Checkpoint("a", sample.write(tmp_path / "a.safetensors")),
+        CPU,
+        torch.float32,
+        configs=sample.configs,
+        report=told.append,
+    )
+    assert told == sorted(told) and len(set(told)) > 100
+    assert told[0] > 0 and 0.99 < told[-1] <= 1
 
 
 def test_the_starter_model_draws_the_same_from_a_single_file(tmp_path, make_sample):

@@ -164,3 +164,23 @@ def test_a_model_that_there_was_no_room_to_keep_comes_back(tmp_path: Path):
     assert models.state.name == "first" and models.state.loading
     models.settle()
     assert models.get(60).name == "first"
+
+
+def test_a_switch_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_tiny_checkpoint(tmp_path / "one")
+    models, seen = models_in(tmp_path), []
+    report = ModelsInUse._report
+
+    def watched(self: ModelsInUse, name: str, share: float) -> None:
+        report(self, name, share)
+        seen.append((self.state.name, self.state.percent))
+
+    monkeypatch.setattr(ModelsInUse, "_report", watched)
+    models.switch("one")
+    models.get(60)
+    percents = [percent for _, percent in seen]
+    assert {name for name, _ in seen} == {"one"} and percents == sorted(percents)
+    assert len(set(percents)) == 3 and percents[-1] == 100
+    version = models.state.version
+    models._report("one", 0.5)
+    assert models.state.version == version, "it is there already"

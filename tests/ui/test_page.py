@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import write_tiny_checkpoint
 from webui.generation.request import FIELDS
 from webui.studio.studio import Studio
 from webui.ui import page
@@ -45,3 +46,13 @@ def test_nobody_types_into_what_the_timer_sets(config: dict):
     for dependency in config["dependencies"]:
         if any(target in timers for target, _ in dependency["targets"]):
             assert not typed & set(dependency["outputs"])
+
+
+def test_the_page_says_how_far_the_loading_of_a_model_is(studio: Studio):
+    write_tiny_checkpoint(studio.settings.models_dir / "big")
+    with studio.gate.hold("the test"):
+        studio.models.switch("big")
+        studio.models._report("big", 0.434)
+        assert "Loading <strong>big</strong> … 43 %" in page._state(studio)
+    studio.models.get(60)
+    assert "Loading" not in page._state(studio)

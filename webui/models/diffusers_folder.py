@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -30,10 +31,12 @@ def load_folder(
     dtype: torch.dtype,
     vae_file: Path | None,
     hash_cache: Path,
+    report: Callable[[float], None],
 ) -> Model:
     """Read a diffusers folder. Raises AppError saying what is wrong with it.
 
-    ``vae_file`` takes the place of the VAE inside.
+    ``vae_file`` takes the place of the VAE inside. ``report`` is told which part of the weights,
+    0 to 1, has been read.
     """
     import torch
 
@@ -52,17 +55,29 @@ def load_folder(
             "1.x, 2.x and SDXL."
         )
     refuse_channels(name, read_config(folder / "unet" / "config.json").get("in_channels", 4))
+    sizes = {
+        part: sum(path.stat().st_size for path in (folder / part).glob("*") if path.is_file())
+        for part in ("vae", "text_encoder", "text_encoder_2", "unet")
+    }
+    unread = dict(sizes)
+
+    def part_of(kind: type[_Network], part: str, **precision: torch.dtype) -> _Network:
+        loaded = _part(kind, folder / part, name, **precision)
+        del unread[part]
+        report(1 - sum(unread.values()) / max(1, sum(sizes.values())))
+        return loaded
+
     if vae_file is None:
-        vae = _part(AutoencoderKL, folder / "vae", name, torch_dtype=torch.float32)
+        vae = part_of(AutoencoderKL, "vae", torch_dtype=torch.float32)
     else:
         vae = load_vae(vae_file, folder, device)
     encoders: list[CLIPTextModel | CLIPTextModelWithProjection] = [
-        _part(CLIPTextModel, folder / "text_encoder", name, dtype=torch.float32)
+        part_of(CLIPTextModel, "text_encoder", dtype=torch.float32)
     ]
     if "XL" in kind:
-        second = folder / "text_encoder_2"
-        encoders.append(_part(CLIPTextModelWithProjection, second, name, dtype=torch.float32))
-    unet = _part(UNet2DConditionModel, folder / "unet", name, torch_dtype=dtype)
+        second = part_of(CLIPTextModelWithProjection, "text_encoder_2", dtype=torch.float32)
+        encoders.append(second)
+    unet = part_of(UNet2DConditionModel, "unet", torch_dtype=dtype)
     defaults = folder / "defaults.json"
     return assemble(
         checkpoint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,13 +65,15 @@ def load(
     *,
     hash_cache: Path = HASH_CACHE,
     offload: str = "none",
+    report: Callable[[float], None] = lambda share: None,
 ) -> Model:
     """Read a checkpoint into memory and put it on ``device``, ready to draw and to train on.
 
     The UNet takes ``dtype``; text encoders and VAE stay in float32, where half precision is known
     to overflow. All parts are frozen. A VAE file that goes with the checkpoint takes the place of
     its own (see ``catalog.separate_vae``). ``hash_cache`` remembers hashes of large files.
-    ``offload``, one of ``OFFLOADS``, acts on CUDA devices only.
+    ``offload``, one of ``OFFLOADS``, acts on CUDA devices only. ``report`` is told which part of
+    the weights, 0 to 1, has been read.
     Raises AppError if the checkpoint is not one the app can use, or does not fit into memory.
     """
     import torch
@@ -82,10 +85,10 @@ def load(
         log.info("%s is loaded with the VAE %s.", checkpoint.name, vae_file.name)
     try:
         if checkpoint.is_folder:
-            model = load_folder(checkpoint, place, dtype, vae_file, hash_cache)
+            model = load_folder(checkpoint, place, dtype, vae_file, hash_cache, report)
         else:
             model = load_single_file(
-                checkpoint, place, dtype, vae_file=vae_file, hash_cache=hash_cache
+                checkpoint, place, dtype, vae_file=vae_file, hash_cache=hash_cache, report=report
             )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise AppError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from webui.models.hashes import HASH_CACHE
 from webui.models.model import Model, assemble
 from webui.models.parts import build_text_encoders, build_unet, build_vae, load_vae, read_config
 from webui.models.recognition import CheckpointInfo, recognise
-from webui.models.weights_file import open_weights
+from webui.models.weights_file import counted, open_weights
 from webui.settings import ROOT
 
 if TYPE_CHECKING:
@@ -40,14 +40,17 @@ def load_single_file(
     configs: Path | None = None,
     vae_file: Path | None = None,
     hash_cache: Path = HASH_CACHE,
+    report: Callable[[float], None] = lambda share: None,
 ) -> Model:
     """Read a .safetensors or .ckpt of SD 1.x, SD 2.x or SDXL, weight by weight onto the device.
 
     ``configs`` is a diffusers folder whose config files take the place of the family's, for
-    checkpoints of another size. ``vae_file`` takes the place of the VAE inside.
+    checkpoints of another size. ``vae_file`` takes the place of the VAE inside. ``report`` is told
+    which part of the weights, 0 to 1, has been read.
     Raises AppError saying what is wrong with the file, or what it is if it is no such model.
     """
-    with open_weights(checkpoint.path) as weights:
+    with open_weights(checkpoint.path) as opened:
+        weights = counted(opened, report)
         anatomy = recognise(weights, checkpoint.name)
         log.info("%s is %s.", checkpoint.name, _describe(anatomy))
         configs = configs or _configs_of(anatomy)

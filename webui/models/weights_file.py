@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -70,6 +71,20 @@ class WeightsFile:
     """Free text beside the weights, from the file and so not to be trusted."""
     read: Callable[[str], Tensor]
     """Return one tensor on the CPU. It may share memory with the file, so copy what is kept."""
+
+
+def counted(weights: WeightsFile, report: Callable[[float], None]) -> WeightsFile:
+    """Return a file of weights that reports which part of its numbers, 0 to 1, has been read."""
+    unread = {key: math.prod(entry.shape) for key, entry in weights.entries.items()}
+    left = total = max(1, sum(unread.values()))
+
+    def read(key: str) -> Tensor:
+        nonlocal left
+        left -= unread.pop(key, 0)
+        report(1 - left / total)
+        return weights.read(key)
+
+    return replace(weights, read=read)
 
 
 @contextmanager

@@ -80,6 +80,8 @@ class ModelState:
     """Why it could not be loaded."""
     vae: str = AUTOMATIC_VAE
     """Which VAE was asked for: Automatic, None for the model's own, or a file's name."""
+    percent: int = 0
+    """How much of its weights has been read while it is being loaded, 0 to 100."""
 
     @property
     def loading(self) -> bool:
@@ -309,10 +311,23 @@ class ModelsInUse:
         else:
             dtype = choose_dtype(device, self._precision)
             model = load(
-                checkpoint, device, dtype, hash_cache=self._hash_cache, offload=self._offload
+                checkpoint,
+                device,
+                dtype,
+                hash_cache=self._hash_cache,
+                offload=self._offload,
+                report=lambda share: self._report(checkpoint.name, share),
             )
         self._loaded = _Held(checkpoint, files, model)
         return model
+
+    def _report(self, name: str, share: float) -> None:
+        """Say how much of a model's weights has been read, if it is the one that is awaited."""
+        percent = int(100 * share)
+        with self._changed:
+            state = self._state
+            if state.loading and state.name == name and state.percent != percent:
+                self._state = replace(state, version=state.version + 1, percent=percent)
 
     def _let_go(self) -> None:
         """Count the chosen model as not loaded if it is not kept as it was."""

@@ -130,7 +130,7 @@ def _state(studio: Studio) -> str:
     if state.model is None:
         return (
             '<div class="model-state" role="status"><span class="spinner"></span>'
-            f"Loading <strong>{escape(state.name)}</strong> …</div>"
+            f"Loading <strong>{escape(state.name)}</strong> … {state.percent} %</div>"
         )
     model = state.model
     precision = str(model.dtype).removeprefix("torch.")

@@ -290,7 +290,7 @@ def _waiting(job: GenerationJob, view: JobView, studio: Studio) -> str:
     """Say what a job waits for."""
     state, running = studio.models.state, studio.generating.running()
     if state.loading:
-        return f"Waiting: the model {state.name} is being loaded …"
+        return f"Waiting: the model {state.name} is being loaded … {state.percent} %"
     if ahead := running.index(job) if job in running else 0:
         return f"Queued: {ahead} ahead"
     return f"Waiting for {view.waiting_for} …" if view.waiting_for else "Starting …"
