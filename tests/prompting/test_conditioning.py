@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from tests.prompting.prompt_parts import Shelf
 from tests.prompting.slow import encode
 from webui.embeddings.embedding import Embedding
-from webui.errors import AppError
+from webui.errors import AppError, Interrupted
 from webui.models.model import Model
 from webui.prompting.conditioning import Conditioner, PromptSettings
 from webui.prompting.source import EMPHASES
@@ -302,3 +304,26 @@ def test_very_long_text_gives_conditioning_or_a_message(text: str, sd1: Model, s
         assert str(error).endswith(".")
     else:
         assert torch.isfinite(found.at(1).positives[0][0]).all()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        " AND ".join("[" + "|".join(f"{n} {m}" for m in range(70)) + "]" for n in range(30)),
+        "word " * 1800 + "[" + "|".join(map(str, range(150))) + "]",
+    ],
+    ids=["alternations in parts", "long"],
+)
+def test_a_prompt_that_is_too_much_is_refused_at_once(sd1: Model, shelf: Shelf, prompt: str):
+    begun = time.monotonic()
+    with pytest.raises(AppError, match="too much"):
+        Conditioner().prepare(sd1, prompt, "", 150, shelf)
+    assert time.monotonic() - begun < 10
+
+
+def test_preparing_a_prompt_can_be_interrupted(sd1: Model, shelf: Shelf):
+    asked = iter([False, False])
+    with pytest.raises(Interrupted):
+        Conditioner().prepare(
+            sd1, "a AND b AND c AND d", "", 2, shelf, stopped=lambda: next(asked, True)
+        )

@@ -123,6 +123,7 @@ def generate(
                     late_schedules=request.late_schedules,
                 ),
                 applied=added.in_text_encoders,
+                stopped=stopped,
             )
 
         passes = [prepared(request.steps)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from webui.errors import AppError
+from webui.errors import AppError, Interrupted
 from webui.models.model import Model
 from webui.prompting.chunks import Chunk
 from webui.prompting.encoding import encode
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     _EncodedText = tuple[Tensor, Tensor | None]
 
 Value = TypeVar("Value")
+
+
+MOST_CHARACTERS = 1_000_000
+"""Of all texts that a prompt becomes over its steps, each counted once."""
+MOST_CHUNKS = 1000
+"""Of all of them together; encoded for SDXL they take 600 MiB."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +96,14 @@ class Conditioner:
         embeddings: EmbeddingSource,
         settings: PromptSettings = PromptSettings(),  # noqa: B008 - frozen
         applied: Hashable = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> PromptConditioning:
         """Turn a prompt and a negative prompt into conditioning for ``steps`` steps.
 
         ``applied`` says what else changes the text encoders' output, such as the LoRAs loaded
         into them now, with their strengths; equal values stand for equal encoders.
-        Raises AppError if the prompt calls an embedding that no chunk can hold.
+        ``stopped`` is asked before each text and ends the work with Interrupted. Raises AppError
+        if the prompt calls an embedding that no chunk can hold, or is too much to prepare.
         """
         kind = (_identity(model), settings.emphasis, settings.clip_skip, applied)
         key = (prompt, negative, steps, settings, kind, embeddings, embeddings.version)
@@ -105,7 +113,7 @@ class Conditioner:
         import torch
 
         with torch.no_grad():
-            preparation = _Preparation(self._encoded, model, embeddings, settings, kind)
+            preparation = _Preparation(self._encoded, model, embeddings, settings, kind, stopped)
             result = preparation.run(prompt, negative, max(1, steps))
         self._prepared.put(key, result)
         return result
@@ -126,7 +134,9 @@ class _Preparation:
         source: EmbeddingSource,
         settings: PromptSettings,
         kind: Hashable,
+        stopped: Callable[[], bool],
     ) -> None:
+        self._stopped = stopped
         self._encoded, self._model = encoded, model
         self._settings, self._kind = settings, kind
         self._tokens = tokens_of(model.tokenizer)
@@ -139,16 +149,37 @@ class _Preparation:
         script = reader.script(prompt, steps)
         against = reader.script(negative, steps, negative=True)
         weights = [part.weight for part in script.parts]
+        texts_at = [
+            tuple(_text_at(part, step) for part in (*against.parts, *script.parts))
+            for step in range(1, steps + 1)
+        ]
+        self._refuse_too_much(list(dict.fromkeys(texts_at)))
         moments: dict[tuple[str, ...], StepConditioning] = {}
-        timeline = []
-        for step in range(1, steps + 1):
-            texts = tuple(_text_at(part, step) for part in (*against.parts, *script.parts))
+        for texts in texts_at:
             if texts not in moments:
                 moments[texts] = self._moment(texts[0], list(zip(texts[1:], weights, strict=True)))
-            timeline.append(moments[texts])
+        timeline = [moments[texts] for texts in texts_at]
         self._lookup.look_for_broken_names(reader.words)
         warnings = self._lookup.warnings
         return PromptConditioning(self._used(), script.loras, warnings, tuple(timeline))
+
+    def _refuse_too_much(self, moments: Collection[tuple[str, ...]]) -> None:
+        """Raise AppError if the texts of all moments together are too much to encode."""
+        characters = sum(map(len, {text for texts in moments for text in texts}))
+        chunks = 0
+        if characters <= MOST_CHARACTERS:
+            counts = {
+                texts: max(len(self._chunks_of(text)) for text in (*texts[1:], texts[0]))
+                for texts in moments
+            }
+            chunks = sum(
+                count for _, count in {(t, n) for texts, n in counts.items() for t in texts}
+            )
+        if characters > MOST_CHARACTERS or chunks > MOST_CHUNKS:
+            raise AppError(
+                "The prompt is too much to prepare: its parts and alternations make too many "
+                "different texts. Leave some of them out."
+            )
 
     def _used(self) -> tuple[UsedEmbedding, ...]:
         used = []
@@ -180,6 +211,8 @@ class _Preparation:
         )
 
     def _chunks_of(self, text: str) -> tuple[Chunk, ...]:
+        if self._stopped():
+            raise Interrupted("Interrupted.")
         if text not in self._chunks:
             self._chunks[text] = self._reader.read(text).layout.chunks
         return self._chunks[text]
