@@ -26,7 +26,7 @@ def parse() -> argparse.Namespace:
     add("--guidance", type=float, default=4.0)
     add("--seed", type=int, default=HELD_OUT_SEED)
     add("--threads", type=int, default=2)
-    add("--sheet", type=Path, help="write a contact sheet of 64 pictures here")
+    add("--sheet", type=Path, help="write a contact sheet of 64 images here")
     add("--card", action="store_true", help="write the figures into the model's card")
     return parser.parse_args()
 
@@ -41,7 +41,7 @@ def main() -> None:
     )  # fmt: skip
     print(table(figures))
     print(f"\nautoencoder {figures.psnr_db:.1f} dB, weights act {100 * figures.weights_act:.0f} %")
-    print(f"one picture {figures.picture_s:.2f} s on {options.threads} threads")
+    print(f"one image {figures.picture_s:.2f} s on {options.threads} threads")
     print(f"size {size_bytes(options.model) / 1e6:.1f} MB")
     if options.sheet:
         contact_sheet(figures.pictures).save(options.sheet)

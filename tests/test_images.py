@@ -51,7 +51,7 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path):
 def test_a_pdf_called_jpg_is_no_picture(tmp_path: Path):
     path = tmp_path / "scan.jpg"
     path.write_bytes(b"%PDF-1.7\n%%EOF")
-    with pytest.raises(AppError, match="scan.jpg is not a picture"):
+    with pytest.raises(AppError, match="scan.jpg is not an image"):
         open_picture(path)
 
 

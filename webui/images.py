@@ -55,7 +55,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except AppError:
         raise
     except UnidentifiedImageError as error:
-        raise AppError(f"{path.name} is not a picture.") from error
+        raise AppError(f"{path.name} is not an image.") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise AppError(f"{path.name} is damaged and cannot be read.") from error
 

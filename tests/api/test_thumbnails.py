@@ -27,10 +27,10 @@ class Holder:
 def client(tmp_path: Path) -> Iterator[TestClient]:
     folder = tmp_path / "embeddings"
     folder.mkdir()
-    for name in ("with picture", "broken", "plain"):
+    for name in ("with image", "broken", "plain"):
         torch.save({"string_to_param": {"*": torch.randn(1, 768)}}, folder / f"{name}.pt")
-    Image.new("RGB", (900, 600), "red").save(folder / "with picture.preview.png")
-    (folder / "broken.preview.png").write_bytes(b"no picture")
+    Image.new("RGB", (900, 600), "red").save(folder / "with image.preview.png")
+    (folder / "broken.preview.png").write_bytes(b"no image")
     Image.new("RGB", (9, 9)).save(tmp_path / "secret.png")
     library = EmbeddingLibrary((folder,), tmp_path / "index.sqlite")
     library.start()
@@ -43,7 +43,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 
 
 def test_a_preview_is_served_small(client: TestClient, tmp_path: Path):
-    key = str(tmp_path / "embeddings" / "with picture.pt")
+    key = str(tmp_path / "embeddings" / "with image.pt")
     answer = client.get("/thumbnails", params={"card": key})
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/webp"
     assert Image.open(io.BytesIO(answer.content)).size == (256, 171)
@@ -52,15 +52,15 @@ def test_a_preview_is_served_small(client: TestClient, tmp_path: Path):
 def test_each_file_of_a_name_has_its_own_picture(client: TestClient, tmp_path: Path):
     other = tmp_path / "embeddings" / "sub"
     other.mkdir()
-    torch.save({"string_to_param": {"*": torch.randn(1, 768)}}, other / "with picture.pt")
-    Image.new("RGB", (20, 30), "blue").save(other / "with picture.png")
+    torch.save({"string_to_param": {"*": torch.randn(1, 768)}}, other / "with image.pt")
+    Image.new("RGB", (20, 30), "blue").save(other / "with image.png")
     client.library.refresh()
-    answer = client.get("/thumbnails", params={"card": str(other / "with picture.pt")})
+    answer = client.get("/thumbnails", params={"card": str(other / "with image.pt")})
     assert Image.open(io.BytesIO(answer.content)).size == (20, 30)
 
 
 @pytest.mark.parametrize(
-    "name", ["plain.pt", "broken.pt", "unknown.pt", "../secret.png", "with picture.preview.png"]
+    "name", ["plain.pt", "broken.pt", "unknown.pt", "../secret.png", "with image.preview.png"]
 )
 def test_anything_else_is_not_found(client: TestClient, tmp_path: Path, name: str):
     for key in (str(tmp_path / "embeddings" / name), name):

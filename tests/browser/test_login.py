@@ -43,5 +43,5 @@ def test_the_page_and_our_routes_ask_for_the_password(
     request = urllib.request.Request(f"{app.url}/thumbnails?card=any", headers={"Cookie": cookies})
     with pytest.raises(urllib.error.HTTPError) as answer:
         urllib.request.urlopen(request, timeout=20)
-    assert answer.value.code == 404, "who is logged in hears that there is no such picture"
+    assert answer.value.code == 404, "who is logged in hears that there is no such image"
     context.close()

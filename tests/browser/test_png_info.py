@@ -78,9 +78,9 @@ def test_a_picture_is_read_compared_and_sent(
 def test_what_is_no_picture_is_told_with_a_reason(open_page: Callable[..., Page], tmp_path: Path):
     page = open_page()
     page.get_by_role("tab", name="PNG Info").click()
-    (tmp_path / "a.png").write_text("not a picture")
+    (tmp_path / "a.png").write_text("not an image")
     drop(page, tmp_path / "a.png")
-    expect(page.locator("#png-info-notes")).to_contain_text("is not a picture")
+    expect(page.locator("#png-info-notes")).to_contain_text("is not an image")
     expect(page.locator("#png-info-send")).to_be_disabled()
 
 

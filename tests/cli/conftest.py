@@ -15,7 +15,7 @@ def data(tmp_path: Path) -> Path:
     folder.mkdir()
     for number in range(3):
         Image.effect_noise((96, 96), 20 + 30 * number).convert("RGB").save(folder / f"{number}.png")
-    (folder / "notes.md").write_text("not a picture")
+    (folder / "notes.md").write_text("not an image")
     return folder
 
 

@@ -32,7 +32,7 @@ def test_train_learns_a_file_from_a_folder_of_pictures(
 
 def test_train_says_everything_that_is_wrong_at_once(tmp_path: Path, place: list[str]):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SystemExit, match="(?s)pictures.*initializer"):
+    with pytest.raises(SystemExit, match="(?s)images.*initializer"):
         main(["train", "--data", str(tmp_path / "empty"), "--name", "x_1", "--init", " ", *place])
 
 

@@ -87,7 +87,7 @@ def test_an_embedding_that_is_a_picture_is_not_overwritten_by_a_preview(
     formats.write(formats.read(tmp_path / "toad.pt"), folder / "toad.png", "picture")
     before = (folder / "toad.png").read_bytes()
     opened = open_library(folder)
-    with pytest.raises(AppError, match="picture itself"):
+    with pytest.raises(AppError, match="image itself"):
         opened.set_preview("toad", Image.new("RGB", (8, 8)))
     assert (folder / "toad.png").read_bytes() == before
 

@@ -68,7 +68,7 @@ def test_bringing_back_never_replaces_a_picture(tmp_path: Path):
     path, name = save(folder)
     discard(folder, name)
     BLUE.save(path)
-    with pytest.raises(AppError, match="another picture"):
+    with pytest.raises(AppError, match="another image"):
         bring_back(folder, name)
     assert Image.open(path).getpixel((0, 0)) == (0, 0, 255)
 

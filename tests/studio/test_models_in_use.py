@@ -109,7 +109,7 @@ def test_after_a_model_that_cannot_be_loaded_the_one_before_comes_back_at_once(t
 def test_a_model_asked_for_again_before_its_turn_is_not_read_anew(two: Path):
     models = models_in(two, stays_free_bytes=0)
     one = switched(models, "one")
-    with models._gate.hold("a long picture"):
+    with models._gate.hold("a long image"):
         models.switch("two")
         models.switch("one")
     assert models.get(60) is one

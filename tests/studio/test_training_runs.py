@@ -329,7 +329,7 @@ def test_the_gate_is_free_between_steps(house: House, request_of: Callable):
     served = threading.Event()
 
     def generate() -> None:
-        with house.gate.hold("a picture"):
+        with house.gate.hold("an image"):
             served.set()
 
     threading.Thread(target=generate).start()
@@ -349,8 +349,8 @@ def test_all_problems_of_a_request_are_told_at_once(house: House, tmp_path: Path
     assert [field for field, _ in problems] == ["name", "pictures", "initializer", "resolution"]
     told = dict(problems)
     assert "ordinary word" in told["name"]
-    assert "paper.jpg is not a picture" in told["pictures"]
-    assert "2 pictures" in told["pictures"]
+    assert "paper.jpg is not an image" in told["pictures"]
+    assert "2 images" in told["pictures"]
     with pytest.raises(BadField) as caught:
         house.runs.start(TrainingRequest("cat", (bad,), "", QUICK))
     assert caught.value.field == "name"
@@ -466,7 +466,7 @@ def test_a_kept_step_is_drawn_at_several_strengths_once(house: House, request_of
 
 def test_a_preview_that_fails_does_not_end_the_run(house: House, request_of: Callable):
     def fail(*_: object) -> list[Image.Image]:
-        raise RuntimeError("no picture today")
+        raise RuntimeError("no image today")
 
     house.runs._draw = fail
     run_id = house.runs.start(request_of())

@@ -198,7 +198,7 @@ def test_a_file_of_templates_is_read_line_by_line(tmp_path: Path):
     assert caption(Recipe(templates=lines), CAT, "my-cat", "cat", 0.9) == f"[name], {CAT.text}"
 
 
-@pytest.mark.parametrize("content", [b"a picture\n", b"", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"an image\n", b"", b"\xff\xfe\x00"])
 def test_a_file_that_holds_no_templates_is_refused_by_name(tmp_path: Path, content: bytes):
     path = tmp_path / "mine.txt"
     path.write_bytes(content)

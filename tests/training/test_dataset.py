@@ -94,10 +94,10 @@ def test_every_bad_file_and_a_wrong_number_are_told_at_once(
     bad = []
     for name in ("one.jpg", "two.jpg"):
         bad.append(tmp_path / name)
-        bad[-1].write_bytes(b"no picture")
+        bad[-1].write_bytes(b"no image")
     with pytest.raises(AppError) as caught:
         read_pictures([*good, bad[0]])
-    assert "one.jpg" in str(caught.value) and "There are 2 pictures" in str(caught.value)
+    assert "one.jpg" in str(caught.value) and "There are 2 images" in str(caught.value)
     with pytest.raises(AppError) as caught:
         read_pictures([*good, *bad])
     assert "one.jpg" in str(caught.value) and "two.jpg" in str(caught.value)

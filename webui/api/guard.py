@@ -80,7 +80,7 @@ class Files:
         route, _, named = scope["path"].partition("=")
         refused = route in ELSEWHERE or scope["path"].startswith(OLD_FILES)
         if refused or (route in FILES and not self._is_served(named)):
-            detail = "There is no such picture here."
+            detail = "There is no such image here."
             await refuse(403, "NotServed", detail)(scope, receive, send)
         else:
             await self._app(scope, receive, _as_picture(send) if route in FILES else send)

@@ -47,7 +47,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     everything that makes it impossible.
     """
     if job.data is None:
-        raise BadField("data", f"{job.name or 'A run'} needs a folder of pictures.")
+        raise BadField("data", f"{job.name or 'A run'} needs a folder of images.")
     studio.models.switch(job.model)
     model = studio.models.get()
     recipe = job.recipe_for(model.family)

@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     score = commands.add_parser("score", help="measure embeddings and draw contact sheets")
     score.set_defaults(run=_score)
     score.add_argument("names", nargs="+", metavar="NAME", help="name of an embedding, or a file")
-    score.add_argument("--data", type=Path, help="pictures, where the run that made it is gone")
+    score.add_argument("--data", type=Path, help="images, where the run that made it is gone")
     score.add_argument("--init", default="", help="words it is compared with")
     score.add_argument("--prompts", type=Path, help="file of prompts, each a line with [name]")
     score.add_argument(

@@ -25,7 +25,7 @@ PLACE = ("model", "models_dir", "embeddings_dir", "outputs_dir", "device")
 
 def add(commands: Any) -> None:
     """Add the command to argparse's ``commands``."""
-    train = commands.add_parser("train", help=f"learn an embedding from {HOW_MANY} pictures")
+    train = commands.add_parser("train", help=f"learn an embedding from {HOW_MANY} images")
     train.set_defaults(run=_train)
     train.add_argument(
         "--config", type=Path, help="TOML or JSON with these settings and the recipe's, or Kohya's"

@@ -282,7 +282,7 @@ class EmbeddingLibrary:
             card = self._existing(name, path)
             file_actions.check_inside(card.root, card.path)
             if card.path.suffix.lower() in formats.PICTURE_SUFFIXES:
-                raise AppError("This embedding is a picture itself and is shown as that.")
+                raise AppError("This embedding is an image itself and is shown as that.")
             target = card.path.with_name(f"{card.path.stem}.preview.png")
             if card.preview and card.preview.suffix.lower() == ".png":
                 target = card.preview

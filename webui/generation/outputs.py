@@ -83,9 +83,9 @@ def bring_back(folder: Path, name: str) -> None:
 def _move(source: Path, target: Path, name: str) -> None:
     old, new = contained(source, name), contained(target, name)
     if old.suffix.lower() != ".png" or not old.is_file():
-        raise AppError(f"There is no picture {name}.")
+        raise AppError(f"There is no image {name}.")
     if new.exists():
-        raise AppError(f"There is another picture {name} now; move that one away first.")
+        raise AppError(f"There is another image {name} now; move that one away first.")
     new.parent.mkdir(parents=True, exist_ok=True)
     for suffix in COPIES:
         if old.with_suffix(suffix).is_file():

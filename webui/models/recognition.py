@@ -70,10 +70,10 @@ def refuse_channels(name: str, channels: int) -> None:
     if channels == 4:
         return
     special = {
-        9: "an in-painting model (9 input channels), which needs a picture and a mask",
-        8: "an InstructPix2Pix model (8 input channels), which changes a given picture",
-        7: "an upscaling model (7 input channels), which needs a small picture",
-        5: "a depth model (5 input channels), which needs a picture",
+        9: "an in-painting model (9 input channels), which needs an image and a mask",
+        8: "an InstructPix2Pix model (8 input channels), which changes a given image",
+        7: "an upscaling model (7 input channels), which needs a small image",
+        5: "a depth model (5 input channels), which needs an image",
     }.get(channels, f"a model with {channels} input channels")
     raise AppError(
         f"{name} is {special}. The app draws from text alone; load the ordinary model of the "
@@ -87,9 +87,9 @@ def _refuse_specials(weights: WeightsFile, name: str, first: str) -> None:
     shape = weights.entries[first].shape
     refuse_channels(name, shape[1] if len(shape) == 4 else 0)
     for mark, kind in (
-        (XL_REFINER, "the SDXL refiner, which only finishes pictures of the SDXL base model"),
-        ("noise_augmentor.", "an unCLIP model, which starts from a picture"),
-        ("embedder.", "an unCLIP model, which starts from a picture"),
+        (XL_REFINER, "the SDXL refiner, which only finishes images of the SDXL base model"),
+        ("noise_augmentor.", "an unCLIP model, which starts from an image"),
+        ("embedder.", "an unCLIP model, which starts from an image"),
         ("cond_stage_model.roberta.", "AltDiffusion, which has a text encoder of its own"),
         ("edm_mean", "Playground 2.5, which needs samplers of its own"),
         ("edm_vpred.", "CosXL, which needs samplers of its own"),

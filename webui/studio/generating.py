@@ -164,5 +164,5 @@ def explain(error: Exception) -> str:
     if type(error).__name__ == "OutOfMemoryError":
         return "The device ran out of memory. Choose a smaller size or batch and try again."
     if isinstance(error, OSError) and error.errno == 28:
-        return "The disk is full, so the picture could not be saved. Make room and try again."
+        return "The disk is full, so the image could not be saved. Make room and try again."
     return "An unexpected error ended the generation; the log says more."

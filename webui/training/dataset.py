@@ -178,7 +178,7 @@ def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> li
             width, height = size_of(path)
             if (pixels := pixels + width * height) > MAX_PIXELS_IN_ALL:
                 problems.append(
-                    f"With {path.name} the pictures have more than "
+                    f"With {path.name} the images have more than "
                     f"{MAX_PIXELS_IN_ALL // 1_000_000} million pixels; make them smaller."
                 )
                 break
@@ -195,11 +195,11 @@ def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> li
 def count_problem(count: int) -> str:
     """Say what is wrong with this number of pictures."""
     have = (
-        "There are no pictures"
+        "There are no images"
         if not count
-        else "There is 1 picture"
+        else "There is 1 image"
         if count == 1
-        else (f"There are {count} pictures")
+        else (f"There are {count} images")
     )
     advice = "Add more" if count < MINIMUM else "Keep the best ones"
     return f"{have}; training takes {HOW_MANY}. {advice}."

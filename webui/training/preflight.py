@@ -54,7 +54,7 @@ def preflight(
             Finding(
                 False,
                 None,
-                "All pictures have the same background, which will be learned with the thing. "
+                "All images have the same background, which will be learned with the thing. "
                 "Use different backgrounds, or transparent ones.",
             )
         )
@@ -79,7 +79,7 @@ def _look_at(picture: Picture, cut: Size) -> list[Finding]:
     if values.std() < 3:
         findings.append(Finding(False, name, "is almost one plain colour."))
     elif min(width, height) >= side and _sharpness(picture.image, side) < _BLURRED:
-        findings.append(Finding(False, name, "looks blurred; a sharp picture teaches more."))
+        findings.append(Finding(False, name, "looks blurred; a sharp image teaches more."))
     return findings
 
 

@@ -35,7 +35,7 @@ _FAULT_PROMPTS = ("a photo of a house", "a photo, [name]")
 PRESETS: Mapping[str, Preset] = {
     "draft": Preset(
         "Draft",
-        "A first look in a third of the time; good enough to see whether the pictures suit.",
+        "A first look in a third of the time; good enough to see whether the images suit.",
         replace(_OBJECT, steps=150, learning_rate="0.06", preview_every=150, evaluate_every=50),
         {"steps": 75, "learning_rate": "0.1", "warmup_steps": 4, "vectors": 2, "preview_every": 75},
     ),
@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "style": Preset(
         "Style",
-        "A way of drawing or painting: several crops of each picture, more freedom.",
+        "A way of drawing or painting: several crops of each image, more freedom.",
         replace(
             _OBJECT,
             kind="style",
@@ -65,7 +65,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "negative": Preset(
         "Negative",
-        "Pictures of a fault, to be written into the negative prompt.",
+        "Images of a fault, to be written into the negative prompt.",
         replace(
             _OBJECT,
             kind="negative",

@@ -142,7 +142,7 @@ class Recipe:
         0,
         Setting(
             label="Seed", low=0, high=2**63 - 1, kohya="seed", page="settings",
-            help="Decides every draw: order of the pictures, captions, noise, timesteps.",
+            help="Decides every draw: order of the images, captions, noise, timesteps.",
         ),
     )
     kind: str = declared(
@@ -169,7 +169,7 @@ class Recipe:
             },
             old=("captions",), page="settings",
             help="What captions are made of: sentences around the name (templates), the same "
-            "followed by the text file of each picture (filewords), or only that text, which "
+            "followed by the text file of each image (filewords), or only that text, which "
             "must hold the name or `[name]` (files).",
         ),
     )
@@ -177,7 +177,7 @@ class Recipe:
         False,
         Setting(
             label="Aspect-ratio buckets", kohya="enable_bucket", api="varsize", page="settings",
-            help="Pictures are not cut to squares: each to the nearest of several sizes that have "
+            help="Images are not cut to squares: each to the nearest of several sizes that have "
             "the square's area at most, and every batch is of one size.",
         ),
     )
@@ -288,7 +288,7 @@ class Recipe:
         Setting(
             label="Tag dropout", low=0, high=1, kohya="caption_tag_dropout_rate",
             api="tag_drop_out",
-            help="Share of the tags (between commas) of a picture's text that are left out each "
+            help="Share of the tags (between commas) of an image's text that are left out each "
             "time; never the one that holds the name.",
         ),
     )
@@ -296,22 +296,22 @@ class Recipe:
         False,
         Setting(
             label="Shuffle tags", kohya="shuffle_caption", api="shuffle_tags",
-            help="The tags of a picture's text come in another order each time.",
+            help="The tags of an image's text come in another order each time.",
         ),
     )
     resolution: int = declared(
         0,
         Setting(
             label="Resolution", low=0, high=2048, old=("size",),
-            help="Side of the square training pictures in pixels, a multiple of 64 for most "
+            help="Side of the square training images in pixels, a multiple of 64 for most "
             "models; 0 = the side the model was made for.",
         ),
     )
     crops: int = declared(
         1,
         Setting(
-            label="Crops per picture", low=1, high=8,
-            help="The picture's own crop first, then random ones (for styles).",
+            label="Crops per image", low=1, high=8,
+            help="The image's own crop first, then random ones (for styles).",
         ),
     )
     crop_positions: tuple[float, ...] = declared(
@@ -319,8 +319,8 @@ class Recipe:
         Setting(
             after=_positions,
             label="Crop positions", old=("places",), page="own",
-            help="Where along its long side each picture is cut, 0 (left or top) to 1 (right or "
-            "bottom), in the order of the pictures; -1, and those left out = where it has "
+            help="Where along its long side each image is cut, 0 (left or top) to 1 (right or "
+            "bottom), in the order of the images; -1, and those left out = where it has "
             "most detail. With buckets the same of the side that is cut.",
         ),
     )
@@ -328,14 +328,14 @@ class Recipe:
         False,
         Setting(
             label="Flip", kohya="flip_aug",
-            help="Mirrored pictures are added; wrong for writing and asymmetric things.",
+            help="Mirrored images are added; wrong for writing and asymmetric things.",
         ),
     )
     use_mask: bool = declared(
         True,
         Setting(
             label="Use mask", api="use_weight",
-            help="Transparent parts of a picture are left out of the loss.",
+            help="Transparent parts of an image are left out of the loss.",
         ),
     )
     evaluate_every: int = declared(
@@ -350,7 +350,7 @@ class Recipe:
         16,
         Setting(
             label="Evaluation tuples", low=2, high=256,
-            help="Fixed (picture, noise, timestep) tuples per evaluation; the final one takes "
+            help="Fixed (image, noise, timestep) tuples per evaluation; the final one takes "
             "twice as many.",
         ),
     )
@@ -358,8 +358,8 @@ class Recipe:
         True,
         Setting(
             label="Hold out",
-            help="One picture is kept from training, to tell learning from memorising (from five "
-            "pictures on).",
+            help="One image is kept from training, to tell learning from memorising (from five "
+            "images on).",
         ),
     )
     stop_early: bool = declared(

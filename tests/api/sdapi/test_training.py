@@ -37,7 +37,7 @@ def test_a_run_is_started_and_watched_to_its_end(client: httpx.Client):
 def test_a1111s_two_requests_make_and_train_an_embedding(client: httpx.Client, tmp_path: Path):
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(base64.b64decode(picture_text()))
-    (tmp_path / "notes.pdf").write_bytes(b"no picture")
+    (tmp_path / "notes.pdf").write_bytes(b"no image")
     made = {"name": "api-star", "num_vectors_per_token": 2, "init_text": "star"}
     assert client.post("/create/embedding", json=made).status_code == 200
     said = client.post(

@@ -53,7 +53,7 @@ def test_a_picture_without_parameters_has_none(tmp_path: Path):
 
 def test_what_is_no_picture_or_too_long_is_refused_with_a_reason(tmp_path: Path):
     (tmp_path / "a.png").write_text("<svg onload=alert(1)>")
-    with pytest.raises(AppError, match="not a picture"):
+    with pytest.raises(AppError, match="not an image"):
         read_picture(tmp_path / "a.png")
     with pytest.raises(AppError, match="characters"):
         read_picture(png(tmp_path / "b.png", parameters="a" * (MAX_TEXT + 1)))

@@ -150,7 +150,7 @@ def test_every_axis_says_what_its_values_look_like():
 def test_too_many_cells_or_pictures_are_refused_at_the_longest_axis():
     request = GenerationRequest(prompt="a", batch_count=5, batch_size=2)
     assert len(plan(request, [("Seed", "1-40"), OFF, OFF], HERE).cells) == 40
-    with pytest.raises(BadField, match="41 cells of 10 pictures, 410 in all") as caught:
+    with pytest.raises(BadField, match="41 cells of 10 images, 410 in all") as caught:
         plan(request, [OFF, ("Seed", "1-41"), OFF], HERE)
     assert caught.value.field == "y_values"
     with pytest.raises(BadField, match="at most 100"):

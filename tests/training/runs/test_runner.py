@@ -57,7 +57,7 @@ class Witness:
 
     @contextmanager
     def hold(self, who: str) -> Iterator[None]:
-        if self.order() and who == "preparing pictures":
+        if self.order() and who == "preparing images":
             raise Interrupted("Stopped while waiting.")
         yield
 
@@ -124,7 +124,7 @@ def test_a_run_passes_through_its_states_and_ends_with_a_report(new_run: Callabl
     assert outcome.report.verdict in ("learned", "weak", "overfitted")
     states = [state for state, _ in witness.statuses]
     assert sorted(set(states), key=states.index) == ["preparing", "training", "finishing"]
-    assert witness.statuses[1] == ("preparing", "Encoding picture 1 of 5.")
+    assert witness.statuses[1] == ("preparing", "Encoding image 1 of 5.")
     assert run.read_report()["step"] == outcome.step
     assert [step for _, step in witness.drawn] == [None, 12, 24]
     assert witness.drawn[0][0] == [("a cat", ""), ("cat in the snow", "")]

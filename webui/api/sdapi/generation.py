@@ -60,7 +60,7 @@ def add(router: APIRouter, studio: Studio, options: Options, trained: TrainingAp
     """Add the routes."""
     asked: set[Request] = set()
 
-    @router.post("/txt2img", responses=REFUSED, summary="Draw pictures of a prompt")
+    @router.post("/txt2img", responses=REFUSED, summary="Draw images of a prompt")
     async def txt2img(body: Txt2ImgRequest, request: Request) -> Txt2ImgAnswer:
         shapes.refuse_unsupported(body)
         overrides = options.read(body.override_settings or {}, "override_settings.")

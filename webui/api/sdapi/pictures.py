@@ -34,9 +34,9 @@ def to_bytes(text: str, field: str) -> bytes:
     try:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadField(field, f"“{field}” is not the base64 text of a picture.") from error
+        raise BadField(field, f"“{field}” is not the base64 text of an image.") from error
     if not data:
-        raise BadField(field, f"“{field}” is empty; it takes the base64 text of a picture.")
+        raise BadField(field, f"“{field}” is empty; it takes the base64 text of an image.")
     return data
 
 

@@ -37,13 +37,13 @@ class PngInfo(Shape):
 def add(router: APIRouter) -> None:
     """Add the route."""
 
-    @router.post("/png-info", responses=REFUSED, summary="Read a picture's parameters")
+    @router.post("/png-info", responses=REFUSED, summary="Read an image's parameters")
     def png_info(body: PngInfoRequest) -> PngInfo:
         with as_files([body.image], "image") as [path]:
             try:
                 inside = read_picture(path)
             except AppError as error:
-                raise BadField("image", str(error).replace(path.name, "The picture")) from error
+                raise BadField("image", str(error).replace(path.name, "The image")) from error
         if inside is None:
             return PngInfo(info="", items={}, parameters={})
         request, pairs = read_infotext(inside.text)

@@ -221,7 +221,7 @@ class TrainingApi:
             return
         captions = body.captions or []
         if captions and len(captions) != len(body.pictures):
-            raise BadField("captions", "Give as many captions as pictures.")
+            raise BadField("captions", "Give as many captions as images.")
         if not MINIMUM <= len(body.pictures) <= MAXIMUM:
             raise BadField("pictures", count_problem(len(body.pictures)))
         with as_files(body.pictures, "pictures") as paths:
@@ -243,7 +243,7 @@ class TrainingApi:
             if settings.host not in LOCAL_HOSTS and not folder.is_relative_to(outputs):
                 absent = (
                     "While the network is served, “data_root” must lie in the folder of the "
-                    "outputs. Send the pictures themselves as “pictures”."
+                    "outputs. Send the images themselves as “pictures”."
                 )
                 raise AppError(absent)
             return find_pictures(folder)[0]
@@ -318,8 +318,8 @@ def _side(body: TrainRequest) -> int | None:
     if width != height and None not in (width, height):
         raise BadField(
             "training_height",
-            "Training pictures have the area of a square: give width = height, and varsize for "
-            "pictures that keep their shape.",
+            "Training images have the area of a square: give width = height, and varsize for "
+            "images that keep their shape.",
         )
     return width or height
 

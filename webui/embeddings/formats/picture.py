@@ -34,14 +34,14 @@ TEXT_KEY = "sd-ti-embedding"
 MAX_JSON_BYTES = 32 << 20
 MAX_PIXELS = 60_000_000
 FORMATS = ("PNG", "WEBP", "AVIF", "JPEG", "GIF")
-DAMAGED = "It is a picture with an embedding inside, but the data is damaged."
-_PLAIN = "It is a picture without an embedding inside."
+DAMAGED = "It is an image with an embedding inside, but the data is damaged."
+_PLAIN = "It is an image without an embedding inside."
 
 
 def read(source: Source) -> Content:
     """Read the embedding in a picture. Raises NotMine, NothingInside or Broken."""
     if not _is_picture(source.head):
-        raise NotMine("not a picture")
+        raise NotMine("not an image")
     if source.size_bytes > MAX_WHOLE_BYTES:
         raise NothingInside(_PLAIN)
     text, pixels = _open(source.whole)
@@ -68,7 +68,7 @@ def write(values: Mapping[str, Any], image: Image.Image | None, suffix: str) -> 
     drawn. Raises AppError for endings of formats that lose detail.
     """
     if suffix not in (".png", ".webp"):
-        raise AppError("A picture embedding can be written as .png or .webp.")
+        raise AppError("An image embedding can be written as .png or .webp.")
     packed = json.dumps(values, default=_encode_tensor).encode()
     base = (image or picture_pixels.pattern(_first_tensor(values))).convert("RGB")
     filled = picture_pixels.insert(base, packed)

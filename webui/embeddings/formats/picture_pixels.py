@@ -45,7 +45,7 @@ def extract(pixels: numpy.ndarray, max_bytes: int) -> bytes | None:
     if unpacker.unconsumed_tail:
         raise Broken("The data in its pixels would unpack to more than an embedding can need.")
     if not unpacker.eof:
-        raise Broken("It is a picture with an embedding inside, but the data is damaged.")
+        raise Broken("It is an image with an embedding inside, but the data is damaged.")
     return data
 
 

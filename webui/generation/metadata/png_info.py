@@ -94,5 +94,5 @@ def decode_comment(comment: Any) -> str:
 def _refuse_longer(text: str, most: int) -> None:
     if len(text) > most:
         raise AppError(
-            f"The text inside the picture has {len(text):,} characters; at most {most:,} are read."
+            f"The text inside the image has {len(text):,} characters; at most {most:,} are read."
         )

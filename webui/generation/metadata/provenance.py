@@ -71,13 +71,13 @@ def _check(name: str, digest: str, cards: Sequence[Card]) -> Finding:
     if not same_name:
         return Finding(name, "missing", "It is not here; its name would be read as words.")
     if not is_hash(digest):
-        sentence = "There is one of this name here; the picture has no hash to compare it by."
+        sentence = "There is one of this name here; the image has no hash to compare it by."
         return Finding(name, "unchecked", sentence, same_name[0].name)
     return Finding(
         name,
         "different",
         f"There is one of this name here, but its file is another one: {same_name[0].short_hash} "
-        f"here, {digest} in the picture.",
+        f"here, {digest} in the image.",
         same_name[0].name,
     )
 
@@ -127,14 +127,14 @@ def check_model(
         called = "" if both else f" under another name: “{found}”"
         return Finding(shown, state, f"It is here{called}{_in_use(found, loaded)}.", found)
     if not by_name:
-        return Finding(shown, "missing", "It is not here; the picture will look different.")
+        return Finding(shown, "missing", "It is not here; the image will look different.")
     found = by_name[0]
     if here[found] is None or not is_hash(digest):
         sentence = f"There is one of this name here{_in_use(found, loaded)}; its hash is not known."
         return Finding(shown, "unchecked", sentence, found)
     sentence = (
         f"There is one of this name here{_in_use(found, loaded)}, but its hash is another one: "
-        f"{here[found]} here, {digest} in the picture."
+        f"{here[found]} here, {digest} in the image."
     )
     return Finding(shown, "different", sentence, found)
 

@@ -191,7 +191,7 @@ def _refuse_too_many(values: Sequence[Sequence[Any]], base: GenerationRequest) -
     if cells * base.pictures > MAX_PICTURES:
         raise BadField(
             longest,
-            f"The plot would have {cells} cells of {base.pictures} pictures, "
+            f"The plot would have {cells} cells of {base.pictures} images, "
             f"{cells * base.pictures} in all; at most {MAX_PICTURES} are drawn. Take some values "
             "out, or lower the batch count or the batch size.",
         )

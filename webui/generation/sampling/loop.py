@@ -137,7 +137,7 @@ def sample(
     yield plan.steps, latents
     if not bool(torch.isfinite(latents).all()):
         raise AppError(
-            "The picture came out as not-a-number. Try another sampler, a lower CFG scale, or "
+            "The image came out as not-a-number. Try another sampler, a lower CFG scale, or "
             "start the app with --precision fp32."
         )
 

@@ -22,7 +22,7 @@ class Job:
         "", Setting(label="Name", kohya="output_name", help="What will be written in prompts.")
     )
     data: Path | None = declared(
-        None, Setting(label="Data", kohya="train_data_dir", help="Folder of pictures.")
+        None, Setting(label="Data", kohya="train_data_dir", help="Folder of images.")
     )
     initializer: str = declared(
         "",

@@ -186,7 +186,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("use_8bit_adam", _EIGHT_BIT),
     (
         "cache_latents cache_latents_to_disk vae_batch_size",
-        "pictures always go through the VAE once, and mean and spread of their latents are kept.",
+        "images always go through the VAE once, and mean and spread of their latents are kept.",
     ),
     ("xformers sdpa mem_eff_attn", "torch's own fused attention is always used."),
     ("lowram highvram", "the model is loaded to the device once; see the Low VRAM preset."),
@@ -214,9 +214,9 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ),
     (
         "random_crop",
-        "pictures are cut where they have most detail, or where “crop_positions” says.",
+        "images are cut where they have most detail, or where “crop_positions” says.",
     ),
-    ("color_aug face_crop_aug_range", "pictures are used in the colours that they have."),
+    ("color_aug face_crop_aug_range", "images are used in the colours that they have."),
     (
         "keep_tokens caption_dropout_every_n_epochs weighted_captions caption_extension "
         "caption_extention",

@@ -105,8 +105,8 @@ def judge(found: EvalResult, editable: float, norm: float, classic: bool) -> tup
         )
     if found.held_out is not None and found.gain - found.held_out > MEMORISED:
         return "overfitted", (
-            "It shows the pictures more than the thing: the one that was held out gains far less. "
-            f"{earlier}use pictures that differ more."
+            "It shows the images more than the thing: the one that was held out gains far less. "
+            f"{earlier}use images that differ more."
         )
     if norm < SHORT:
         return "weak", (

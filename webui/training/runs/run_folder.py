@@ -157,7 +157,7 @@ class Run:
                 picture = None
             if picture is None or picture.sha256 != digest:
                 raise AppError(
-                    f"The picture “{file}” of the run {self.run_id} was changed or deleted; "
+                    f"The image “{file}” of the run {self.run_id} was changed or deleted; "
                     "put it back, or start a new run."
                 )
             pictures.append(picture)

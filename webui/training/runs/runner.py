@@ -101,7 +101,7 @@ def carry_out(run: Run, model: Model, host: Host, read: ReadPicture = read_pictu
             f"Load {record.model_name} and resume the run."
         )
     try:
-        host.set_status(JobState.PREPARING, "Reading the pictures.")
+        host.set_status(JobState.PREPARING, "Reading the images.")
         setup = _prepare(run, record, model, host, read)
         progress = begin(setup)
         seconds = run.restore(progress)
@@ -132,8 +132,8 @@ def _prepare(
     crops = cut_crops(record.recipe, model, pictures)
     moments = []
     for number, crop in enumerate(crops, start=1):
-        host.set_status(JobState.PREPARING, f"Encoding picture {number} of {len(crops)}.")
-        with host.hold("preparing pictures"):
+        host.set_status(JobState.PREPARING, f"Encoding image {number} of {len(crops)}.")
+        with host.hold("preparing images"):
             moments.append(encode_crop(model, crop))
     with host.hold("preparing the training"):
         return prepare_setup(

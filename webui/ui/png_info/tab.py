@@ -38,7 +38,7 @@ def build(studio: Studio, target: Target, tabs: gr.Tabs) -> gr.Image:
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
             picture = gr.Image(
-                label="Picture (drop, paste or choose one)",
+                label="Image (drop, paste or choose one)",
                 type="filepath",
                 sources=["upload", "clipboard"],
                 height=340,
@@ -103,12 +103,12 @@ def _read(path: str | None) -> list[Any]:
         return [
             "",
             message(
-                "There are no parameters inside this picture. Web sites and chat programs often "
-                "take them out, and so does copying the picture in place of its file.",
+                "There are no parameters inside this image. Web sites and chat programs often "
+                "take them out, and so does copying the image in place of its file.",
                 "warn",
             ),
         ]
-    return [inside.text, message(f"Found in the picture: {inside.source}.")]
+    return [inside.text, message(f"Found in the image: {inside.source}.")]
 
 
 def _show(studio: Studio, text: str) -> list[Any]:

@@ -170,7 +170,7 @@ def _at(view: RunSnapshot, step: int) -> list[Any]:
         [
             ("Step", f"{step} of {view.steps}"),
             ("Gain over the initializer", None if gain is None else f"{gain:.1%}"),
-            ("Pictures", older),
+            ("Images", older),
         ]
     )
     return [told, gr.update(value=pairs, visible=bool(pairs))]

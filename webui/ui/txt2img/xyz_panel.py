@@ -22,7 +22,7 @@ from webui.ui.txt2img.results import Results
 TRAINING_STEP = "Training step"
 ABOUT = (
     f"Draws a cell for each combination of values, at most {MAX_CELLS}, all from one seed. "
-    "Batch count and batch size hold for every cell: its pictures stand side by side in the grid "
+    "Batch count and batch size hold for every cell: its images stand side by side in the grid "
     "and are saved one by one. "
     f"An embedding goes where {MARKER} stands in a prompt, else to the end of the prompt; its "
     "strength is that of the embedding that an axis put there, else of the first one called."
