@@ -6,7 +6,7 @@ import ast
 import re
 from collections import Counter
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,8 @@ def room_of(dotted: str) -> str | None:
     return parts[1] if parts[0] == "webui" and len(parts) > 1 else None
 
 
-@lru_cache
+@cache
+@cache
 def _parsed(path: Path) -> ast.Module:
     """A module's tree. Python 3.11 refuses it once in a while when another thread parses, too."""
     text = path.read_text(encoding="utf-8")
@@ -87,7 +88,7 @@ def _parsed(path: Path) -> ast.Module:
         return ast.parse(text)
 
 
-@lru_cache
+@cache
 def imports(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, wherever in the file."""
     return tuple(_imported(_parsed(path)))
@@ -177,15 +178,15 @@ def test_there_are_no_circles_of_imports_whatever_they_are_for():
     assert not used, f"circles among {sorted(used)}"
 
 
-@lru_cache
+@cache
 def _needed_by(module: str) -> frozenset[str]:
-    """The libraries that importing a name of ours imports, at once or by other modules of ours."""
-    if (own := _module_of(module)) not in NAMES:
+    """The libraries that importing a module imports, at once or by other modules of ours."""
+    if module not in NAMES:
         return frozenset({module.split(".")[0]})
     found: set[str] = set()
-    for node in _parsed(NAMES[own]).body:
+    for node in _parsed(NAMES[module]).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found.update(*map(_needed_by, _imported(node)))
+            found.update(*map(_needed_by, map(_module_of, _imported(node))))
     return frozenset(found)
 
 
@@ -194,7 +195,9 @@ def test_imports_inside_functions_are_of_what_takes_long_or_may_be_missing(path:
     for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for name in _imported(node):
-                assert _needed_by(name) & LATE, f"{name} belongs to the top of the module"
+                assert _needed_by(_module_of(name)) & LATE, (
+                    f"{name} belongs to the top of the module"
+                )
 
 
 def test_the_guide_names_the_libraries_that_are_imported_late():

@@ -417,9 +417,8 @@ def test_two_pictures_sixteen_pictures_and_a_pdf_are_refused_at_the_pictures(
         if page.locator("#train-pictures").get_by_label("Clear").count():
             page.locator("#train-pictures").get_by_label("Clear").click()
         page.locator("#train-pictures input[type=file]").set_input_files(given)
-        expect(page.locator("#train-pictures .file-preview tr, #train-pictures .file")).to_have_count(
-            len(given)
-        )
+        rows = page.locator("#train-pictures .file-preview tr, #train-pictures .file")
+        expect(rows).to_have_count(len(given))
         page.locator("#train-start").click()
         expect(page.locator("#train-pictures .field-message")).to_contain_text(words)
     expect(page.locator("#train-name input")).to_have_value("my_thing_1")
