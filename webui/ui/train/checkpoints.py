@@ -49,7 +49,7 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox, opened: gr.Textbox) -> No
     poll.follow(
         opened,
         version=lambda run_id: _version(chosen(studio, run_id)),
-        render=lambda run_id: [_version(chosen(studio, run_id))],
+        render=lambda run_id: {known: _version(chosen(studio, run_id))},
         outputs=[known],
     )
     known.change(

@@ -75,7 +75,7 @@ def build(studio: Studio, poll: Poll) -> gr.Textbox:
     poll.follow(
         opened,
         version=lambda run_id: _version(chosen(studio, run_id)),
-        render=lambda run_id: _show(chosen(studio, run_id)),
+        render=lambda run_id: dict(zip(outputs, _show(chosen(studio, run_id)), strict=True)),
         outputs=outputs,
     )
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}

@@ -100,7 +100,7 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
         messages=messages,
         interrupt=interrupt,
         skip=skip,
-        job=gr.Textbox(visible="hidden", elem_id="job"),
+        job=gr.Textbox("", visible="hidden", elem_id="job"),  # a value, so clients may leave it out
         state=gr.Textbox(visible="hidden"),
         last_seed=last_seed,
         entries=gr.JSON([], visible="hidden"),
