@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Callable, Mapping
 
 
-def torch_zip(pickled: bytes) -> bytes:
-    """Return a file of torch.save with this pickle and one storage of a float."""
+def torch_zip(pickled: bytes, numbers: bytes = b"\0\0\0\0") -> bytes:
+    """Return a file of torch.save with this pickle and one storage of these numbers."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/version", "3\n")
-        archive.writestr("archive/data/0", b"\0\0\0\0")
+        archive.writestr("archive/data/0", numbers)
     return buffer.getvalue()
 
 
