@@ -142,7 +142,6 @@ def test_jobs_share_their_folders(tmp_path: Path, data: Path):
 def test_a_ray_cluster_trains_several_at_a_time(
     tmp_path: Path, data: Path, place: list[str], capsys: pytest.CaptureFixture[str]
 ):
-    pytest.importorskip("ray")
     file = jobs_file(tmp_path, data, "job_a", "star", "job_b")
     with pytest.raises(SystemExit):
         main(["train", "--jobs", str(file), "--ray", "--workers", "2", *place])
