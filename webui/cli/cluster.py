@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from webui.cli.jobs import attempt
 from webui.errors import AppError
@@ -55,9 +56,9 @@ def train_on_cluster(
         gpus = int(there.get("GPU", 0))
         count = min(len(jobs), gpus or int(there.get("CPU", 1)), workers or len(jobs))
         remote = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0)(Worker)
-        pool = [remote.remote(settings) for _ in range(max(1, count))]
+        pool: list[Any] = [remote.remote(settings) for _ in range(max(1, count))]
         results = []
-        done = ActorPool(pool).map_unordered(lambda worker, job: worker.train.remote(job), jobs)
+        done = ActorPool(pool).map_unordered(_send, list(jobs))
         for result in done:
             print(f"{result.name}: {result.state}", flush=True)
             results.append(result)
@@ -65,6 +66,10 @@ def train_on_cluster(
         return sorted(results, key=lambda result: [job.name for job in jobs].index(result.name))
     finally:
         ray.shutdown()
+
+
+def _send(worker: Any, job: Job) -> Any:
+    return worker.train.remote(job)
 
 
 def _paths() -> list[str]:
