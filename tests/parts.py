@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from webui.embeddings.cards import Card
 from webui.embeddings.embedding import Embedding
+from webui.settings import Settings
+from webui.studio.studio import Studio
 
 
 class Library:
@@ -60,3 +63,19 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.01)
+
+
+@contextmanager
+def studio_without_model(folder: Path) -> Iterator[Studio]:
+    """Open a studio on empty folders that has loaded no model, and close it afterwards."""
+    studio = Studio(
+        Settings(
+            models_dir=folder / "models",
+            embeddings_dirs=(folder / "embeddings",),
+            outputs_dir=folder / "outputs",
+            styles_file=folder / "styles.csv",
+        )
+    )
+    studio.open()
+    yield studio
+    studio.close()

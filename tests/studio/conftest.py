@@ -32,19 +32,3 @@ def studio(settings: Settings) -> Iterator[Studio]:
     studio.models.get(60)
     yield studio
     studio.close()
-
-
-@pytest.fixture
-def studio_without_model(tmp_path: Path) -> Iterator[Studio]:
-    """An open studio on empty folders that has loaded no model."""
-    studio = Studio(
-        Settings(
-            models_dir=tmp_path / "models",
-            embeddings_dirs=(tmp_path / "embeddings",),
-            outputs_dir=tmp_path / "outputs",
-            styles_file=tmp_path / "styles.csv",
-        )
-    )
-    studio.open()
-    yield studio
-    studio.close()

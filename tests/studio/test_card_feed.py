@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.parts import wait_until
+from tests.parts import studio_without_model, wait_until
 from webui.embeddings.library import Card, Notes
 from webui.studio.card_feed import CardFeed, call, card_data
 from webui.studio.studio import Studio
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    """An open studio that has loaded no model, which every embedding would have to fit."""
+    with studio_without_model(tmp_path) as opened:
+        yield opened
 
 
 def card(name: str, **notes: object) -> Card:
@@ -34,35 +42,32 @@ def test_a_click_writes_a_call_that_is_understood(given: Card, written: str):
     assert call(given) == written
 
 
-def test_a_card_says_what_the_file_is_or_why_it_cannot_be_used(studio_without_model: Studio):
-    folder = studio_without_model.settings.embeddings_dirs[0]
+def test_a_card_says_what_the_file_is_or_why_it_cannot_be_used(studio: Studio):
+    folder = studio.settings.embeddings_dirs[0]
     torch.save({"string_to_param": {"*": torch.randn(3, 768)}}, folder / "good.pt")
     (folder / "bad.pt").write_text("not an embedding")
-    wait_until(lambda: len(studio_without_model.library.snapshot().cards) == 2)
-    bad, good = (
-        card_data(studio_without_model, card)
-        for card in studio_without_model.library.snapshot().cards
-    )
+    wait_until(lambda: len(studio.library.snapshot().cards) == 2)
+    bad, good = (card_data(studio, card) for card in studio.library.snapshot().cards)
     assert good["badges"] == ["SD1", "3 vectors"] and good["reason"] is None
     assert bad["badges"] == [] and "text file" in bad["reason"]
 
 
-def test_a_page_gets_all_cards_at_first_and_then_only_what_changed(studio_without_model: Studio):
-    folder, feed = studio_without_model.settings.embeddings_dirs[0], CardFeed(studio_without_model)
+def test_a_page_gets_all_cards_at_first_and_then_only_what_changed(studio: Studio):
+    folder, feed = studio.settings.embeddings_dirs[0], CardFeed(studio)
 
     def put(name: str) -> None:
         torch.save({"string_to_param": {"*": torch.randn(2, 768)}}, folder / f"{name}.pt")
 
     put("first")
-    wait_until(lambda: studio_without_model.library.card("first") is not None)
+    wait_until(lambda: studio.library.card("first") is not None)
     first = feed.since("", 0)
     assert first["all"] and [item["name"] for item in first["changed"]] == ["first"]
     put("second")
-    wait_until(lambda: studio_without_model.library.card("second") is not None)
+    wait_until(lambda: studio.library.card("second") is not None)
     news = feed.since(first["run"], first["revision"])
     assert not news["all"] and [item["name"] for item in news["changed"]] == ["second"]
     (folder / "first.pt").unlink()
-    wait_until(lambda: studio_without_model.library.card("first") is None)
+    wait_until(lambda: studio.library.card("first") is None)
     gone = feed.since(news["run"], news["revision"])
     assert gone["changed"] == [] and gone["gone"] == [str(folder / "first.pt")]
     again = feed.since("another run", gone["revision"])
