@@ -93,4 +93,4 @@ def test_a_link_from_there_opens_the_app(app: App, page: Page, elsewhere: str):
         app.url,
     )
     page.get_by_text("go").click()
-    expect(page.locator("#generate")).to_be_visible(timeout=30_000)
+    expect(page.locator("#generate")).to_be_visible(timeout=90_000)

@@ -82,7 +82,7 @@ def test_a_newcomer_generates_uses_an_embedding_and_trains_one(
     assert "Embeddings: " in said and f"Running on {app.url}" in said
 
     page, other = open_page(), open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
 
     # A picture that shows what the prompt says, saved with its parameters.
     blue = generate(page, app, "a red circle on a blue background", seed=3)
@@ -99,7 +99,7 @@ def test_a_newcomer_generates_uses_an_embedding_and_trains_one(
         tab.locator("#cards-panel").get_by_text("Embeddings").first.click()
     write_embedding(app.embeddings / "marc_allante.pt")
     for tab in (page, other):
-        expect(card(tab, "prompt-cards", "marc_allante")).to_be_visible(timeout=10_000)
+        expect(card(tab, "prompt-cards", "marc_allante")).to_be_visible(timeout=30_000)
 
     # A click puts the name at the caret of the prompt that had the focus last.
     prompt, negative = page.locator("#prompt textarea"), page.locator("#negative-prompt textarea")
@@ -130,7 +130,7 @@ def test_a_newcomer_generates_uses_an_embedding_and_trains_one(
     assert np.any(np.asarray(Image.open(rewritten)) != np.asarray(Image.open(weighted)))
     (app.embeddings / "marc_allante.pt").unlink()
     for tab in (page, other):
-        expect(card(tab, "prompt-cards", "marc_allante")).to_have_count(0, timeout=10_000)
+        expect(card(tab, "prompt-cards", "marc_allante")).to_have_count(0, timeout=30_000)
     negative.fill("")
 
     # Training: five pictures, a name, a word; pictures are drawn meanwhile.
@@ -146,7 +146,7 @@ def test_a_newcomer_generates_uses_an_embedding_and_trains_one(
     page.locator("#train-name input").fill("my_toadstool")
     page.locator("#train-initializer input").fill(toadstool.initializer)
     page.locator("#train-start").click()
-    expect(page.locator("#train-progress")).to_contain_text("Training, step", timeout=30_000)
+    expect(page.locator("#train-progress")).to_contain_text("Training, step", timeout=90_000)
     other.get_by_role("tab", name="Train").click()
     expect(other.locator("#train-progress")).to_contain_text("my_toadstool")
     other.get_by_role("tab", name="txt2img").click()

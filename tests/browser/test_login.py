@@ -38,7 +38,7 @@ def test_the_page_and_our_routes_ask_for_the_password(
     page.get_by_label("username").fill("me")
     page.get_by_label("password").fill("secret")
     page.get_by_role("button", name="Login").click()
-    expect(page.locator("#generate")).to_be_visible(timeout=20_000)
+    expect(page.locator("#generate")).to_be_visible(timeout=60_000)
     cookies = "; ".join(f"{c['name']}={c['value']}" for c in context.cookies())
     request = urllib.request.Request(f"{app.url}/thumbnails?card=any", headers={"Cookie": cookies})
     with pytest.raises(urllib.error.HTTPError) as answer:

@@ -35,7 +35,7 @@ def open_train(browser: Browser, app: App) -> Page:
     page = browser.new_context(viewport={"width": 1440, "height": 1400}).new_page()
     page.set_default_timeout(30_000)
     page.goto(app.url)
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=60_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
     page.get_by_role("tab", name="Train").click()
     return page
 
@@ -80,7 +80,7 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     number(page, "train-steps", 60)
     page.locator("#train-start").click()
     expect(page.locator("#train-progress")).to_contain_text(
-        re.compile(r"Training, step (2[6-9]|[34]\d) of 60"), timeout=120_000
+        re.compile(r"Training, step (2[6-9]|[34]\d) of 60"), timeout=360_000
     )
     # Its kept steps can be looked through already, between the curve and the previews.
     expect(page.locator("#train-scrubber")).to_be_visible()
@@ -98,7 +98,7 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     page = open_train(chromium, app)
     expect(page.locator("#train-progress")).to_contain_text("The app was closed during this run")
     page.locator("#train-resume").click()
-    expect(page.locator("#train-progress")).to_contain_text("Finished", timeout=180_000)
+    expect(page.locator("#train-progress")).to_contain_text("Finished", timeout=540_000)
     assert (app.embeddings / "my_toadstool.safetensors").is_file()
     (run,) = (app.outputs / "train").iterdir()
     events = (run / "events.jsonl").read_text()
@@ -114,7 +114,7 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     page.locator("#train-install").click()
     expect(page.locator("#train-progress")).to_contain_text("Step 25 is installed")
     page.locator("#train-look").click()
-    expect(page.locator("#train-strength-row img")).to_have_count(4, timeout=60_000)
+    expect(page.locator("#train-strength-row img")).to_have_count(4, timeout=180_000)
     expect(page.locator("#train-beside")).to_contain_text("step 25")
     page.screenshot(path=tmp_path / "train.png", full_page=True)
     page.context.close()
@@ -152,7 +152,7 @@ def test_captions_among_the_uploads_advanced_settings_and_a_folder_of_this_machi
     chooser.value.set_files(templates)
     expect(page.locator("#train-templates textarea")).to_have_value("a drawing of [name]\na [name]")
     page.locator("#train-start").click()
-    expect(page.locator("#train-progress")).to_contain_text("Finished", timeout=180_000)
+    expect(page.locator("#train-progress")).to_contain_text("Finished", timeout=540_000)
     (run,) = (app.outputs / "train").iterdir()
     recipe = Run(run).record().recipe
     assert (recipe.caption_mode, recipe.warmup_steps, recipe.steps) == ("files", 0, 2)
@@ -192,15 +192,15 @@ def test_after_a_kill_every_run_can_be_opened_resumed_installed_and_deleted(
     page = open_train(chromium, app)
     train(page, tmp_path, "first_thing", 60)
     bar = page.locator("#train-progress")
-    expect(bar).to_contain_text(re.compile(r"step ([3-9]|\d\d) of 60"), timeout=180_000)
+    expect(bar).to_contain_text(re.compile(r"step ([3-9]|\d\d) of 60"), timeout=540_000)
     # What the preflight has to say of three pictures stands beside the form.
     expect(page.locator("#train-advice")).to_contain_text("none can be held out")
 
     # Paused by its button, it makes room for the next one, which is killed in the middle.
     page.locator("#train-pause").click()
-    expect(bar).to_contain_text("Paused. Press Resume.", timeout=60_000)
+    expect(bar).to_contain_text("Paused. Press Resume.", timeout=180_000)
     train(page, tmp_path, "second_thing", 60)
-    expect(bar).to_contain_text(re.compile(r"second_thing: Training, step [1-9]"), timeout=180_000)
+    expect(bar).to_contain_text(re.compile(r"second_thing: Training, step [1-9]"), timeout=540_000)
     train(page, tmp_path, "third_thing", 2)
     page.locator("#train-runs > button").click()
     rows = page.locator("#train-runs-list .run")
@@ -234,6 +234,6 @@ def test_after_a_kill_every_run_can_be_opened_resumed_installed_and_deleted(
     expect(bar).to_contain_text("first_thing: Paused")
 
     third.get_by_role("button", name="Resume").click()
-    expect(bar).to_contain_text("third_thing: Finished", timeout=180_000)
+    expect(bar).to_contain_text("third_thing: Finished", timeout=540_000)
     page.screenshot(path=tmp_path / "runs.png", full_page=True)
     page.context.close()
