@@ -34,7 +34,7 @@ from webui.training.runs.runner import Outcome, carry_out, embedding_of, metadat
 from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
 from webui.training.trainer import begin
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 QUICK = Recipe(
     steps=24,
     batch_size=1,
