@@ -43,11 +43,23 @@ def test_the_old_form_of_torch_files_is_read(tmp_path: Path):
     assert torch.equal(formats.read(path).vectors["clip_l"], rows())
 
 
-def test_a_parameter_dict_is_read_without_running_its_code(tmp_path: Path):
-    params = torch.nn.ParameterDict({"*": torch.nn.Parameter(rows())})
-    content = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": params}
-    found = formats.read(saved(tmp_path / "original-authors.pt", content))
-    assert torch.equal(found.vectors["clip_l"], rows())
+@pytest.mark.parametrize("old_form", [False, True])
+def test_a_parameter_dict_is_read_without_running_its_code(tmp_path: Path, old_form: bool):
+    params, more = (
+        torch.nn.ParameterDict({"*": torch.nn.Parameter(rows(seed=seed))}) for seed in (1, 2)
+    )
+    content = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": params, "x": more}
+    options = {"_use_new_zipfile_serialization": not old_form}
+    found = formats.read(saved(tmp_path / "original-authors.pt", content, **options))
+    assert torch.equal(found.vectors["clip_l"], rows(seed=1))
+
+
+def test_what_torch_refuses_is_refused_in_our_own_words(tmp_path: Path):
+    path = saved(tmp_path / "x.pt", {"x": rows()}, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"storage", b"sTorage"))
+    with pytest.raises(formats.Refused, match="PyTorch's safe reader cannot make sense of it"):
+        formats.read(path)
 
 
 def test_of_several_placeholders_the_star_comes_first_and_all_can_be_read(tmp_path: Path):

@@ -9,6 +9,8 @@ few further types that old files need are replaced by inert stand-ins. There is 
 from __future__ import annotations
 
 import io
+import logging
+import pickletools
 import re
 import struct
 import zipfile
@@ -18,6 +20,8 @@ from typing import Any
 from webui.embeddings.formats.source import MAX_WHOLE_BYTES, Broken, Content, NotMine, Source
 from webui.pickles import DAMAGE, LONGEST_ARGUMENT, TooMuch, look_through
 from webui.unpickling import load_weights_only
+
+log = logging.getLogger(__name__)
 
 MAX_UNPACKED_BYTES = MAX_WHOLE_BYTES
 """Most bytes of a zip file's members together, whatever they were packed to."""
@@ -37,6 +41,8 @@ _HARMLESS = re.compile(
     r"|(__builtin__|builtins) set"
 )
 """What an embedding may ask for, as ``module name``."""
+_MODULE_ID = re.compile(r"\(X[qr]?(?P<class>c[qr]?)(?:[XN][qr]?){2}t[qr]?Q")
+"""The id of a module's class in pickle's operations: a mark, texts, the class, a tuple, the id."""
 
 
 class _Parameters(dict[str, Any]):
@@ -168,6 +174,7 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
 def _load_old(data: bytes) -> Any:
     """Read the form before torch 1.6: five pickles in a row, then the raw numbers."""
     stream = io.BytesIO(data)
+    pickles: list[bytes] = []
     for number in range(5):
         start = stream.tell()
         operations = _check_operations(stream)
@@ -175,7 +182,28 @@ def _load_old(data: bytes) -> Any:
             raise Broken("It is a Python pickle, but not one of PyTorch; it was not opened.")
         if stream.tell() == start:
             raise Broken("It was cut off. Copy or download it again.")
-    return _load(io.BytesIO(data))
+        pickled = data[start : stream.tell()]
+        pickles.append(_without_module_ids(pickled))
+        if pickles[-1] != pickled:
+            _check(pickles[-1])
+    return _load(io.BytesIO(b"".join([*pickles, stream.read()])))
+
+
+def _without_module_ids(pickled: bytes) -> bytes:
+    """Return a pickle with the bare class wherever ``("module", class, file, source)`` is an id.
+
+    The older form keeps classes of modules so, such as ``ParameterDict``, with the text of their
+    code; torch's weights-only reader takes no ids but those of numbers.
+    """
+    operations = [(op, argument, start or 0) for op, argument, start in pickletools.genops(pickled)]
+    starts = [start for _, _, start in operations]
+    kept, done = [], 0
+    for found in _MODULE_ID.finditer("".join(operation.code for operation, _, _ in operations)):
+        if operations[found.start() + 1][1] == "module":
+            first, last = starts[found.start("class")], starts[found.end("class")]
+            kept += [pickled[done : starts[found.start()]], pickled[first:last]]
+            done = starts[found.end()]
+    return b"".join([*kept, pickled[done:]])
 
 
 def _check(pickled: bytes) -> None:
@@ -210,8 +238,8 @@ def _load(stream: io.BytesIO) -> Any:
     try:
         return load_weights_only(stream, _STAND_INS)
     except Exception as fault:
-        reason = str(fault).strip().splitlines()[0][:160] if str(fault) else type(fault).__name__
+        log.info("torch's weights-only reader refused a file: %s", fault)
         raise Broken(
-            f"It is a PyTorch file, but it could not be read safely ({reason}). "
+            "It is a PyTorch file, but PyTorch's safe reader cannot make sense of it. "
             "It may be damaged: copy or download it again."
         ) from fault
