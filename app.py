@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         "--frame-ancestor", action="append", default=[], metavar="ORIGIN",
         help="a site, https://my.example, that may show the page in a frame",
     )  # fmt: skip
+    parser.add_argument(
+        "--cors-allow-origins", default="", metavar="ORIGIN,ORIGIN",
+        help="sites whose pages may call the API, * for all",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cors-allow-origins-regex", default="", metavar="REGEX", help="the same as a pattern"
+    )
     flags = parser.parse_args(arguments)
     user, _, password = (flags.auth or "").partition(":")
     if flags.auth and not (user and password):
@@ -63,6 +71,10 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
             "serving the network needs a login: add --auth user:password, or --no-auth to let "
             "everyone in"
         )
+    try:
+        re.compile(flags.cors_allow_origins_regex)
+    except re.error as fault:
+        parser.error(f"--cors-allow-origins-regex is no regular expression: {fault}")
     models_dirs = [path.resolve() for path in flags.models_dir or [usual.models_dir]]
     return Settings(
         models_dir=models_dirs[0],
@@ -79,6 +91,8 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         allowed_hosts=tuple(flags.allowed_host),
         behind_proxy=flags.behind_proxy,
         frame_ancestors=tuple(flags.frame_ancestor),
+        cors_origins=tuple(filter(None, map(str.strip, flags.cors_allow_origins.split(",")))),
+        cors_origins_regex=flags.cors_allow_origins_regex,
     )
 
 

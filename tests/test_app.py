@@ -61,3 +61,15 @@ def test_a_login_and_none_contradict_each_other(capsys: pytest.CaptureFixture[st
 def test_half_a_login_is_refused():
     with pytest.raises(SystemExit):
         parse_flags(["--auth", "me"])
+
+
+def test_sites_that_may_call_the_api_are_given_as_a1111_has_them(
+    capsys: pytest.CaptureFixture[str],
+):
+    flags = ["--cors-allow-origins", "https://a.example,http://b.example:80"]
+    settings = parse_flags([*flags, "--cors-allow-origins-regex", r"https://.*\.example"])
+    assert settings.cors_origins == ("https://a.example", "http://b.example:80")
+    assert settings.cors_origins_regex == r"https://.*\.example"
+    with pytest.raises(SystemExit):
+        parse_flags(["--cors-allow-origins-regex", "("])
+    assert "no regular expression" in capsys.readouterr().err

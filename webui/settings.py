@@ -46,6 +46,11 @@ class Settings:
     frame_ancestors: tuple[str, ...] = ()
     """Origins, https://my.example, of pages that may show the app in a frame."""
 
+    cors_origins: tuple[str, ...] = ()
+    """Origins of pages that may call the API from a browser; "*" is all of them."""
+    cors_origins_regex: str = ""
+    """The same as a regular expression that the whole of an origin must fit; "" is none."""
+
     @property
     def cache_dir(self) -> Path:
         """Folder for what can be made again: the file index, hashes. It is never served."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from tests.api.asgi import Echo, ask
 from webui.api.origins import Origins
@@ -100,3 +101,65 @@ def test_a_frame_is_refused_unless_a_flag_allows_frames():
     framed["Sec_Fetch_Dest"] = "iframe"
     assert status(url="/", **framed) == 403
     assert status(Settings(frame_ancestors=("https://my.example",)), url="/", **framed) == 200
+
+
+SHARED = Settings(
+    cors_origins=("https://chat.example",), cors_origins_regex=r"http://localhost:\d+"
+)
+API = "/sdapi/v1/txt2img"
+
+
+@pytest.mark.parametrize("origin", ["https://chat.example", "http://localhost:5001"])
+def test_a_flag_lets_pages_of_other_sites_call_the_api(origin: str):
+    asking = {
+        "Origin": origin,
+        "Sec-Fetch-Site": "cross-site",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type, authorization",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    app = Origins(Echo(), SHARED)
+    asked = ask(app, "OPTIONS", API, headers=asking)
+    allowed = {key: value for key, value in asked.headers.items() if "allow" in key}
+    assert asked.status_code == 200 and allowed["access-control-allow-origin"] == origin
+    assert allowed["access-control-allow-private-network"] == "true"
+    assert "authorization" in allowed["access-control-allow-headers"].lower()
+    sent = ask(app, "POST", API, headers={"Origin": origin, "Sec-Fetch-Site": "cross-site"})
+    assert sent.status_code == 200
+    assert sent.headers["access-control-allow-origin"] == origin
+    assert "access-control-allow-credentials" not in sent.headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "url"),
+    [
+        ("https://evil.example", API),
+        ("https://chat.example.evil.example", API),
+        ("http://localhost:5001.evil.example", API),
+        ("null", API),
+        ("https://chat.example", "/"),
+        ("https://chat.example", "/gradio_api/upload"),
+        ("https://chat.example", "/login"),
+    ],
+)
+def test_it_lets_nobody_else_and_to_nothing_else(origin: str, url: str):
+    for method in ("GET", "POST", "OPTIONS"):
+        assert status(SHARED, method, url, Origin=origin) == 403
+
+
+def test_a_site_that_may_call_the_api_does_not_act_for_who_is_logged_in():
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend(scope["headers"])
+        await Echo()(scope, receive, send)
+
+    headers = {"Origin": "https://chat.example", "Cookie": "access-token=me"}
+    assert ask(Origins(app, SHARED), "POST", API, headers=headers).status_code == 200
+    assert seen and not any(key == b"cookie" for key, _ in seen)
+
+
+def test_a_site_that_may_call_the_api_still_needs_the_apps_own_name():
+    headers = {"Origin": "https://chat.example", "Host": "rebound.evil.example"}
+    assert status(SHARED, "POST", API, **headers) == 400
+    assert status(Settings(cors_origins=("*",)), "POST", API, Origin="https://any.example") == 200

@@ -106,6 +106,21 @@ def test_after_a_model_that_cannot_be_loaded_the_one_before_comes_back_at_once(t
     assert switched(models, "one") is one
 
 
+def test_an_unloaded_model_frees_its_memory_and_comes_back_when_it_is_needed(two: Path):
+    models = models_in(two, stays_free_bytes=0)
+    unets = [weakref.ref(switched(models, name).unet) for name in ("one", "two")]
+    models.unload()
+    gc.collect()
+    assert [unet() for unet in unets] == [None, None]
+    assert models.state.unloaded and not models.state.loading and models.state.name == "two"
+    assert models.get(60).name == "two" and not models.state.unloaded
+    models.unload()
+    assert models.bring().name == "two" and models.state.model is models.get(1)
+    models.unload()
+    models.switch("two")
+    assert models.get(60).name == "two"
+
+
 def test_a_model_asked_for_again_before_its_turn_is_not_read_anew(two: Path):
     models = models_in(two, stays_free_bytes=0)
     one = switched(models, "one")

@@ -21,7 +21,11 @@ MOST_BYTES = 4 * MIB
 """A usual request: text and numbers."""
 MOST_PICTURE_BYTES = 64 * MIB
 """A request with pictures in it."""
-PICTURE_PATHS = ("/sdapi/v1/png-info", "/sdapi/v1/train/embedding")
+PICTURE_PATHS = tuple(
+    f"/sdapi/v1/{name}"
+    for name in ("png-info", "train/embedding", "extra-single-image", "extra-batch-images",
+                 "img2img", "interrogate")
+)  # fmt: skip
 MOST_LOGIN_BYTES = 4096
 MOST_ITEMS = 100_000
 """Strings, commas and brackets in the JSON of a request."""

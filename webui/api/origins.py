@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webui.api.refusing import refuse
@@ -15,6 +16,8 @@ from webui.settings import LOCAL_HOSTS, Settings
 
 PAGES = ("/", "/docs")
 """What a link on another site may open: pages for people, which change nothing by being opened."""
+API_PATH = "/sdapi/"
+"""What pages of other origins may call where a flag allows it."""
 FORWARDED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-for", b"forwarded")
 
 
@@ -27,6 +30,14 @@ class Origins:
         self._any_address = settings.host not in LOCAL_HOSTS
         self._behind_proxy = settings.behind_proxy
         self._may_embed = bool(settings.frame_ancestors)
+        self._shared = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_origin_regex=settings.cors_origins_regex or None,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("*",),
+            allow_private_network=True,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 400 or 403, or pass the request on."""
@@ -41,11 +52,15 @@ class Origins:
         if not all(self._is_own_name(host) for host in hosts):
             detail = "This app is not known by that name; --allowed-host adds one."
             await refuse(400, "UnknownHost", detail)(scope, receive, send)
-        elif self._is_foreign(scope, headers, hosts):
+        elif not self._is_foreign(scope, headers, hosts):
+            await self._app(scope, receive, send)
+        elif self._may_call(scope, headers):
+            # Whoever is logged in on the page has not let other sites act in his name.
+            bare = [(key, value) for key, value in scope["headers"] if key != b"cookie"]
+            await self._shared({**scope, "headers": bare}, receive, send)
+        else:
             detail = "Pages of other sites may not send requests to this app."
             await refuse(403, "ForeignOrigin", detail)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
     def _is_own_name(self, host: str) -> bool:
         name = host_name(host)
@@ -59,6 +74,15 @@ class Origins:
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
             return False
         return not self._is_link(scope, headers)
+
+    def _may_call(self, scope: Scope, headers: Headers) -> bool:
+        """Whether a flag lets the page of another origin call the API, which is all that it may."""
+        origin = headers.get("origin")
+        return (
+            origin is not None
+            and scope["path"].startswith(API_PATH)
+            and self._shared.is_allowed_origin(origin)
+        )
 
     def _is_link(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         """Whether a person follows a link to a page, or an allowed site shows it in a frame."""

@@ -58,6 +58,13 @@ class Drawing:
         with self._gate.hold(f"loading {choice.name}"):
             return self._models.bring(choice)
 
+    def unload(self) -> None:
+        """Free the memory of all models; the next request loads what it needs again."""
+        with self._gate.hold("unloading the model"):
+            self._previewer = None
+            self._conditioner.forget()
+            self._models.unload()
+
     def draw(
         self,
         request: GenerationRequest,

@@ -82,11 +82,13 @@ class ModelState:
     """Which VAE was asked for: Automatic, None for the model's own, or a file's name."""
     percent: int = 0
     """How much of its weights has been read while it is being loaded, 0 to 100."""
+    unloaded: bool = False
+    """Whether it was given up to free its memory; whoever needs it next loads it again."""
 
     @property
     def loading(self) -> bool:
         """True until the model is there or has failed."""
-        return self.model is None and self.problem is None
+        return self.model is None and self.problem is None and not self.unloaded
 
 
 class ModelsInUse:
@@ -178,7 +180,8 @@ class ModelsInUse:
         checkpoint = self._find(name, vae)
         with self._changed:
             state = self._state
-            if (state.name, state.vae) == (checkpoint.name, vae) and state.problem is None:
+            same = (state.name, state.vae) == (checkpoint.name, vae)
+            if same and state.problem is None and not state.unloaded:
                 return
             self._wanted += 1
             self._set(checkpoint.name, None, vae=vae)
@@ -202,16 +205,33 @@ class ModelsInUse:
         return files[name]
 
     def get(self, timeout_s: float = 600) -> Model:
-        """Return the model, waiting while it is being loaded.
+        """Return the model, waiting while it is being loaded; one that was unloaded is.
 
         Raises AppError if it could not be loaded or takes longer than ``timeout_s`` seconds.
         """
         with self._changed:
+            if self._state.unloaded:
+                self._set(self._state.name, None)
+                self.settle()
             self._changed.wait_for(lambda: not self._state.loading, timeout_s)
             state = self._state
         if state.model is None:
             raise AppError(state.problem or f"The model {state.name} is still being loaded.")
         return state.model
+
+    def unload(self) -> None:
+        """Give up all models in memory; the gate must be held. The chosen one stays chosen.
+
+        Whoever still uses one, such as a training run, has it to itself.
+        """
+        with self._changed:
+            self._loaded = self._spare = None
+            if self._state.name:
+                self._wanted += 1
+                self._set(self._state.name, None)
+                self._state = replace(self._state, unloaded=True)
+                self._changed.notify_all()
+        release(choose_device(self._device))
 
     def choice(self, name: str = "", vae: str = "") -> ModelChoice:
         """Return what is chosen now, with another checkpoint or VAE in its place if given."""
@@ -232,6 +252,8 @@ class ModelsInUse:
             if chosen and held and held.model is state.model:
                 return held.model
             checkpoint = self._find(name or None, vae)
+            if chosen and state.unloaded:
+                self._set(state.name, None)
         del state, held  # they would keep the weights on the device
         model, problem = None, None
         try:

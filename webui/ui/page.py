@@ -127,6 +127,12 @@ def _state(studio: Studio) -> str:
     state = studio.models.state
     if state.problem:
         return f'<div class="model-state"><span class="bad">{escape(state.problem)}</span></div>'
+    if state.unloaded:
+        return (
+            '<div class="model-state" role="status">'
+            f"<strong>{escape(state.name)}</strong> is unloaded; it is loaded when it is needed."
+            "</div>"
+        )
     if state.model is None:
         return (
             '<div class="model-state" role="status"><span class="spinner"></span>'

@@ -32,14 +32,15 @@ PLAIN = {"prompt": "a red star", "steps": 1, "width": 64, "height": 64}
         ("restore_faces", True),
         ("tiling", True),
         ("script_name", "x/y/z plot"),
-        ("alwayson_scripts", {"controlnet": {"args": []}}),
+        ("alwayson_scripts", {"controlnet": {"args": [{"module": "canny"}]}}),
         ("init_images", ["aGVsbG8="]),
         ("prompt", "\ud800"),
         ("seed", 1e400),
         ("cfg_scale", float("nan")),
         ("refiner_checkpoint", "refiner"),
         ("s_churn", 2),
-        ("override_settings.mood", "merry"),
+        ("override_settings.sd_hypernetwork", "merry"),
+        ("override_settings.sd_model_chekpoint", "tiny"),
         ("override_settings.sd_vae", "other"),
         ("override_settings.CLIP_stop_at_last_layers", 0),
         ("override_settings.sd_model_checkpoint", "unknown"),
@@ -78,7 +79,7 @@ def test_a_slip_of_the_pen_is_told_from_a_field_nobody_knows(client: httpx.Clien
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("mood", 1), ("outdir_samples", "/tmp"), ("samples_format", "jpg"), ("emphasis", "Loud")],
+    [("tiling", True), ("outdir_samples", "/tmp"), ("samples_format", "jpg"), ("emphasis", "Loud")],
 )
 def test_an_option_that_cannot_be_set_is_named(client: httpx.Client, key: str, value: Any):
     answer = client.post("/options", json={key: value})
@@ -103,10 +104,18 @@ def test_a_body_that_is_no_json_object_is_refused(client: httpx.Client, content:
     assert answer.status_code in (400, 422) and "detail" in answer.json()
 
 
-@pytest.mark.parametrize("path", ["/img2img", "/upscalers", "/no/such/thing"])
+@pytest.mark.parametrize("path", ["/img2img", "/interrogate", "/no/such/thing"])
 def test_what_is_not_here_is_said_by_name(client: httpx.Client, path: str):
     for answer in (client.get(path), client.post(path, json={})):
         assert answer.status_code == 404 and path in answer.json()["detail"]
+
+
+def test_img2img_is_said_to_be_missing_in_words_whatever_is_sent(client: httpx.Client):
+    body = {"init_images": [picture_text((1200, 1200))], "prompt": "a star"}
+    answer = client.post("/img2img", json=body)
+    assert answer.status_code == 404
+    assert "images to begin with are not there yet" in answer.json()["detail"]
+    assert answer.json()["message"] == answer.json()["detail"]
 
 
 def test_a_body_too_large_is_refused_before_it_is_read(client: httpx.Client):

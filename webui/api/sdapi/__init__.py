@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from webui.api.sdapi import embeddings, generation, listings, options, png_info, runs, training
+from webui.api.sdapi import (
+    embeddings,
+    extras,
+    generation,
+    listings,
+    models,
+    options,
+    png_info,
+    runs,
+    training,
+)
 from webui.api.sdapi.answers import PREFIX, ApiRoute, add_refusals
 from webui.api.sdapi.options import Options
 from webui.api.sdapi.training import TrainingApi
@@ -21,6 +31,8 @@ def routes(studio: Studio) -> APIRouter:
     training.add(router, trained)
     runs.add(router, studio.training)
     png_info.add(router)
+    extras.add(router)
+    models.add(router, studio)
     options.add(router, chosen)
     listings.add(router, studio, chosen)
     add_refusals(router)

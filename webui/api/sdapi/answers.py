@@ -65,6 +65,8 @@ class Refusal(Shape):
     error: str = Field(examples=["BadField"])
     detail: str = Field(examples=["Steps must be between 1 and 150, not 900."])
     """Whole sentences for people."""
+    message: str = ""
+    """The same, where some clients look for it."""
     field: str | None = Field(None, examples=["steps"])
     """The field of the request to mend, where it is one."""
     errors: list[dict[str, str]] = []
@@ -160,15 +162,16 @@ def refusal(
     status: int, error: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Return an answer that says why there is none."""
-    content: dict[str, Any] = {"error": error, "detail": detail, "field": None, "errors": []}
+    content: dict[str, Any] = {"error": error, "detail": detail, "message": detail}
+    content |= {"field": None, "errors": []}
     return _Plain(content, status, headers)
 
 
 def _wrong_fields(errors: list[dict[str, str]]) -> JSONResponse:
     detail = " ".join(error["message"] for error in errors)
     field = errors[0]["field"]
-    content = {"error": "BadField", "detail": detail, "field": field, "errors": errors}
-    return _Plain(content, 422)
+    content = {"error": "BadField", "detail": detail, "message": detail}
+    return _Plain(content | {"field": field, "errors": errors}, 422)
 
 
 def _told(problem: Mapping[str, Any]) -> dict[str, str]:
@@ -177,6 +180,13 @@ def _told(problem: Mapping[str, Any]) -> dict[str, str]:
     field = "body" if problem["type"] == "json_invalid" or not place else ".".join(place)
     message = problem["msg"].rstrip(".").removeprefix("Value error, ")
     return {"field": field, "message": f"{field}: {message}."}
+
+
+NOT_YET = {
+    "img2img": "It draws from prompts only; images to begin with are not there yet. ",
+    "interrogate": "It has no model that describes images. ",
+}
+"""What clients ask for that is not there, and why."""
 
 
 def add_refusals(router: APIRouter) -> None:
@@ -188,4 +198,5 @@ def add_refusals(router: APIRouter) -> None:
         include_in_schema=False,
     )
     def unknown(path: str) -> None:
-        raise NotFound(f"This app has no {PREFIX}/{path[:100]}. What it has is told at /docs.")
+        why = NOT_YET.get(path, "")
+        raise NotFound(f"This app has no {PREFIX}/{path[:100]}. {why}What it has is told at /docs.")

@@ -1,4 +1,4 @@
-"""What there is to choose from: samplers, schedulers, models, LoRAs, styles; and the memory."""
+"""What there is to choose from: samplers, models, LoRAs, styles, …; the memory and the flags."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import psutil
 from fastapi import APIRouter
 
 from webui.api.sdapi.answers import Shape
+from webui.api.sdapi.extras import NO_UPSCALER, PIXEL_UPSCALERS
 from webui.api.sdapi.options import Options
 from webui.api.sdapi.txt2img import scheduler_name
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
+from webui.generation.upscaling import UPSCALERS
 from webui.prompting.loras import list_loras
+from webui.settings import LOCAL_HOSTS, Settings
 from webui.studio.studio import Studio
 
 
@@ -70,11 +73,39 @@ class StyleItem(Shape):
     negative_prompt: str
 
 
+class UpscalerItem(Shape):
+    """An upscaler of pixels."""
+
+    name: str
+    model_name: str | None = None
+    model_path: str | None = None
+    model_url: str | None = None
+    scale: float = 4
+    """What AUTOMATIC1111 tells of upscalers without a model; they enlarge by any factor."""
+
+
+class LatentModeItem(Shape):
+    """An upscaler of latents, for the second pass."""
+
+    name: str
+
+
+class Scripts(Shape):
+    """The scripts that there are: none."""
+
+    txt2img: list[str] = []
+    img2img: list[str] = []
+
+
 class Memory(Shape):
     """Bytes of memory."""
 
     ram: dict[str, Any]
     cuda: dict[str, Any]
+
+
+NONE_OF = ("hypernetworks", "face-restorers", "realesrgan-models", "script-info", "extensions")
+"""What clients ask for and there is none of."""
 
 
 def add(router: APIRouter, studio: Studio, options: Options) -> None:
@@ -133,9 +164,61 @@ def add(router: APIRouter, studio: Studio, options: Options) -> None:
             for style in studio.styles.all()
         ]
 
+    @router.get("/upscalers", summary="List upscalers")
+    def upscalers() -> list[UpscalerItem]:
+        return [UpscalerItem(name=name) for name in (NO_UPSCALER, *PIXEL_UPSCALERS)]
+
+    @router.get("/latent-upscale-modes", summary="List upscalers of latents")
+    def latent_upscale_modes() -> list[LatentModeItem]:
+        return [LatentModeItem(name=name) for name in UPSCALERS if name not in PIXEL_UPSCALERS]
+
+    @router.get("/scripts", summary="List scripts: there are none")
+    def scripts() -> Scripts:
+        return Scripts()
+
+    def nothing() -> list[dict[str, Any]]:
+        return []
+
+    for name in NONE_OF:
+        router.add_api_route(f"/{name}", nothing, name=name, summary=f"List {name}: none")
+
+    def looked_anew() -> dict[str, Any]:
+        return {}
+
+    for name in ("refresh-vae", "refresh-loras"):
+        router.add_api_route(
+            f"/{name}", looked_anew, methods=["POST"], name=name,
+            summary="Nothing to do: each listing looks anew",
+        )  # fmt: skip
+
+    @router.get("/cmd-flags", summary="Tell what the flags decided")
+    def cmd_flags() -> dict[str, Any]:
+        return _flags(studio.settings)
+
     @router.get("/memory", summary="Tell the memory in use")
     def memory() -> Memory:
         return Memory(ram=_ram(), cuda=_cuda(studio))
+
+
+def _flags(settings: Settings) -> dict[str, Any]:
+    """Return what the flags decided, by AUTOMATIC1111's names; never a password."""
+    loras, vaes = (settings.models_dir / name for name in ("lora", "vae"))
+    return {
+        "api": True,
+        "listen": settings.host not in LOCAL_HOSTS,
+        "port": settings.port,
+        "ckpt_dir": str(settings.models_dir),
+        "vae_dir": str(vaes),
+        "lora_dir": str(loras),
+        "embeddings_dir": str(settings.embeddings_dirs[0]),
+        "styles_file": [str(settings.styles_file)],
+        "device_id": settings.device,
+        "precision": settings.precision,
+        "medvram": settings.offload == "model",
+        "lowvram": settings.offload == "sequential",
+        "cors_allow_origins": ",".join(settings.cors_origins) or None,
+        "cors_allow_origins_regex": settings.cors_origins_regex or None,
+    }
 
 
 def _ram() -> dict[str, int]:

@@ -29,7 +29,29 @@ FIXED: Mapping[str, Any] = {
     "token_merging_ratio": 0.0,
     "add_model_name_to_info": True,
 }
-"""Options that are always so; other values are refused."""
+"""Options that are always so."""
+HARMLESS = ("samples_save", "grid_save", "live_previews_enable", "add_model_name_to_info")
+"""Those of them that change nothing about the answer."""
+NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    **{name: (value,) for name, value in FIXED.items() if name not in HARMLESS},
+    "sd_hypernetwork": ("None", ""),
+    "sd_lora": ("None", ""),
+    "sd_model_refiner": ("None", ""),
+    "tiling": (False,),
+    "face_restoration": (False,),
+    "enable_emphasis": (True,),
+    "use_old_emphasis_implementation": (False,),
+    "use_old_scheduling": (False,),
+    "comma_padding_backtrack": (20,),
+    "sd_noise_schedule": ("Default",),
+    "skip_early_cond": (0,),
+    "s_min_uncond": (0,),
+    "token_merging_ratio_hr": (0,),
+    "forge_additional_modules": ([],),
+}
+"""Options that would change images in a way that is not to be had, with the values that do not."""
+CHANGEABLE = ("sd_model_checkpoint", "sd_vae", *OF_REQUESTS)
+"""Options that can be set."""
 
 
 class OptionValues(Shape):
@@ -83,17 +105,21 @@ class Options:
     def read(self, given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         """Return those of the given options that differ, checked and ready for ``apply``.
 
-        Clients send back all that they were told; what stays as it is may be anything. Raises
-        BadField with the first option that is unknown, fixed or has no such value.
+        Clients send back all that they were told; what stays as it is may be anything. What means
+        nothing here is passed over; ``passed_over`` tells of it. Raises BadField with the first
+        option that has no such value, is misspelt, or would change images and cannot.
         """
         now = self.values()
         changes = {}
         for key, value in given.items():
-            if key not in now:
-                near = difflib.get_close_matches(key, now, n=1)
-                hint = f"; did you mean “{near[0]}”?" if near else "."
-                raise BadField(prefix + key, f"This app has no option “{key[:80]}”{hint}")
-            if value != now[key]:
+            if key in NEUTRAL and value not in NEUTRAL[key]:
+                usual = NEUTRAL[key][0]
+                raise BadField(prefix + key, f"“{key}” is always {usual!r} in this app.")
+            near = difflib.get_close_matches(key, CHANGEABLE, n=1, cutoff=0.85)
+            if near and key not in now:
+                text = f"There is no option “{key[:80]}”; it may be meant for “{near[0]}”."
+                raise BadField(prefix + key, text)
+            if key in now and key not in FIXED and value != now[key]:
                 changes[key] = self._checked(key, value, prefix)
         return changes
 
@@ -150,9 +176,18 @@ class Options:
                 return OF_REQUESTS[key].check(value)
             except BadField as error:
                 raise BadField(prefix + key, str(error)) from error
-        if key in FIXED:
-            raise BadField(prefix + key, f"“{key}” is always {FIXED[key]!r} in this app.")
         raise BadField(prefix + key, f"“{key}” cannot be changed over the API.")
+
+
+def passed_over(given: Mapping[str, Any]) -> list[str]:
+    """Return sentences about options that mean nothing here, or are not as they were given."""
+    sentences = []
+    for key, value in given.items():
+        if key in FIXED and value != FIXED[key]:
+            sentences.append(f"The option “{key}” is always {FIXED[key]!r} here.")
+        elif key not in OptionValues.model_fields and key not in NEUTRAL:
+            sentences.append(f"The option “{key[:60]}” means nothing here and was ignored.")
+    return sentences
 
 
 def find(wanted: str, checkpoints: list[Checkpoint]) -> Checkpoint | None:
@@ -186,4 +221,4 @@ def add(router: APIRouter, options: Options) -> None:
             raise
         except AppError as error:
             raise BadField("sd_model_checkpoint", str(error)) from error
-        return {}
+        return {"warnings": told} if (told := passed_over(body)) else {}

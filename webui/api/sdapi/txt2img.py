@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, create_model
 
 from webui import __version__
 from webui.api.sdapi.answers import Question, Shape
+from webui.api.sdapi.options import passed_over
 from webui.api.sdapi.pictures import to_text
 from webui.errors import AppError, BadField
 from webui.generation.metadata.infotext import read_infotext
@@ -129,6 +130,10 @@ PASSED_OVER = frozenset(
 """Fields of A1111 and its kin without effect on the pictures drawn here."""
 
 
+NO_STYLE = ("", "None")
+"""What clients send where no style is chosen."""
+
+
 def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> GenerationRequest:
     """Return the request of a body.
 
@@ -141,6 +146,7 @@ def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> Gene
         name: given[theirs] for name, theirs in API_NAMES.items() if given.get(theirs, "") != ""
     }
     changes |= _sampler(given)
+    changes["styles"] = tuple(name for name in given.get("styles") or () if name not in NO_STYLE)
     request = default_request({**USUAL, **model.defaults}, **changes)
     _check_schedule(request, model)
     return request
@@ -149,6 +155,8 @@ def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> Gene
 def refuse_unsupported(body: Txt2ImgRequest) -> None:
     """Raise BadField for a field that would change the picture and cannot be honoured."""
     for field, value in (body.model_extra or {}).items():
+        if field == "alwayson_scripts" and isinstance(value, dict):
+            value = {name: asked for name, asked in value.items() if _acts(asked)}
         if field in NOT_HERE and value is not None and value not in NOT_HERE[field]:
             raise BadField(field, f"“{field}” is not supported by this app; leave it out.")
         near = difflib.get_close_matches(field, Txt2ImgRequest.model_fields, n=1, cutoff=0.85)
@@ -156,14 +164,21 @@ def refuse_unsupported(body: Txt2ImgRequest) -> None:
             raise BadField(field, f"There is no field “{field[:60]}”; did you mean “{near[0]}”?")
 
 
+def _acts(script: Any) -> bool:
+    """Whether what is asked of a script is more than that it does nothing."""
+    arguments = script.get("args") if isinstance(script, dict) else script
+    return arguments not in (None, [], {}, [False])
+
+
 def ignored(body: Txt2ImgRequest) -> list[str]:
-    """Return sentences about fields that nobody here knows."""
+    """Return sentences about fields and options that mean nothing here."""
     known = {*NOT_HERE, *PASSED_OVER}
-    return [
+    unknown = [
         f"The field “{field[:60]}” is not known here and was ignored."
         for field in body.model_extra or {}
         if field not in known and not field.startswith("hr_")
     ]
+    return [*unknown, *passed_over(body.override_settings or {})]
 
 
 def _from_infotext(text: str | None) -> dict[str, Any]:
