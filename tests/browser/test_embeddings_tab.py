@@ -169,6 +169,21 @@ def test_measuring_shows_figures_and_a_sheet_and_keeps_them(tab: Page, full: App
         (full.embeddings / "animals" / f"toad{ending}").unlink()
 
 
+def test_several_are_measured_and_what_is_stopped_is_said(tab: Page, full: App):
+    tab.locator("#measure-several > button").click()
+    names = tab.locator("#measure-names input")
+    for name in ("toad", "newt"):
+        names.click()
+        names.fill(name)
+        tab.get_by_role("option", name=name, exact=True).click()
+    tab.keyboard.press("Tab")
+    tab.locator("#measure-chosen").click()
+    expect(tab.locator("#measure-answer")).to_contain_text("toad", timeout=180_000)
+    tab.locator("#measure-chosen-stop").click()
+    expect(tab.locator("#measure-answer")).to_contain_text("Stopped", timeout=180_000)
+    assert not (full.embeddings / "animals" / "small" / "newt.measured.jpg").exists()
+
+
 def test_a_card_gets_the_last_picture_and_another_one_shows_at_once(tab: Page, full: App):
     open_details(tab, "newt")
     open_section(tab, "Preview")

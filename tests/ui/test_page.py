@@ -48,6 +48,17 @@ def test_nobody_types_into_what_the_timer_sets(config: dict):
             assert not typed & set(dependency["outputs"])
 
 
+def test_the_timer_answers_with_every_output_at_first_and_with_nothing_new_after(studio: Studio):
+    demo = page.build(studio)
+    timers = {c["id"] for c in demo.config["components"] if c["type"] == "timer"}
+    [tick] = [fn for fn in demo.fns.values() if any(target in timers for target, _ in fn.targets)]
+    keys = [getattr(component, "value", None) for component in tick.inputs[1:]]
+    answer = tick.fn([], *keys)
+    assert set(answer) <= set(tick.outputs)
+    seen = answer[tick.outputs[0]]
+    assert len(seen) > len(keys) and {"__type__": "update"} == tick.fn(seen, *keys)
+
+
 def test_the_page_says_how_far_the_loading_of_a_model_is(studio: Studio):
     write_tiny_checkpoint(studio.settings.models_dir / "big")
     with studio.gate.hold("the test"):
