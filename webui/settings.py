@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 """Addresses that only this machine reaches."""
-ROOT = Path(__file__).resolve().parent.parent
-"""The folder that holds app.py; the default folders lie in it."""
+CODE = Path(__file__).resolve().parent.parent
+"""The folder that holds the package: a checkout, or where pip puts packages."""
+INSTALLED = (CODE / "webui" / "shipped").is_dir()
+"""Whether this is a package that pip installed; only a built one has that folder."""
+SHIPPED = CODE / "webui" / "shipped" if INSTALLED else CODE
+"""The folder that holds what comes with the app: the starter model and the first embeddings."""
+ROOT = platformdirs.user_data_path("embeddings-webui", appauthor=False) if INSTALLED else CODE
+"""The folder in which the default folders lie: the checkout, or the user's own data."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +25,7 @@ class Settings:
 
     models_dir: Path = ROOT / "models"
     """Checkpoints; a sub-folder or file each."""
-    more_models_dirs: tuple[Path, ...] = ()
+    more_models_dirs: tuple[Path, ...] = (SHIPPED / "models",) if INSTALLED else ()
     """Further folders of checkpoints, e.g. those of other programs."""
     embeddings_dirs: tuple[Path, ...] = (ROOT / "embeddings",)
     """Folders of embedding files; the first receives uploads and trained embeddings."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from webui.cli.jobs import attempt
 from webui.errors import AppError
-from webui.settings import ROOT, Settings
+from webui.settings import CODE, Settings
 from webui.studio.studio import Studio
 from webui.training.jobs.job import Job
 from webui.training.jobs.many import Result
@@ -49,7 +49,7 @@ def train_on_cluster(
     ray.init(
         include_dashboard=False,
         log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), *_paths()])}},
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(CODE), *_paths()])}},
     )
     try:
         there = ray.cluster_resources()

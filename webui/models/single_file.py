@@ -15,7 +15,7 @@ from webui.models.model import Model, assemble
 from webui.models.parts import build_text_encoders, build_unet, build_vae, load_vae, read_config
 from webui.models.recognition import CheckpointInfo, recognise
 from webui.models.weights_file import counted, open_weights
-from webui.settings import ROOT
+from webui.settings import SHIPPED
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """A folder per family, laid out as in a diffusers checkpoint but without weights."""
-STARTER_FOLDER = ROOT / "models" / STARTER
+STARTER_FOLDER = SHIPPED / "models" / STARTER
 """Has the tokenizer of all families, and the configs of its own."""
 _SD2_BASE_SIZE = 512
 """Side of the pictures that the SD 2.x models predicting epsilon were trained at."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 
 from webui.embeddings.library import Card, EmbeddingLibrary
 from webui.embeddings.reader_process import shared_reader
 from webui.generation.styles import Styles
 from webui.models.families import incompatibility
-from webui.settings import Settings
+from webui.settings import INSTALLED, ROOT, SHIPPED, Settings
 from webui.studio.downloads import Downloads
 from webui.studio.drawing import Drawing
 from webui.studio.generating import Generating
@@ -82,6 +83,8 @@ class Studio:
     def open(self) -> None:
         """Make the folders, read the embeddings, watch them, and say which there are."""
         settings = self.settings
+        if INSTALLED and not (ROOT / "embeddings").exists():
+            shutil.copytree(SHIPPED / "embeddings", ROOT / "embeddings")
         for folder in (settings.models_dir, *settings.embeddings_dirs, settings.outputs_dir):
             folder.mkdir(parents=True, exist_ok=True)
         reading = threading.Thread(target=self._read_embeddings, name="reading", daemon=True)

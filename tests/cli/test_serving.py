@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app import parse_flags
+from webui.cli.serving import parse_flags
 from webui.settings import Settings
 
 
