@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.parts import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-START_S = 60
+START_S = 240
 LEAVING = "This page is being left."
 ARGUMENTS = [
     "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic",
@@ -41,13 +42,13 @@ class App:
     """What the terminal says."""
 
 
-@pytest.fixture(scope="session")
-def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., App]]:
-    """Start the app as a person does, with the model that ships, and end it after the tests."""
+@contextmanager
+def apps(factory: pytest.TempPathFactory) -> Iterator[Callable[..., App]]:
+    """Start the app as a person does, with the model that ships, and end it at the end."""
     running: list[App] = []
 
     def start(*flags: str, folder: Path | None = None) -> App:
-        place = folder or tmp_path_factory.mktemp("app")
+        place = folder or factory.mktemp("app")
         port = free_port()
         begun = time.monotonic()
         process = subprocess.Popen(
@@ -66,12 +67,21 @@ def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
             time.sleep(0.05)
         return app
 
-    yield start
-    for app in running:
-        app.process.terminate()
-    for app in running:
-        app.process.wait(20)
-        app.process.stdout.close()
+    try:
+        yield start
+    finally:
+        for app in running:
+            app.process.terminate()
+        for app in running:
+            app.process.wait(60)
+            app.process.stdout.close()
+
+
+@pytest.fixture
+def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., App]]:
+    """Start apps that end with the test."""
+    with apps(tmp_path_factory) as start:
+        yield start
 
 
 def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
@@ -80,9 +90,10 @@ def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def app(start_app: Callable[..., App]) -> App:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """One app that the browser tests share."""
-    return start_app()
+    with apps(tmp_path_factory) as start:
+        yield start()
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +147,7 @@ def open_page(chromium: Browser, app: App) -> Iterator[Callable[..., Page]]:
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(45_000)
         watch(page)
         page.goto(f"{of.url}/{query}")
         page.wait_for_selector("#generate")

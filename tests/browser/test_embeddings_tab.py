@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import App
+from tests.browser.conftest import App, apps
 from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding
 from webui.generation.metadata.infotext import write_infotext
@@ -32,7 +32,7 @@ def put(path: Path, width: int = 128, metadata: dict[str, str] | None = None) ->
 
 
 @pytest.fixture(scope="module")
-def full(start_app: Callable[..., App], tmp_path_factory: pytest.TempPathFactory) -> App:
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """An app with thousands of embeddings, some in folders, some for another model."""
     folder = tmp_path_factory.mktemp("full")
     first = put(folder / "embeddings" / "many" / "name-0000.safetensors").read_bytes()
@@ -44,7 +44,8 @@ def full(start_app: Callable[..., App], tmp_path_factory: pytest.TempPathFactory
     request = GenerationRequest(prompt="a toad", seed=5)
     text = write_infotext(request, model_name="m", model_hash="0", embeddings={"toad": ""})
     save_picture(Image.new("RGB", (64, 64), "olive"), text, 5, folder / "outputs" / "txt2img")
-    return start_app(folder=folder)
+    with apps(tmp_path_factory) as start:
+        yield start(folder=folder)
 
 
 @pytest.fixture
