@@ -44,6 +44,8 @@ class Declaration:
     """Longest text in characters."""
     choices: Collection[str] = ()
     """The values that there are, of a text that is none of its own; a mapping has their labels."""
+    more_choices: bool = False
+    """Whether there may be further values, such as files, which only those check who know them."""
     before: Callable[[Any], Any] | None = None
     """Makes what is given into what the type can read."""
     after: Callable[[Any], Any] | None = None
@@ -102,7 +104,7 @@ class Declaration:
             allow_inf_nan=False if is_number else None,
         )
         kind: Any = self.type
-        if self.choices:
+        if self.choices and not self.more_choices:
             kind = Annotated[kind, AfterValidator(self._known)]
         kind = Annotated[kind, limits]
         if is_number:

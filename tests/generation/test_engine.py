@@ -12,15 +12,17 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from tests.generation.test_loras import write_lora
 from tests.parts import Library
 from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
+from webui.files import sha256
 from webui.generation.engine import Picture, StepDone, generate
 from webui.generation.metadata.infotext import read_infotext
 from webui.generation.request import GenerationRequest
 from webui.generation.sampling.loop import slerp
 from webui.generation.sampling.samplers import SAMPLERS
-from webui.generation.upscaling import UPSCALERS
+from webui.models.hashes import lora_hashes
 from webui.models.model import Model
 from webui.prompting.conditioning import Conditioner
 
@@ -209,8 +211,11 @@ def test_a_skipped_batch_is_given_up_and_the_next_goes_on(tiny_model: Model):
     assert steps == [1, 2, 5, 6, 7, 8, 9, 10, 11, 12]
 
 
-@pytest.mark.parametrize("upscaler", UPSCALERS)
-@pytest.mark.parametrize("sampler", ["DPM++ 2M", "Heun", "DDIM", "DPM2", "DPM fast"])
+@pytest.mark.parametrize(
+    ("upscaler", "sampler"),
+    [("Latent", name) for name in ("DPM++ 2M", "Heun", "DDIM", "DPM2", "DPM fast")]
+    + [("Lanczos", "DPM++ 2M")],
+)
 def test_hires_fix_draws_the_picture_over_at_the_new_size(
     tiny_model: Model, upscaler: str, sampler: str
 ):
@@ -231,6 +236,56 @@ def test_hires_fix_covers_other_proportions_and_can_only_enlarge(tiny_model: Mod
     picture = draw(tiny_model, replace(request, denoising_strength=0.0))[0]
     assert picture.image.size == (128, 96)
     assert "Hires resize: 128x96" in picture.infotext
+
+
+def test_the_second_pass_has_settings_of_its_own(tiny_model: Model):
+    """What they are is seen in the picture: as if the whole request had been drawn with them."""
+    library = Library(embedding("one"))
+    request = replace(REQUEST, hires=True, hires_scale=1.5, steps=2, denoising_strength=0.6)
+
+    def second(**changes) -> Picture:
+        return draw(tiny_model, replace(request, **changes), library)[0]
+
+    plain = second()
+    same = second(
+        hires_sampler=REQUEST.sampler,
+        hires_schedule_type="Automatic",
+        hires_cfg_scale=3.0,
+        hires_prompt=REQUEST.prompt,
+    )
+    assert (pixels(same.image) == pixels(plain.image)).all()
+    for changes in (
+        {"hires_sampler": "Heun"},
+        {"hires_schedule_type": "Exponential"},
+        {"hires_cfg_scale": 9.0},
+        {"hires_prompt": "one"},
+        {"hires_negative_prompt": "one"},
+    ):
+        other = second(**changes)
+        assert (pixels(other.image) != pixels(plain.image)).any(), changes
+        assert read_infotext(other.infotext)[0] == replace(request, subseed=-1, **changes)
+    assert [used.name for used in second(hires_prompt="one").used] == ["one"]
+
+
+def test_a_lora_of_the_hires_prompt_acts_in_the_second_pass_alone(
+    tiny_model: Model, tmp_path: Path
+):
+    files = write_lora(tiny_model, tmp_path)
+    request = replace(REQUEST, hires=True, hires_scale=1.0, steps=2)
+
+    def drawn(**changes) -> np.ndarray:
+        return pixels(draw(tiny_model, replace(request, **changes), loras=files)[0].image)
+
+    lora = "a red heart <lora:My_Style:1>"
+    plain, both = drawn(), drawn(prompt=lora)
+    second, first = drawn(hires_prompt=lora), drawn(prompt=lora, hires_prompt=REQUEST.prompt)
+    assert len({picture.tobytes() for picture in (plain, both, first, second)}) == 4
+    [picture] = draw(tiny_model, replace(request, hires_prompt=lora), loras=files)
+    file = files / "styles" / "My_Style.safetensors"
+    of_weights, of_file = lora_hashes(file)
+    assert of_file == sha256(file)[:10]
+    assert f'Lora hashes: "My_Style: {of_weights}"' in picture.infotext
+    assert f'"lora:My_Style": "{of_file}"' in picture.infotext
 
 
 def test_late_schedules_switch_one_step_later(tiny_model: Model):

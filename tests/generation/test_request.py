@@ -45,7 +45,7 @@ GOOD = GenerationRequest(
         ("emphasis", "loud", "Emphasis: there is no “loud”"),
         ("subseed", -2, "Variation seed"),
         ("subseed_strength", 1.1, "Variation strength must be between 0 and 1"),
-        ("hires_upscaler", "Magic", "Upscaler: there is no “Magic”"),
+        ("hires_sampler", "Eular", "Hires sampling method: there is no “Eular”"),
         ("hires_scale", 0.5, "Upscale by must be between 1 and 4"),
         ("hires_scale", math.nan, "Upscale by"),
         ("hires_width", 1001, "Resize width to must be a multiple of 8"),
@@ -72,7 +72,7 @@ def test_seed_minus_one_becomes_a_drawn_seed():
 
 
 def test_without_a_second_pass_its_settings_are_not_looked_at():
-    request = replace(GOOD, hires=False, hires_scale=99, hires_upscaler="Magic")
+    request = replace(GOOD, hires=False, hires_scale=99, hires_sampler="Magic")
     assert checked(request) == request
 
 

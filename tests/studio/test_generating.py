@@ -46,6 +46,12 @@ def test_a_bad_request_never_becomes_a_job(studio: Studio):
     assert caught.value.field == "width"
 
 
+def test_an_upscaler_that_is_not_there_is_refused_at_its_field(studio: Studio):
+    with pytest.raises(BadField, match="there is no “4x-Ultra”. Put its file into") as caught:
+        studio.generating.start(replace(REQUEST, hires=True, hires_upscaler="4x-Ultra"))
+    assert caught.value.field == "hires_upscaler"
+
+
 def test_a_stopped_job_says_so_and_keeps_what_was_finished(studio: Studio):
     job = studio.generating.start(replace(REQUEST, batch_count=50))
     for view in job.updates():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from webui.errors import Interrupted
-from webui.generation.loras import applied
+from webui.generation.loras import AppliedLoras, switching
 from webui.generation.metadata.infotext import write_infotext
 from webui.generation.preview import decode
 from webui.generation.request import EMPHASES, GenerationRequest
@@ -24,7 +25,8 @@ from webui.generation.sampling.loop import (
 )
 from webui.generation.sampling.samplers import eta_warnings
 from webui.generation.upscaling import upscale
-from webui.prompting.loras import list_loras, take_loras, with_bundled
+from webui.models.hashes import lora_hashes
+from webui.prompting.loras import LoraCall, list_loras, take_loras, with_bundled
 from webui.prompting.source import PromptSettings
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class Picture:
     used: tuple[UsedEmbedding, ...]
     warnings: tuple[str, ...]
     """Sentences about what of the prompt could not be used."""
+    loras: Mapping[str, Path]
+    """The files of the LoRAs by the names that the prompt has for them."""
 
     @property
     def infotext(self) -> str:
@@ -84,6 +88,7 @@ class Picture:
             model_hash=self.model.short_hash,
             vae=self.model.vae,
             embeddings={embedding.name: embedding.short_hash for embedding in self.used},
+            loras={name: lora_hashes(path) for name, path in self.loras.items()},
         )
 
 
@@ -94,57 +99,33 @@ def generate(
     conditioner: Conditioner,
     *,
     loras: Path | None = None,
+    upscalers: Mapping[str, Path] | None = None,
     stopped: Callable[[], bool] = lambda: False,
     skipped: Callable[[], bool] = lambda: False,
 ) -> Iterator[StepDone | Picture]:
     """Draw the pictures of a checked request, telling of each step.
 
-    ``loras`` is the folder of LoRA files. ``stopped`` and ``skipped`` are asked before each step:
+    ``loras`` is the folder of LoRA files; ``upscalers`` are the files of networks that enlarge, by
+    name. ``stopped`` and ``skipped`` are asked before each step:
     once the first says True, the batch comes as far as it has got and Interrupted is raised; when
     the second does, the batch is given up and the next one goes on. Raises AppError for requests
     that the model or the sampler cannot fulfil.
     """
-    _, calls, _ = take_loras(request.prompt)
-    files = list_loras(loras) if loras and calls else {}
-    embeddings = with_bundled(embeddings, calls, files)
-    with applied(model, calls, files) as added:
-
-        def prepared(steps: int) -> PromptConditioning:
-            return conditioner.prepare(
-                model,
-                request.prompt,
-                request.negative_prompt,
-                steps,
-                embeddings,
-                settings=PromptSettings(
-                    emphasis=EMPHASES[request.emphasis],
-                    clip_skip=request.clip_skip,
-                    match_anywhere=request.match_anywhere,
-                    late_schedules=request.late_schedules,
-                ),
-                applied=added.in_text_encoders,
-                stopped=stopped,
-            )
-
-        passes = [prepared(request.steps)]
-        if request.second_steps:
-            passes.append(prepared(request.second_steps))
-        used, warnings = (
-            passes[0].used,
-            (
-                *added.warnings,
-                *passes[0].warnings,
-                *eta_warnings(request.sampler, request.eta),
-            ),
-        )
+    files = list_loras(loras) if loras and _calls_loras(request) else {}
+    with switching(model, files) as put:
+        prepare = partial(
+            _prepared, model, embeddings=embeddings, conditioner=conditioner, put=put, files=files,
+            stopped=stopped,
+        )  # fmt: skip
         a_batch = request.all_steps // request.batch_count
         for batch in range(request.batch_count):
             seeds = seeds_of_batch(request, batch)
             latents: Tensor | None = None
             interruption: Interrupted | None = None
+            said = _Said()
             try:
                 for done, latents in _drawn(
-                    model, request, passes, seeds, Signals(stopped, skipped)
+                    model, request, said, prepare, seeds, Signals(stopped, skipped), upscalers or {}
                 ):
                     yield StepDone(batch * a_batch + done, request.all_steps, latents)
             except BatchSkipped:
@@ -152,10 +133,67 @@ def generate(
             except Interrupted as raised:
                 interruption = raised
             for each, image in _decoded(model, seeds, latents):
-                own = _own_request(request, each)
-                yield Picture(image, own, ModelUsed.of(model), used, warnings)
+                yield Picture(
+                    image,
+                    _own_request(request, each),
+                    ModelUsed.of(model),
+                    tuple(said.used),
+                    tuple(said.warnings),
+                    said.loras,
+                )
             if interruption is not None:
                 raise interruption
+
+
+@dataclass
+class _Said:
+    """What the passes of a batch say of their prompts, each thing once, in order."""
+
+    used: dict[UsedEmbedding, None] = field(default_factory=dict)
+    warnings: dict[str, None] = field(default_factory=dict)
+    loras: dict[str, Path] = field(default_factory=dict)
+
+
+def _calls_loras(request: GenerationRequest) -> bool:
+    prompts = (request.prompt, request.second_pass.prompt)
+    return any(take_loras(prompt)[1] for prompt in prompts)
+
+
+def _prepared(
+    model: Model,
+    request: GenerationRequest,
+    steps: int,
+    said: _Said,
+    *,
+    embeddings: EmbeddingSource,
+    conditioner: Conditioner,
+    put: Callable[[Sequence[LoraCall]], AppliedLoras],
+    files: Mapping[str, Path],
+    stopped: Callable[[], bool],
+) -> PromptConditioning:
+    """Put the LoRAs of a pass's prompt into the model and return its conditioning."""
+    _, calls, _ = take_loras(request.prompt)
+    added = put(calls)
+    made = conditioner.prepare(
+        model,
+        request.prompt,
+        request.negative_prompt,
+        steps,
+        with_bundled(embeddings, calls, files),
+        settings=PromptSettings(
+            emphasis=EMPHASES[request.emphasis],
+            clip_skip=request.clip_skip,
+            match_anywhere=request.match_anywhere,
+            late_schedules=request.late_schedules,
+        ),
+        applied=added.in_text_encoders,
+        stopped=stopped,
+    )
+    warnings = (*added.warnings, *made.warnings, *eta_warnings(request.sampler, request.eta))
+    said.used |= dict.fromkeys(made.used)
+    said.warnings |= dict.fromkeys(warnings)
+    said.loras |= added.files
+    return made
 
 
 def _decoded(
@@ -173,22 +211,27 @@ def _decoded(
 def _drawn(
     model: Model,
     request: GenerationRequest,
-    passes: list[PromptConditioning],
+    said: _Said,
+    prepare: Callable[[GenerationRequest, int, _Said], PromptConditioning],
     seeds: list[Seeds],
     signals: Signals,
+    upscalers: Mapping[str, Path],
 ) -> Iterator[tuple[int, Tensor]]:
-    """Draw one batch with a conditioning a pass; yields steps done and latents, at last of all."""
+    """Draw one batch; yields the steps done and the latents, at last those of all passes."""
     first = Pass(request.width, request.height, request.steps)
-    for done, latents in sample(model, request, passes[0], seeds, first, signals):
+    conditioning = prepare(request, request.steps, said)
+    for done, latents in sample(model, request, conditioning, seeds, first, signals):
         if done < request.steps or not request.hires:
             yield done, latents
     if not request.hires:
         return
-    enlarged = upscale(model, latents, request.hires_upscaler, *request.hires_size)
+    enlarged = upscale(model, latents, request.hires_upscaler, *request.hires_size, upscalers)
     yield request.steps, enlarged
     if request.second_steps:
         second = Pass(*request.hires_size, request.second_steps, request.denoising_strength)
-        for done, latents in sample(model, request, passes[1], seeds, second, signals, enlarged):
+        own = request.second_pass
+        conditioning = prepare(own, request.second_steps, said)
+        for done, latents in sample(model, own, conditioning, seeds, second, signals, enlarged):
             yield request.steps + done, latents
 
 

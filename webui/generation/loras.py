@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,29 @@ class AppliedLoras:
     """File and strength of each that changes the text encoders; part of a conditioning's key."""
     warnings: tuple[str, ...] = ()
     """Sentences about calls that could not be fulfilled."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """The files that are in the model, by the names that the calls have for them."""
+
+
+@contextmanager
+def switching(
+    model: Model, files: Mapping[str, Path]
+) -> Iterator[Callable[[Sequence[LoraCall]], AppliedLoras]]:
+    """Yield what puts the LoRAs of some calls into the model, in the place of those before.
+
+    Calls that are in it already stay as they are. At the end the weights are as they were.
+    """
+    with ExitStack() as inside:
+        now: tuple[Sequence[LoraCall], AppliedLoras] | None = None
+
+        def put(calls: Sequence[LoraCall]) -> AppliedLoras:
+            nonlocal now
+            if now is None or now[0] != calls:
+                inside.close()
+                now = calls, inside.enter_context(applied(model, calls, files))
+            return now[1]
+
+        yield put
 
 
 @contextmanager
@@ -58,7 +81,8 @@ def applied(
             else:
                 chosen[adapter] = (call, path)
         in_text = _set_strengths(pipe, chosen)
-        yield AppliedLoras(in_text, tuple(warnings))
+        put = {call.name: path for call, path in chosen.values()}
+        yield AppliedLoras(in_text, tuple(warnings), put)
     finally:
         pipe.unload_lora_weights()
 

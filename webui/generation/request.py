@@ -14,7 +14,7 @@ from typing import Any
 from webui.declarations import Declaration, declarations_of, declared
 from webui.errors import BadField
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
-from webui.generation.upscaling import UPSCALERS
+from webui.generation.upscaling import UPSCALERS, upscaler_name
 
 EMPHASES: Mapping[str, str] = {
     "Original": "original",
@@ -35,8 +35,12 @@ MAX_STEPS = 150
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 20_000
 """Longest prompt in characters."""
+PROMPTS = ("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
+"""The fields that are prompts."""
 HIRES, EXTRA, PROMPT_PARSING = "Hires. fix", "Extra (variation seed)", "Prompt parsing"
 """The sections of the page's controls, besides the main one."""
+SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
+"""What AUTOMATIC1111 calls the first pass's sampler and schedule type in the second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,8 @@ class RequestField(Declaration):
     """Whether -1 draws a value."""
     infotext: str = ""
     """Key in the parameters text; fields of one key are written as one, ``512x768``."""
+    infotext_aliases: tuple[str, ...] = ()
+    """What other programs call that key."""
     infotext_word: str = ""
     """What the parameters text says where a checkbox is ticked."""
     always_written: bool = False
@@ -165,7 +171,8 @@ class GenerationRequest:
         RequestField(
             label="Variation strength", help="How far from the seed's image to the variation "
             "seed's; 0.05 to 0.3 give close variations.", explained=True,
-            low=0, high=1, step=0.01, section=EXTRA, infotext="Variation seed strength", axis=True,
+            low=0, high=1, step=0.01, section=EXTRA, infotext="Variation seed strength",
+            infotext_aliases=("Variation strength",), axis=True,
         ),
     )
     hires: bool = declared(
@@ -179,9 +186,58 @@ class GenerationRequest:
         0.7,
         RequestField(
             label="Denoising strength", help="How far the second pass goes back into noise: 0 "
-            "changes nothing. Latent upscalers need 0.5 or more; Lanczos is good from 0.3.",
+            "changes nothing. Latent upscalers need 0.5 or more; the others are good from 0.3.",
             explained=True, low=0, high=1, step=0.01, section=HIRES, acts_if="hires",
-            infotext="Denoising strength", always_written=True, axis=True,
+            infotext="Denoising strength",
+            infotext_aliases=("Hires strength",), always_written=True, axis=True,
+        ),
+    )
+    clip_skip: int = declared(
+        1,
+        RequestField(
+            label="Clip skip", help="1 uses the text encoder's last layer, 2 the one before.",
+            low=1, high=12, infotext="Clip skip", option="CLIP_stop_at_last_layers", axis=True,
+        ),
+    )
+    hires_sampler: str = declared(
+        SAME_SAMPLER,
+        RequestField(
+            label="Hires sampling method", help="That of the second pass.",
+            choices=(SAME_SAMPLER, *SAMPLERS), section=HIRES, acts_if="hires",
+            infotext="Hires sampler", api="hr_sampler_name", axis=True,
+        ),
+    )
+    hires_prompt: str = declared(
+        "",
+        RequestField(
+            label="Hires prompt", note="empty = same", help="What the second pass draws.",
+            max_length=MAX_PROMPT, section=HIRES, acts_if="hires", infotext="Hires prompt",
+            api="hr_prompt",
+        ),
+    )
+    hires_negative_prompt: str = declared(
+        "",
+        RequestField(
+            label="Hires negative prompt", note="empty = same", help="What it should not draw.",
+            max_length=MAX_PROMPT, section=HIRES, acts_if="hires",
+            infotext="Hires negative prompt", api="hr_negative_prompt",
+        ),
+    )
+    hires_schedule_type: str = declared(
+        SAME_SCHEDULE,
+        RequestField(
+            label="Hires schedule type", help="That of the second pass.",
+            choices=(SAME_SCHEDULE, *SCHEDULE_TYPES), section=HIRES, acts_if="hires",
+            infotext="Hires schedule type", api="hr_scheduler", axis=True,
+        ),
+    )
+    hires_cfg_scale: float = declared(
+        0.0,
+        RequestField(
+            label="Hires CFG scale", note="0 = same", help="That of the second pass.",
+            low=0, high=30, step=0.5, section=HIRES, acts_if="hires",
+            infotext="Hires CFG Scale",
+            infotext_aliases=("Hires CFG scale",), api="hr_cfg", axis=True,
         ),
     )
     hires_scale: float = declared(
@@ -189,7 +245,8 @@ class GenerationRequest:
         RequestField(
             label="Upscale by", help="How many times larger; acts while both sides are 0.",
             low=1, high=4, step=0.05, section=HIRES, acts_if="hires_by_scale",
-            infotext="Hires upscale", always_written=True, api="hr_scale", axis=True,
+            infotext="Hires upscale",
+            infotext_aliases=("Hires scale",), always_written=True, api="hr_scale", axis=True,
         ),
     )
     hires_width: int = declared(
@@ -198,7 +255,8 @@ class GenerationRequest:
             label="Resize width to", note="0 = use factor", help="In pixels; with one side 0 the "
             "proportions stay, with both the image is cut to fit.",
             low=0, high=MAX_HIRES_SIZE, step=SIZE_STEP, multiple_of=SIZE_STEP, section=HIRES,
-            acts_if="hires", infotext="Hires resize", api="hr_resize_x",
+            acts_if="hires", infotext="Hires resize",
+            infotext_aliases=("Hires fixed",), api="hr_resize_x",
         ),
     )
     hires_height: int = declared(
@@ -206,7 +264,8 @@ class GenerationRequest:
         RequestField(
             label="Resize height to", note="0 = use factor", help="In pixels, likewise.",
             low=0, high=MAX_HIRES_SIZE, step=SIZE_STEP, multiple_of=SIZE_STEP, section=HIRES,
-            acts_if="hires", infotext="Hires resize", api="hr_resize_y",
+            acts_if="hires", infotext="Hires resize",
+            infotext_aliases=("Hires fixed",), api="hr_resize_y",
         ),
     )
     hires_steps: int = declared(
@@ -220,24 +279,10 @@ class GenerationRequest:
     hires_upscaler: str = declared(
         "Latent",
         RequestField(
-            label="Upscaler", help="What enlarges the image: its latents, or its pixels.",
-            choices=UPSCALERS, section=HIRES, acts_if="hires", infotext="Hires upscaler",
+            label="Upscaler", help="What enlarges the image: its latents, its pixels, or a network "
+            "of models/ESRGAN.", choices=UPSCALERS, more_choices=True, before=upscaler_name,
+            max_length=300, section=HIRES, acts_if="hires", infotext="Hires upscaler",
             always_written=True, api="hr_upscaler", axis=True,
-        ),
-    )
-    clip_skip: int = declared(
-        1,
-        RequestField(
-            label="Clip skip", help="1 uses the text encoder's last layer, 2 the one before.",
-            low=1, high=12, infotext="Clip skip", option="CLIP_stop_at_last_layers", axis=True,
-        ),
-    )
-    eta: float | None = declared(
-        None,
-        RequestField(
-            label="Eta", note="the sampler's own", help="Multiplies the noise that "
-            "ancestral and SDE samplers (1 is usual) and DDIM (0) add in each step.",
-            low=0, high=1, step=0.05, infotext="Eta", axis=True,
         ),
     )
     emphasis: str = declared(
@@ -261,6 +306,14 @@ class GenerationRequest:
         RequestField(
             label="Switch [a:b:10] and [a|b] one step later", help="As AUTOMATIC1111 does.",
             section=PROMPT_PARSING, infotext="Prompt schedules", infotext_word="late", api=None,
+        ),
+    )
+    eta: float | None = declared(
+        None,
+        RequestField(
+            label="Eta", note="the sampler's own", help="Multiplies the noise that "
+            "ancestral and SDE samplers (1 is usual) and DDIM (0) add in each step.",
+            low=0, high=1, step=0.05, infotext="Eta", axis=True,
         ),
     )
     styles: tuple[str, ...] = declared(
@@ -303,6 +356,20 @@ class GenerationRequest:
         if not self.hires or self.denoising_strength == 0:
             return 0
         return self.hires_steps or self.steps
+
+    @property
+    def second_pass(self) -> GenerationRequest:
+        """What the second pass is drawn with: its own settings in the place of the first's."""
+        return replace(
+            self,
+            prompt=self.hires_prompt or self.prompt,
+            negative_prompt=self.hires_negative_prompt or self.negative_prompt,
+            sampler=self.sampler if self.hires_sampler == SAME_SAMPLER else self.hires_sampler,
+            schedule_type=self.schedule_type
+            if self.hires_schedule_type == SAME_SCHEDULE
+            else self.hires_schedule_type,
+            cfg_scale=self.hires_cfg_scale or self.cfg_scale,
+        )
 
     @property
     def all_steps(self) -> int:

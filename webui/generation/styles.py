@@ -11,7 +11,7 @@ from pathlib import Path
 
 from webui.errors import AppError, BadField
 from webui.files import write_whole
-from webui.generation.request import MAX_PROMPT, GenerationRequest
+from webui.generation.request import MAX_PROMPT, PROMPTS, GenerationRequest
 
 PLACEHOLDER = "{prompt}"
 """Stands in a style's prompt where the person's prompt goes; without it the style is appended."""
@@ -60,13 +60,16 @@ class Styles:
         Raises BadField for a style that is not there.
         """
         styles = self._by_name() if request.styles else {}
-        prompt, negative = request.prompt, request.negative_prompt
+        own_hires = [prompt for prompt in PROMPTS[2:] if getattr(request, prompt)]
+        texts = {prompt: getattr(request, prompt) for prompt in (*PROMPTS[:2], *own_hires)}
         for name in request.styles:
             if name not in styles:
                 raise BadField("styles", f"There is no style “{name}”.")
-            prompt = _joined(styles[name].prompt, prompt, name)
-            negative = _joined(styles[name].negative_prompt, negative, name)
-        return replace(request, prompt=prompt, negative_prompt=negative, styles=())
+            for prompt, text in texts.items():
+                negative = prompt.endswith("negative_prompt")
+                style = styles[name].negative_prompt if negative else styles[name].prompt
+                texts[prompt] = _joined(style, text, name)
+        return replace(request, styles=(), **texts)
 
     def save(self, style: Style) -> None:
         """Add a style, or put it in the place of the one of its name.

@@ -1,13 +1,17 @@
-"""Hashes of checkpoints, remembered so that gigabytes are not read again at each start."""
+"""Hashes of LoRAs, and of checkpoints, which are remembered instead of read at each start."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from webui.files import sha256, write_whole
+from webui.models.weights_file import open_weights
 from webui.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -46,6 +50,32 @@ def known_short_hash(path: Path, cache: Path = HASH_CACHE) -> str | None:
         return str(entry["sha256"])[:10] if entry.get("stamp") == _stamp(path) else None
     except (OSError, KeyError):
         return None
+
+
+def lora_hashes(path: Path) -> tuple[str, str]:
+    """Return a LoRA's two hashes: that of its weights, 12 digits, and that of the file, 10.
+
+    The former is what AUTOMATIC1111 writes as ``Lora hashes``: what Kohya's scripts noted in the
+    file (``sshs_model_hash``), or else the SHA-256 of all that comes after the header, so that
+    other notes in the file change nothing.
+    """
+    return _lora_hashes(path, *_stamp(path))
+
+
+@lru_cache(maxsize=64)
+def _lora_hashes(path: Path, size_bytes: int, changed_ns: int) -> tuple[str, str]:
+    with open_weights(path) as weights:
+        noted = weights.metadata.get("sshs_model_hash", "")
+    whole, tensors = hashlib.sha256(), hashlib.sha256()
+    with open(path, "rb") as file:
+        length = file.read(8)
+        header = file.read(int.from_bytes(length, "little"))
+        whole.update(length + header)
+        while block := file.read(1 << 20):
+            whole.update(block)
+            tensors.update(block)
+    weights_hash = noted if re.fullmatch("[0-9a-f]{64}", noted) else tensors.hexdigest()
+    return weights_hash[:12], whole.hexdigest()[:10]
 
 
 def _stamp(path: Path) -> list[int]:

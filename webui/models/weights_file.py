@@ -44,6 +44,8 @@ _TOLERATED = (
     "collections.defaultdict",
 )
 """What trainers left in old checkpoints beside the weights; an inert object takes their place."""
+_INNER = ("state_dict", "params_ema", "params")
+"""Where trainers of checkpoints and of upscalers put the weights, the better ones first."""
 _LARGEST_PICKLE_BYTES = 64 << 20
 _MOST_OPERATIONS = 1_000_000
 """Steps of a checkpoint's pickle; one of 2,000 tensors and its trainer's state takes 150,000."""
@@ -135,7 +137,7 @@ def _open_torch(path: Path, zipped: bool) -> WeightsFile:
     content = _load_weights_only(path, zipped)
     if not isinstance(content, Mapping):
         raise _unreadable(path, "It holds no weights.")
-    inner = content.get("state_dict", content)
+    inner = next((content[key] for key in _INNER if key in content), content)
     tensors = {
         str(key): value
         for key, value in (inner if isinstance(inner, Mapping) else content).items()

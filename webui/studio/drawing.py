@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from webui.errors import Interrupted
+from webui.errors import BadField, Interrupted
 from webui.generation.engine import Picture, generate
 from webui.generation.preview import Previewer
 from webui.generation.request import GenerationRequest, checked, default_request
+from webui.generation.upscaling import UPSCALERS, list_upscalers
 from webui.prompting.conditioning import Conditioner
 from webui.prompting.source import Overlay
 from webui.studio.gpu import GpuGate
@@ -40,12 +41,33 @@ class Drawing:
     """
 
     def __init__(
-        self, gate: GpuGate, models: ModelsInUse, library: EmbeddingLibrary, loras: Path
+        self,
+        gate: GpuGate,
+        models: ModelsInUse,
+        library: EmbeddingLibrary,
+        folders: Sequence[Path],
     ) -> None:
-        """``loras`` is the folder of the LoRA files."""
+        """``folders`` are those of models; LoRAs lie in the first one's lora/."""
         self._gate, self._models = gate, models
-        self._library, self._loras = library, loras
+        self._library, self._folders = library, folders
+        self._loras = folders[0] / "lora"
         self._previewer: Previewer | None = None
+
+    def upscalers(self) -> dict[str, Path]:
+        """Return the files of networks that enlarge, by name."""
+        return list_upscalers(*self._folders)
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raise BadField if a checked request names a file that is not there."""
+        if request.hires and request.hires_upscaler not in UPSCALERS:
+            names = self.upscalers()
+            if request.hires_upscaler not in names:
+                listed = ", ".join([*UPSCALERS, *names])
+                raise BadField(
+                    "hires_upscaler",
+                    f"Upscaler: there is no “{request.hires_upscaler[:60]}”. Put its file into "
+                    f"models/ESRGAN/, or choose one of: {listed}.",
+                )
 
     def model(self, choice: ModelChoice) -> Model:
         """Return a model, waiting until it is there.
@@ -100,6 +122,7 @@ class Drawing:
                 source,
                 self._conditioner,
                 loras=self._loras,
+                upscalers=self.upscalers() if request.hires else None,
                 stopped=stopped,
                 skipped=job.take_skip if job else lambda: False,
             ):

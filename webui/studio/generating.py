@@ -59,6 +59,7 @@ class Generating:
         Raises BadField if something in the request cannot be used.
         """
         request = checked(self._styles.applied(request))
+        self._drawing.check(request)
         job = GenerationJob(request, folder or self.folder, model or self._models.choice())
         job.publish(steps=request.all_steps)
         return self.carry_out(job, self._draw, after)

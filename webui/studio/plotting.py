@@ -93,6 +93,7 @@ class Plotting:
         if steps and here.run is None:
             raise BadField("xyz_run", "Choose a training run that has kept some of its steps.")
         plotted = plan(self._styles.applied(request), chosen, here)
+        self._drawing.check(plotted.request)
         job = GenerationJob(plotted.request, self._generating.folder, self._models.choice())
         job.publish(is_plot=True, steps=sum(cell.request.all_steps for cell in plotted.cells))
         picture = _Plot(self._drawing, plotted, self._runs, here.run, self._grids)

@@ -50,7 +50,12 @@ class Studio:
         )
         self.downloads = Downloads(settings.models_dir)
         self.styles = Styles(settings.styles_file)
-        self.drawing = Drawing(self.gate, self.models, self.library, settings.models_dir / "lora")
+        self.drawing = Drawing(
+            self.gate,
+            self.models,
+            self.library,
+            (settings.models_dir, *settings.more_models_dirs),
+        )
         self.generating = Generating(
             settings.outputs_dir / "txt2img", self.gate, self.models, self.drawing, self.styles
         )

@@ -209,6 +209,17 @@ def test_a_second_pass_makes_the_picture_larger(client: httpx.Client):
     assert opened(said["images"][0]).size == (128, 128)
 
 
+def test_a_second_pass_has_settings_of_its_own(client: httpx.Client):
+    own = {"hr_sampler_name": "k_heun", "hr_scheduler": "karras", "hr_prompt": "a red star, ink"}
+    said = draw(client, PLAIN | {"enable_hr": True, "hr_scale": 1, **own})
+    [text] = json.loads(said["info"])["infotexts"]
+    assert "Hires sampler: Heun, " in text and "Hires schedule type: Karras, " in text
+    assert 'Hires prompt: "a red star, ink"' in text
+    names = [item["name"] for item in client.get("/upscalers").json()]
+    assert names == ["None", "Lanczos", "Nearest"]
+    assert {"name": "Latent (bicubic)"} in client.get("/latent-upscale-modes").json()
+
+
 def test_options_can_be_read_changed_and_sent_back_whole(client: httpx.Client):
     options = client.get("/options").json()
     assert options["sd_model_checkpoint"].startswith("tiny [")

@@ -18,7 +18,7 @@ from webui.generation.metadata.infotext import (
     with_pairs,
     write_infotext,
 )
-from webui.generation.request import EMPHASES, GenerationRequest
+from webui.generation.request import EMPHASES, SAME_SAMPLER, SAME_SCHEDULE, GenerationRequest
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
 from webui.generation.upscaling import UPSCALERS
 
@@ -42,16 +42,37 @@ def write(request: GenerationRequest, embeddings: dict[str, str] | None = None) 
     )
 
 
-def test_the_text_has_automatic1111s_layout():
-    text = write(REQUEST, {"marc_allante": "c74b4e810b03", "bad-hands-5": "aa7651be154c"})
+def test_the_text_has_automatic1111s_layout_and_order():
+    second = {"hires_sampler": "Heun", "hires_prompt": "a cat", "hires_negative_prompt": "a, b"}
+    request = replace(
+        REQUEST, hires=True, subseed=4, subseed_strength=0.1, denoising_strength=0.4, clip_skip=2,
+        hires_schedule_type="Beta", hires_cfg_scale=5.0, hires_scale=1.5, hires_steps=9,
+        hires_upscaler="4x-UltraSharp", emphasis="No norm", eta=0.5, **second,
+    )  # fmt: skip
+    text = write_infotext(
+        request,
+        model_name="v1-5",
+        model_hash="6ce0161689",
+        vae=("kl-f8.safetensors", "c6a580b13a"),
+        embeddings={"marc_allante": "c74b4e810b03", "bad-hands-5": "aa7651be154c"},
+        loras={"ink": ("0123456789ab", "ba9876543210")},
+    )
     assert text == (
         "(marc_allante:1.2) a dog\n"
         "Negative prompt: bad-hands-5\n"
         "Steps: 25, Sampler: Euler a, Schedule type: Karras, CFG scale: 6.5, Seed: 3, "
-        "Size: 640x512, Model hash: 6ce0161689, Model: v1-5, "
+        "Size: 640x512, Model hash: 6ce0161689, Model: v1-5, VAE hash: c6a580b13a, "
+        "VAE: kl-f8.safetensors, Variation seed: 4, Variation seed strength: 0.1, "
+        "Denoising strength: 0.4, Clip skip: 2, Hires sampler: Heun, Hires prompt: a cat, "
+        'Hires negative prompt: "a, b", Hires schedule type: Beta, Hires CFG Scale: 5, '
+        "Hires upscale: 1.5, Hires steps: 9, Hires upscaler: 4x-UltraSharp, "
+        "Lora hashes: ink: 0123456789ab, "
         'TI hashes: "marc_allante: c74b4e810b03, bad-hands-5: aa7651be154c", '
-        f"Version: Embeddings WebUI {__version__}"
-    )
+        f"Emphasis: No norm, Eta: 0.5, Version: Embeddings WebUI {__version__}, "
+        'Hashes: {"embed:marc_allante": "c74b4e810b", "embed:bad-hands-5": "aa7651be15", '
+        '"lora:ink": "ba9876543210", "vae": "c6a580b13a", "model": "6ce0161689"}'
+    ).replace("ink: 0123456789ab", '"ink: 0123456789ab"')
+    assert read_infotext(text)[0] == request
 
 
 def test_the_hashes_of_the_embeddings_are_read_back():
@@ -136,7 +157,12 @@ VARIATIONS = st.fixed_dictionaries(
 SECOND_PASSES = st.fixed_dictionaries(
     {
         "hires": st.just(True),
-        "hires_upscaler": st.sampled_from(list(UPSCALERS)),
+        "hires_upscaler": st.sampled_from([*UPSCALERS, "4x, my: own"]),
+        "hires_sampler": st.sampled_from([SAME_SAMPLER, *SAMPLERS]),
+        "hires_schedule_type": st.sampled_from([SAME_SCHEDULE, *SCHEDULE_TYPES]),
+        "hires_cfg_scale": st.integers(0, 60).map(lambda n: n / 2),
+        "hires_prompt": lines(max_size=20),
+        "hires_negative_prompt": lines(max_size=20),
         "hires_steps": st.integers(0, 150),
         "denoising_strength": st.integers(0, 100).map(lambda n: n / 100),
     }

@@ -63,7 +63,6 @@ def test_what_a_browser_kept_of_version_0_1_0_comes_back():
         {"steps": 1000},
         {"steps": True},
         {"sampler": "No such sampler"},
-        {"hires_upscaler": "Magic"},
         {"cfg_scale": float("nan")},
         {"styles": "x"},
         {"prompt": ["x"]},

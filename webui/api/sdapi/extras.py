@@ -14,13 +14,11 @@ from webui.api.sdapi.answers import REFUSED, Question, Shape
 from webui.api.sdapi.pictures import as_files, to_text
 from webui.errors import AppError, BadField
 from webui.generation.metadata.png_info import read_picture
-from webui.generation.upscaling import UPSCALERS
+from webui.generation.upscaling import PIXEL_UPSCALERS
 from webui.images import MAX_PIXELS, open_picture
 
 NO_UPSCALER = "None"
 """Leaves a picture as it is."""
-PIXEL_UPSCALERS = tuple(name for name, kind in UPSCALERS.items() if kind == "lanczos")
-"""What enlarges the pixels of a picture."""
 SIDE_STEP = 8
 """Pixels by which AUTOMATIC1111 rounds the sides of an enlarged picture down."""
 MOST_PICTURES = 100
@@ -140,7 +138,7 @@ def resize(image: Image.Image, wish: ExtrasRequest) -> Image.Image:
 
     Raises BadField for a result that is too large.
     """
-    if wish.upscaler_1 in (None, "", NO_UPSCALER):
+    if wish.upscaler_1 not in PIXEL_UPSCALERS:
         return image
     if wish.resize_mode == 0:
         least, factor = (SIDE_STEP, SIDE_STEP), wish.upscaling_resize
@@ -153,7 +151,7 @@ def resize(image: Image.Image, wish: ExtrasRequest) -> Image.Image:
     if width * height > MAX_PIXELS:
         field = "upscaling_resize_w" if wish.resize_mode else "upscaling_resize"
         raise BadField(field, f"The image would become {width}×{height}, which is too large.")
-    larger = image.resize((width, height), Image.Resampling.LANCZOS)
+    larger = image.resize((width, height), PIXEL_UPSCALERS[wish.upscaler_1])
     if wish.resize_mode == 0 or not wish.upscaling_crop:
         return larger
     left, top = (width - least[0]) // 2, (height - least[1]) // 2

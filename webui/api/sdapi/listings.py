@@ -8,11 +8,11 @@ import psutil
 from fastapi import APIRouter
 
 from webui.api.sdapi.answers import Shape
-from webui.api.sdapi.extras import NO_UPSCALER, PIXEL_UPSCALERS
+from webui.api.sdapi.extras import NO_UPSCALER
 from webui.api.sdapi.options import Options
 from webui.api.sdapi.txt2img import scheduler_name
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
-from webui.generation.upscaling import UPSCALERS
+from webui.generation.upscaling import LATENT_UPSCALERS, PIXEL_UPSCALERS
 from webui.prompting.loras import list_loras
 from webui.settings import LOCAL_HOSTS, Settings
 from webui.studio.studio import Studio
@@ -79,6 +79,7 @@ class UpscalerItem(Shape):
     name: str
     model_name: str | None = None
     model_path: str | None = None
+    """The file of a network, for the second pass."""
     model_url: str | None = None
     scale: float = 4
     """What AUTOMATIC1111 tells of upscalers without a model; they enlarge by any factor."""
@@ -166,11 +167,14 @@ def add(router: APIRouter, studio: Studio, options: Options) -> None:
 
     @router.get("/upscalers", summary="List upscalers")
     def upscalers() -> list[UpscalerItem]:
-        return [UpscalerItem(name=name) for name in (NO_UPSCALER, *PIXEL_UPSCALERS)]
+        files = studio.drawing.upscalers()
+        return [UpscalerItem(name=name) for name in (NO_UPSCALER, *PIXEL_UPSCALERS)] + [
+            UpscalerItem(name=name, model_path=str(path)) for name, path in files.items()
+        ]
 
     @router.get("/latent-upscale-modes", summary="List upscalers of latents")
     def latent_upscale_modes() -> list[LatentModeItem]:
-        return [LatentModeItem(name=name) for name in UPSCALERS if name not in PIXEL_UPSCALERS]
+        return [LatentModeItem(name=name) for name in LATENT_UPSCALERS]
 
     @router.get("/scripts", summary="List scripts: there are none")
     def scripts() -> Scripts:

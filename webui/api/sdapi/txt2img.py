@@ -113,10 +113,6 @@ NOT_HERE: Mapping[str, tuple[object, ...]] = {
     "firstphase_height": (0,),
     "disable_extra_networks": (False,),
     "hr_checkpoint_name": ("", "Use same checkpoint"),
-    "hr_sampler_name": ("", "Use same sampler"),
-    "hr_scheduler": ("", "Use same scheduler"),
-    "hr_prompt": ("",),
-    "hr_negative_prompt": ("",),
     "init_images": ([],),
     "mask": (),
     "inpainting_fill": (),
@@ -125,7 +121,7 @@ NOT_HERE: Mapping[str, tuple[object, ...]] = {
 """What would change the picture and is not to be had, with the values that change nothing."""
 PASSED_OVER = frozenset(
     "s_tmin s_tmax seed_enable_extras refiner_switch_at comments".split()
-    + "hr_additional_modules distilled_cfg_scale hr_cfg hr_distilled_cfg image_cfg_scale".split()
+    + "hr_additional_modules distilled_cfg_scale hr_distilled_cfg image_cfg_scale".split()
 )
 """Fields of A1111 and its kin without effect on the pictures drawn here."""
 
@@ -198,16 +194,24 @@ def _from_infotext(text: str | None) -> dict[str, Any]:
 
 
 def _sampler(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return sampler and schedule type of the three fields that may name them."""
+    """Return samplers and schedule types of the fields that may name them, for both passes."""
+    name = given.get("sampler_name") or given.get("sampler_index")
+    changes = _named("sampler", "schedule_type", name, given.get("scheduler"))
+    names = given.get("hr_sampler_name"), given.get("hr_scheduler")
+    return changes | _named("hires_sampler", "hires_schedule_type", *names)
+
+
+def _named(
+    sampler_field: str, schedule_field: str, sampler: str | None, schedule: str | None
+) -> dict[str, str]:
     changes = {}
-    if name := given.get("sampler_name") or given.get("sampler_index"):
-        sampler, schedule = split_sampler(name)
-        changes = {"sampler": sampler}
-        if schedule != "Automatic":
-            changes["schedule_type"] = schedule
-    if name := given.get("scheduler"):
-        labels = {scheduler_name(label): label for label in SCHEDULE_TYPES}
-        changes["schedule_type"] = labels.get(scheduler_name(name), name)
+    if sampler:
+        changes[sampler_field], label = split_sampler(sampler)
+        if label != "Automatic":
+            changes[schedule_field] = label
+    if schedule:
+        labels = {scheduler_name(label): label for label in FIELDS[schedule_field].choices}
+        changes[schedule_field] = labels.get(scheduler_name(schedule), schedule)
     return changes
 
 
@@ -217,14 +221,15 @@ def scheduler_name(label: str) -> str:
 
 
 def _check_schedule(request: GenerationRequest, model: Model) -> None:
-    """Raise BadField if the sampler cannot take the scheduler; names are checked elsewhere."""
-    if request.sampler in SAMPLERS and request.schedule_type in SCHEDULE_TYPES:
-        try:
-            make_scheduler(
-                request.sampler, request.schedule_type, model.scheduler_config, model.family
-            )
-        except AppError as error:
-            raise BadField("scheduler", str(error)) from error
+    """Raise BadField if a sampler cannot take its scheduler; names are checked elsewhere."""
+    for each, field in ((request, "scheduler"), (request.second_pass, "hr_scheduler")):
+        if each.sampler in SAMPLERS and each.schedule_type in SCHEDULE_TYPES:
+            try:
+                make_scheduler(
+                    each.sampler, each.schedule_type, model.scheduler_config, model.family
+                )
+            except AppError as error:
+                raise BadField(field, str(error)) from error
 
 
 def renamed(error: BadField) -> BadField:

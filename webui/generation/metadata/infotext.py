@@ -10,8 +10,15 @@ from typing import Any
 
 from webui import __version__
 from webui.errors import BadField
-from webui.generation.request import FIELDS, GenerationRequest, RequestField, acts
-from webui.generation.sampling.samplers import split_sampler
+from webui.generation.request import (
+    FIELDS,
+    SAME_SAMPLER,
+    SAME_SCHEDULE,
+    GenerationRequest,
+    RequestField,
+    acts,
+)
+from webui.generation.sampling.samplers import SCHEDULE_TYPES, split_sampler
 
 NEGATIVE = "Negative prompt:"
 # Bounded, so that a hostile text is read in a time that grows with its length alone.
@@ -22,24 +29,39 @@ _FEWEST_PAIRS = 3
 """A last line with fewer pairs is a line of the prompt, not the settings."""
 _LONGEST_SHOWN, _MOST_SHOWN = 60, 12
 """Characters of a value, and settings, that people are shown."""
-_HIRES = "Hires "
-"""What keys of a second pass begin with."""
+_HIRES = {"Hires upscale", "Hires resize", "Hires upscaler", "Hires steps"}
+"""Keys of which a picture with a second pass has some."""
 _KEYS: dict[str, list[RequestField]] = {}
 for _field in FIELDS.values():
     if _field.infotext:
         _KEYS.setdefault(_field.infotext, []).append(_field)
+_ALIASES = {alias: key for key, (field, *_) in _KEYS.items() for alias in field.infotext_aliases}
+_LAST = list(_KEYS)[list(_KEYS).index("Emphasis") :]
+"""Keys that stand behind the hashes of LoRAs and embeddings."""
 _FIRST = [key for key, (field, *_) in _KEYS.items() if field.always_written and not field.acts_if]
 """Keys that every text has; the model follows them."""
 _WITHOUT_EFFECT = {
+    "App",
+    "Batch",
     "Batch pos",
     "Batch size",
+    "Distilled CFG Scale",
     "Embeddings",
     "Hashes",
+    "HiRes mode",
+    "Hires Module 1",
+    "Hires force",
+    "Hires size",
+    "Index",
     "Lora hashes",
     "Model",
     "Model hash",
+    "Operations",
+    "Pipeline",
     PLACED,
+    "Refine",
     "Script",
+    "Styles",
     "TI",
     "TI hashes",
     "Training run",
@@ -60,26 +82,39 @@ def write_infotext(
     model_hash: str,
     vae: tuple[str, str] | None = None,
     embeddings: Mapping[str, str] | None = None,
+    loras: Mapping[str, tuple[str, str]] | None = None,
 ) -> str:
     """Return the parameters text of one picture, in AUTOMATIC1111's layout and order.
 
     ``request`` is that of the single picture (its own seed). ``vae`` is the name and short hash of
     the file that took the place of the checkpoint's VAE, if one did. ``embeddings`` maps the names
-    used to the first 12 hex digits of their files' SHA-256 and becomes ``TI hashes``.
+    used to the first 12 hex digits of their files' SHA-256 and becomes ``TI hashes``; ``loras``
+    maps theirs to what ``lora_hashes`` returns. ``Hashes`` at the end is for Civitai.
     """
+    embeddings, loras = embeddings or {}, loras or {}
     written = {key: _written(key, request) for key in _KEYS}
-    fields: dict[str, object] = {key: written[key] for key in _FIRST}
+    fields: dict[str, object] = {key: written.pop(key) for key in _FIRST}
     fields["Model hash"] = model_hash
     fields["Model"] = model_name.replace(",", "").replace(":", "")
     if vae:
         fields["VAE hash"], fields["VAE"] = vae[1], vae[0]
+    last = {key: written.pop(key) for key in _LAST}
     fields |= {key: value for key, value in written.items() if value is not None}
-    if embeddings:
-        fields["TI hashes"] = ", ".join(
-            f"{re.sub('[:,]', '', name)}: {digest}" for name, digest in embeddings.items()
-        )
+    for key, digests in (
+        ("Lora hashes", {name: of_weights for name, (of_weights, _) in loras.items()}),
+        ("TI hashes", embeddings),
+    ):
+        if digests:
+            fields[key] = ", ".join(
+                f"{re.sub('[:,]', '', name)}: {digest}" for name, digest in digests.items()
+            )
+    fields |= {key: value for key, value in last.items() if value is not None}
     fields["Version"] = f"Embeddings WebUI {__version__}"
-    return compose(request.prompt, request.negative_prompt, fields)
+    files = {f"embed:{name}": digest[:10] for name, digest in embeddings.items()}
+    files |= {f"lora:{name}": of_file for name, (_, of_file) in loras.items()}
+    files |= {"vae": vae[1]} if vae else {}
+    text = compose(request.prompt, request.negative_prompt, fields)
+    return f"{text}, Hashes: {json.dumps(files | {'model': model_hash}, ensure_ascii=False)}"
 
 
 def _written(key: str, request: GenerationRequest) -> str | None:
@@ -135,10 +170,9 @@ def read_settings(pairs: Mapping[str, str]) -> InfotextSettings:
         for field in fields
         if key not in _FIRST
     }
-    values["hires"] = any(key.startswith(_HIRES) for key in pairs)
+    given = _in_our_words(pairs)
+    values["hires"] = not _HIRES.isdisjoint(given)
     refused: list[str] = []
-    sampler, schedule = split_sampler(pairs.get("Sampler", ""))
-    given = {"Schedule type": schedule, **pairs} | ({"Sampler": sampler} if sampler else {})
     for key in _KEYS:
         if key not in given:
             continue
@@ -146,12 +180,38 @@ def read_settings(pairs: Mapping[str, str]) -> InfotextSettings:
             values |= _read(key, given[key])
         except BadField as error:
             refused.append(f"“{key}: {_short(given[key])}” was not taken. {error}")
-    known = _KEYS.keys() | _WITHOUT_EFFECT
-    others = [f"{key}: {_short(value)}" for key, value in pairs.items() if key not in known]
+    known = _KEYS.keys() | _WITHOUT_EFFECT | _ALIASES.keys()
+    others = [f"{key}: {_short(value)}" for key, value in given.items() if key not in known]
     if others:
         more = f" and {len(others) - _MOST_SHOWN} more" if len(others) > _MOST_SHOWN else ""
         refused.append(f"Ignored (unsupported): {', '.join(others[:_MOST_SHOWN])}{more}.")
     return InfotextSettings(values, tuple(refused))
+
+
+def _in_our_words(pairs: Mapping[str, str]) -> dict[str, str]:
+    """Return pairs as AUTOMATIC1111 1.10 would have written them.
+
+    That is without the names of other programs for some keys and values, samplers of before 1.9
+    with the schedule type at their end, and the hires fix of before 2023, whose ``Size`` is that
+    after the second pass.
+    """
+    given = {_ALIASES.get(key, key): value for key, value in pairs.items()}
+    for sampler_key, schedule_key, usual in (
+        ("Sampler", "Schedule type", "Automatic"),
+        ("Hires sampler", "Hires schedule type", SAME_SCHEDULE),
+    ):
+        sampler, schedule = split_sampler(given.get(sampler_key, ""))
+        if sampler:
+            given[sampler_key] = sampler
+        given.setdefault(schedule_key, usual if schedule == "Automatic" else schedule)
+    first = given.pop("First pass size", "")
+    if re.fullmatch(r"[1-9]\d*x[1-9]\d*", first) and "Size" in given:
+        given["Hires resize"], given["Size"] = given["Size"], first
+    if (levels := given.pop("Sampler sigma", "").capitalize()) in SCHEDULE_TYPES:  # SD.Next's
+        given["Schedule type"] = levels
+    if given.get("Hires sampler") in ("Default", "Same as primary"):
+        given["Hires sampler"] = SAME_SAMPLER
+    return given
 
 
 def _read(key: str, text: str) -> dict[str, Any]:

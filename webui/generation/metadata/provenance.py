@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from webui.embeddings.cards import Card
 from webui.generation.metadata.infotext import embedding_hashes
-from webui.generation.request import GenerationRequest
+from webui.generation.request import PROMPTS, GenerationRequest
 from webui.prompting.editing.calls import call_text
 from webui.prompting.names import NameIndex, find_calls
 
@@ -39,7 +39,7 @@ def check_embeddings(
     language.
     """
     named = {_plain(name): (name, digest) for name, digest in embedding_hashes(pairs).items()}
-    for name in called_in((request.prompt, request.negative_prompt), cards):
+    for name in called_in([getattr(request, field) for field in PROMPTS], cards):
         named.setdefault(_plain(name), (name, ""))
     return [_check(name, digest, cards) for name, digest in named.values()]
 

@@ -11,7 +11,7 @@ from gradio.components import Component
 from webui.generation.metadata.infotext import read_infotext, read_settings
 from webui.generation.metadata.png_info import MAX_TEXT
 from webui.generation.metadata.provenance import check_embeddings, with_names_here
-from webui.generation.request import FIELDS
+from webui.generation.request import FIELDS, PROMPTS
 from webui.studio.studio import Studio
 from webui.ui.markup import message
 from webui.ui.txt2img.controls import FROM_MODEL, Controls
@@ -64,7 +64,7 @@ def field_values(studio: Studio, text: str) -> tuple[dict[str, Any], list[str]]:
     # The styles of a picture are in its prompts already.
     values: dict[str, Any] = {"styles": [], **settings.values}
     sentences = list(settings.refused)
-    for field in ("prompt", "negative_prompt"):
+    for field in PROMPTS:
         values[field] = with_names_here(getattr(request, field), found, cards)
         if values[field] != getattr(request, field):
             label = FIELDS[field].label.lower()

@@ -21,6 +21,7 @@ from webui.generation.request import (
     RequestField,
     default_request,
 )
+from webui.generation.upscaling import UPSCALERS
 from webui.models.families import FAMILIES
 from webui.studio.studio import Studio
 from webui.ui.polling import Poll
@@ -36,6 +37,13 @@ SECTIONS = {
     PROMPT_PARSING: "prompt-settings",
 }
 """The closed accordions below the main controls, and their ids in the page."""
+HIRES_ROWS = (
+    ("hires_upscaler", "hires_steps", "denoising_strength"),
+    ("hires_scale", "hires_width", "hires_height"),
+    ("hires_sampler", "hires_schedule_type", "hires_cfg_scale"),
+    ("hires_prompt", "hires_negative_prompt"),
+)
+"""The controls of the second pass, side by side as in AUTOMATIC1111."""
 IN_A_ROW = 4
 """Controls side by side in an accordion."""
 SDXL_SIZES = [
@@ -132,8 +140,23 @@ def build(
         made |= _controls(*(n for n, field in FIELDS.items() if not field.section if n not in made))
     for section, elem_id in SECTIONS.items():
         with gr.Accordion(section, open=False, elem_id=elem_id):
+            if section == HIRES:
+                made |= _controls("hires")
+                for row in HIRES_ROWS:
+                    with gr.Row(elem_classes=["narrow"]):
+                        made |= _controls(*row)
+                continue
             made |= _section([field for field in FIELDS.values() if field.section == section])
     poll.watch(lambda: _sizes(studio), lambda: [gr.update(choices=_sizes(studio))], [presets])
+    upscaler: Any = made["hires_upscaler"]
+    upscaler.focus(
+        lambda: gr.update(choices=[*UPSCALERS, *studio.drawing.upscalers()]),
+        None,
+        upscaler,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     _connect_buttons(made, dice, reuse, last_seed, swap, presets)
     return {name: made[name] for name in FIELDS}
 
@@ -195,7 +218,11 @@ def _control(field: RequestField) -> Control:
     if field.type is bool:
         return gr.Checkbox(**common)
     if field.choices:
-        return gr.Dropdown(list(field.choices), min_width=130, **common)
+        return gr.Dropdown(
+            list(field.choices), min_width=130, allow_custom_value=field.more_choices, **common
+        )
+    if field.type is str:
+        return gr.Textbox(lines=2, max_lines=6, min_width=180, **common)
     if field.optional:  # Gradio's page shows and sends a number without a value as 0
         common |= {"value": "", "placeholder": field.note}
         return gr.Textbox(max_lines=1, min_width=90, **common)
