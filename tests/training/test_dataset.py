@@ -42,6 +42,40 @@ def test_transparency_becomes_a_mask_and_hides_the_colour_below_it(tmp_path: Pat
     assert picture.mask.getpixel((0, 0)) == 0 and picture.mask.getpixel((20, 20)) == 255
 
 
+def test_the_mask_that_onetrainer_keeps_beside_a_picture_says_what_is_learned(tmp_path: Path):
+    alpha = Image.new("RGBA", (40, 40), (*RED, 255))
+    alpha.paste((0, 0, 0, 0), (0, 0, 40, 10))
+    alpha.save(tmp_path / "mug.png")
+    plain = read_picture(tmp_path / "mug.png")
+    half = Image.new("L", (20, 20), 0)
+    half.paste(255, (0, 0, 10, 20))
+    half.save(tmp_path / "mug-masklabel.png")
+    picture = read_picture(tmp_path / "mug.png")
+    assert picture.mask.size == (40, 40)
+    assert [picture.mask.getpixel(at) for at in ((5, 30), (35, 30), (5, 2))] == [255, 0, 0]
+    assert picture.sha256 != plain.sha256
+    assert find_pictures(tmp_path) == ([tmp_path / "mug.png"], [])
+    (tmp_path / "lonely-masklabel.png").write_bytes(b"")
+    assert find_pictures(tmp_path)[1] == [tmp_path / "lonely-masklabel.png"]
+    Image.new("L", (40, 40), 0).save(tmp_path / "mug-masklabel.png")
+    with pytest.raises(AppError, match="mug-masklabel.png is black"):
+        read_picture(tmp_path / "mug.png")
+
+
+def test_uploaded_masks_find_their_pictures_and_follow_them_into_the_cache(tmp_path: Path):
+    files = [tmp_path / "a" / "mug.jpg", tmp_path / "b" / "mug-masklabel.png"]
+    for file, image in zip(files, (scene(1), Image.new("L", (8, 8), 255)), strict=True):
+        file.parent.mkdir()
+        image.save(file)
+    [found], unused = pair_captions(files)
+    assert found == (files[0], None, files[1]) and unused == []
+    cache = PictureCache()
+    first = cache.read(*found)
+    assert first.mask is not None and cache.read(*found).image is first.image
+    Image.new("L", (8, 8), 100).save(files[1])
+    assert cache.read(*found).mask.getpixel((0, 0)) == 100
+
+
 def test_an_opaque_alpha_channel_is_no_mask(tmp_path: Path):
     path = tmp_path / "opaque.png"
     Image.new("RGBA", (8, 8), (*RED, 255)).save(path)

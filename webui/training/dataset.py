@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from webui.errors import AppError
 from webui.files import open_regular, sha256
@@ -24,6 +26,8 @@ HOLD_OUT_FROM = 5
 """Number of pictures from which one can be spared, to tell learning from memorising."""
 HOW_MANY = f"{MINIMUM} to {MAXIMUM}"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+MASK_ENDING = "-masklabel.png"
+"""Ends the name of the mask beside a picture, as OneTrainer has it: white is learned."""
 _COUNTED = re.compile(r"\d+_")
 _BACKDROP = (128, 128, 128)
 
@@ -38,32 +42,46 @@ class Picture:
     mask: Image.Image | None
     """L, as large as the image: 255 where it counts; None where all of it does."""
     sha256: str
-    """Of the file's bytes."""
+    """Of the file's bytes, and of the mask's."""
     text: str
     """The text file beside it, or else its name without leading digits, as captions use it."""
     has_text_file: bool
+    mask_file: Path | None = None
+    """The file beside it that the mask, or a part of it, comes from."""
 
 
-ReadPicture = Callable[[Path, Path | None], Picture]
-"""Returns the picture of a file and of its text file, if that does not lie beside it."""
+class ReadPicture(Protocol):
+    """Returns the picture of a file; its text file and its mask may lie elsewhere than beside."""
+
+    def __call__(
+        self, path: Path, caption: Path | None = None, mask: Path | None = None
+    ) -> Picture: ...
 
 
-def read_picture(path: Path, caption: Path | None = None) -> Picture:
-    """Read a picture upright and in RGB, its transparency as a mask.
+def read_picture(path: Path, caption: Path | None = None, mask: Path | None = None) -> Picture:
+    """Read a picture upright and in RGB; its transparency and the mask beside it are its mask.
 
-    ``caption`` is its text file, where that does not lie beside it. Takes any mode and depth; the
-    first frame of an animation. Raises AppError, naming the file, for what is not a picture, is
-    damaged, too large or fully transparent.
+    ``caption`` is its text file and ``mask`` its mask, where they do not lie beside it. Takes any
+    mode and depth; the first frame of an animation. Raises AppError, naming the file, for what is
+    not a picture, is damaged, too large or fully masked.
     """
-    image, mask = open_picture(path), None
+    mask_file, sha = _mask_of(path, mask), sha256(path)
+    image, counts = open_picture(path), None
     if image.mode == "RGBA":
         alpha = image.getchannel("A")
         if not alpha.getbbox():
             raise AppError(f"{path.name} is fully transparent: there is nothing to learn from.")
         if alpha.getcolors(1) != [(image.width * image.height, 255)]:
-            mask = alpha
+            counts = alpha
         image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKDROP), image)
-    return Picture(path, image.convert("RGB"), mask, sha256(path), *_text_of(path, caption))
+    if mask_file is not None:
+        white = open_picture(mask_file).convert("L").resize(image.size)
+        counts = ImageChops.multiply(white, counts) if counts else white
+        if not counts.getbbox():
+            raise AppError(f"{mask_file.name} is black where {path.name} has something to learn.")
+        sha = hashlib.sha256(f"{sha} {sha256(mask_file)}".encode()).hexdigest()
+    text, has_text_file = _text_of(path, caption)
+    return Picture(path, image.convert("RGB"), counts, sha, text, has_text_file, mask_file)
 
 
 class PictureCache:
@@ -78,21 +96,22 @@ class PictureCache:
         self._kept: OrderedDict[tuple[Any, ...], Picture] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, path: Path, caption: Path | None = None) -> Picture:
+    def read(self, path: Path, caption: Path | None = None, mask: Path | None = None) -> Picture:
         """Return a picture; as ``read_picture``. Its text is read anew each time."""
-        stamp = _stamp(path)
+        stamp = _stamp(path, _mask_of(path, mask))
         with self._lock:
             known = self._kept.get(stamp)
             if known is None:
-                known = read_picture(path, caption)
+                known = read_picture(path, caption, mask)
             self._keep(stamp, known)
         text, has_text_file = _text_of(path, caption)
         return replace(known, text=text, has_text_file=has_text_file)
 
     def copied(self, picture: Picture, copy: Path) -> None:
         """Know the copy of a picture's file as well, without reading it."""
+        mask_file = _mask_of(copy, None)
         with self._lock:
-            self._keep(_stamp(copy), replace(picture, path=copy))
+            self._keep(_stamp(copy, mask_file), replace(picture, path=copy, mask_file=mask_file))
 
     def _keep(self, stamp: tuple[Any, ...], picture: Picture) -> None:
         self._kept[stamp] = picture
@@ -105,13 +124,21 @@ class PictureCache:
                 size_bytes -= 3 * gone.image.width * gone.image.height
 
 
-def _stamp(path: Path) -> tuple[Any, ...]:
-    """Return what changes when a file does; only the path if there is no such file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return (path,)
-    return (path, found.st_ino, found.st_size, found.st_mtime_ns)
+def _stamp(*paths: Path | None) -> tuple[Any, ...]:
+    """Return what changes when one of some files does; only the path where there is no file."""
+    stamps: list[Any] = []
+    for path in filter(None, paths):
+        stamps.append(path)
+        with suppress(OSError):
+            found = path.stat()
+            stamps += [found.st_ino, found.st_size, found.st_mtime_ns]
+    return tuple(stamps)
+
+
+def _mask_of(path: Path, mask: Path | None) -> Path | None:
+    """Return the mask of a picture: the one given, or the one beside it, if there is one."""
+    beside = mask or path.with_name(path.stem + MASK_ENDING)
+    return beside if beside.is_file() else None
 
 
 def _text_of(path: Path, caption: Path | None) -> tuple[str, bool]:
@@ -122,17 +149,26 @@ def _text_of(path: Path, caption: Path | None) -> tuple[str, bool]:
     return path.stem.lstrip("-_ 0123456789").strip(), False
 
 
-def pair_captions(files: Sequence[Path]) -> tuple[list[tuple[Path, Path | None]], list[Path]]:
-    """Return the pictures among files, each with the text file of its name among them, if any.
+def is_mask(path: Path) -> bool:
+    """Say whether a file is called like the mask of a picture."""
+    return path.name.lower().endswith(MASK_ENDING)
 
-    The text files of no picture's name come second. Uploads lie each in a folder of its own, so
-    that captions are not beside their pictures.
+
+def pair_captions(
+    files: Sequence[Path],
+) -> tuple[list[tuple[Path, Path | None, Path | None]], list[Path]]:
+    """Return the pictures among files, each with the text file and the mask of its name, if any.
+
+    The text files and masks of no picture's name come second. Uploads lie each in a folder of its
+    own, so that captions and masks are not beside their pictures.
     """
     texts = {path.stem: path for path in files if path.suffix.lower() == ".txt"}
-    pictures = [path for path in files if path.suffix.lower() != ".txt"]
+    masks = {path.name[: -len(MASK_ENDING)]: path for path in files if is_mask(path)}
+    pictures = [path for path in files if path.suffix.lower() != ".txt" and not is_mask(path)]
     stems = {path.stem for path in pictures}
-    unused = [path for stem, path in texts.items() if stem not in stems]
-    return [(path, texts.get(path.stem)) for path in pictures], unused
+    beside = [*texts.items(), *masks.items()]
+    unused = [path for stem, path in beside if stem not in stems]
+    return [(path, texts.get(path.stem), masks.get(path.stem)) for path in pictures], unused
 
 
 def _read_text(path: Path) -> str:
@@ -159,9 +195,11 @@ def find_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def _pictures_directly_in(folder: Path) -> tuple[list[Path], list[Path]]:
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
-    texts = {path.with_suffix(".txt") for path in pictures}
-    return pictures, [path for path in files if path not in texts and path not in pictures]
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES and not is_mask(path)]
+    used = {*pictures}
+    for path in pictures:
+        used |= {path.with_suffix(".txt"), path.with_name(path.stem + MASK_ENDING)}
+    return pictures, [path for path in files if path not in used]
 
 
 def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> list[Picture]:
@@ -173,7 +211,7 @@ def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> li
     if len(paired) > MAXIMUM:
         raise AppError(count_problem(len(paired)))
     pictures, problems, pixels = [], [], 0
-    for path, caption in paired:
+    for path, *beside in paired:
         try:
             width, height = size_of(path)
             if (pixels := pixels + width * height) > MAX_PIXELS_IN_ALL:
@@ -182,7 +220,7 @@ def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> li
                     f"{MAX_PIXELS_IN_ALL // 1_000_000} million pixels; make them smaller."
                 )
                 break
-            pictures.append(read(path, caption))
+            pictures.append(read(path, *beside))
         except AppError as problem:
             problems.append(str(problem))
     if len(paired) < MINIMUM:

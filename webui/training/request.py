@@ -108,9 +108,9 @@ def preflight_request(
     paired, unused = pair_captions(request.pictures)
     if len(paired) > MAXIMUM:
         return [Finding(True, None, count_problem(len(paired)))]
-    for path, caption in paired:
+    for path, *beside in paired:
         try:
-            pictures.append(read(path, caption))
+            pictures.append(read(path, *beside))
         except AppError as problem:
             findings.append(Finding(True, path.name, str(problem)))
     findings += [Finding(False, path.name, "belongs to no image of its name.") for path in unused]

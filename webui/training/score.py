@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import OUTPUT, Embedding, hash_vectors
 from webui.errors import AppError
 from webui.models.families import incompatibility
 from webui.models.model import Model
@@ -76,6 +76,8 @@ def check_fit(embedding: Embedding, model: Model) -> None:
     """Raise AppError if the embedding is not for this model, or holds no usable numbers."""
     if unfit := incompatibility(embedding.widths, model.widths, model.name):
         raise AppError(f"“{embedding.name}”: {unfit}")
+    if embedding.kind == OUTPUT:
+        raise AppError(f"“{embedding.name}” is a text encoder's output, which is not measured.")
     if not all(torch.isfinite(rows).all() for rows in embedding.vectors.values()):
         raise AppError(f"“{embedding.name}” holds NaN or infinite numbers.")
 

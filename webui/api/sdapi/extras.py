@@ -138,7 +138,8 @@ def resize(image: Image.Image, wish: ExtrasRequest) -> Image.Image:
 
     Raises BadField for a result that is too large.
     """
-    if wish.upscaler_1 not in PIXEL_UPSCALERS:
+    upscaler = wish.upscaler_1 or NO_UPSCALER
+    if upscaler not in PIXEL_UPSCALERS:
         return image
     if wish.resize_mode == 0:
         least, factor = (SIDE_STEP, SIDE_STEP), wish.upscaling_resize
@@ -151,7 +152,7 @@ def resize(image: Image.Image, wish: ExtrasRequest) -> Image.Image:
     if width * height > MAX_PIXELS:
         field = "upscaling_resize_w" if wish.resize_mode else "upscaling_resize"
         raise BadField(field, f"The image would become {width}×{height}, which is too large.")
-    larger = image.resize((width, height), PIXEL_UPSCALERS[wish.upscaler_1])
+    larger = image.resize((width, height), PIXEL_UPSCALERS[upscaler])
     if wish.resize_mode == 0 or not wish.upscaling_crop:
         return larger
     left, top = (width - least[0]) // 2, (height - least[1]) // 2

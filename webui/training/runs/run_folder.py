@@ -21,7 +21,7 @@ from webui.errors import AppError, UnreadableFile
 from webui.files import contained, replacing, room_on_disk, write_whole
 from webui.images import fitting_suffix
 from webui.job_state import JobState
-from webui.training.dataset import Picture, ReadPicture, read_picture
+from webui.training.dataset import MASK_ENDING, Picture, ReadPicture, read_picture
 from webui.training.recipe import Recipe
 from webui.training.runs.report import EvalResult
 from webui.unpickling import load_weights_only
@@ -117,6 +117,8 @@ class Run:
                 shutil.copyfile(picture.path, copy)
                 if picture.has_text_file:
                     copy.with_suffix(".txt").write_text(picture.text, encoding="utf-8")
+                if picture.mask_file is not None:
+                    shutil.copyfile(picture.mask_file, copy.with_name(copy.stem + MASK_ENDING))
             copied(picture, copy)
             data.append((copy.name, picture.sha256))
         record = Record(
@@ -152,7 +154,7 @@ class Run:
         pictures = []
         for file, digest in self.record().data:
             try:
-                picture = read(contained(self.folder / "data", file), None)
+                picture = read(contained(self.folder / "data", file))
             except AppError:
                 picture = None
             if picture is None or picture.sha256 != digest:
