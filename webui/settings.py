@@ -54,6 +54,8 @@ class Settings:
     frame_ancestors: tuple[str, ...] = ()
     """Origins, https://my.example, of pages that may show the app in a frame."""
 
+    civitai: bool = True
+    """Whether the page offers to look embeddings up on CivitAI; nothing does so by itself."""
     cors_origins: tuple[str, ...] = ()
     """Origins of pages that may call the API from a browser; "*" is all of them."""
     cors_origins_regex: str = ""

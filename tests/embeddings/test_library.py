@@ -509,6 +509,17 @@ def test_renaming_takes_the_sidecars_along(folder: Path, open_library: Open):
     assert library.rename("lynx", "Lynx").name == "Lynx"
 
 
+def test_what_civitai_says_is_remembered_and_taken_along(folder: Path, open_library: Open):
+    put(folder / "cat.pt")
+    (folder / "cat.civitai.info").write_text('{"modelId": 7, "trainedWords": ["mjau"]}')
+    open_library(folder).stop()
+    library = open_library(folder)
+    assert library.card("cat").notes.published.words == ("mjau",)
+    library.save_notes("cat", Notes(description="a cat"))
+    assert library.rename("cat", "dog").notes.published.model_id == 7
+    assert (folder / "dog.civitai.info").is_file() and not (folder / "cat.civitai.info").exists()
+
+
 def test_a_card_that_another_of_its_name_shadows_has_notes_and_text_of_its_own(
     folder: Path, open_library: Open
 ):

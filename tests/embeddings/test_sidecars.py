@@ -21,6 +21,9 @@ from webui.errors import AppError
         ("cat.thumb.jpg", ("cat", "preview")),
         ("cat.description.txt", ("cat", "notes")),
         ("cat.json", ("cat", "notes")),
+        ("cat.civitai.info", ("cat", "notes")),
+        ("cat.v2.cm-info.json", ("cat.v2", "notes")),
+        ("cat.info", None),
         ("cat.md", None),
         (".cat.pt", None),
         ("cat.pt.tmp", None),
@@ -30,6 +33,41 @@ from webui.errors import AppError
 )
 def test_each_file_has_its_part(name: str, expected):
     assert role_of(name) == expected
+
+
+CIVITAI_INFO = {
+    "id": 9208, "modelId": 7808, "name": "easynegative", "baseModel": "SD 1.5",
+    "trainedWords": ["easynegative", 5, ""], "model": {"name": "EasyNegative", "nsfw": False},
+    "files": [{"name": "easynegative.safetensors", "hashes": {"AutoV2": "C74B4E810B"}}],
+    "images": [{"url": "https://image.civitai.com/a.jpeg"}],
+}  # fmt: skip
+CM_INFO = {
+    "ModelId": 7808, "ModelName": "EasyNegative", "ModelDescription": "<p>text</p>", "Nsfw": False,
+    "Tags": ["anime"], "ModelType": "TextualInversion", "VersionId": 9208,
+    "VersionName": "easynegative", "BaseModel": "SD 1.5", "TrainedWords": ["easynegative"],
+    "Hashes": {"SHA256": "C74B4E810B030F6B75FDE959E2DB678C"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("cat.civitai.info", CIVITAI_INFO), ("cat.cm-info.json", CM_INFO)]
+)
+def test_what_civitai_says_is_read_from_the_files_of_other_programs(
+    tmp_path: Path, name: str, content: dict
+):
+    (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    said = read_notes(tmp_path, "cat", [name]).published
+    assert (said.name, said.words) == ("EasyNegative easynegative", ("easynegative",))
+    assert said.base_model == "SD 1.5"
+    assert said.link == "https://civitai.com/models/7808?modelVersionId=9208"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"id": "x", "modelId": -1, "trainedWords": {"a": 1}, "model": 3}', "{"]
+)
+def test_a_file_of_civitai_that_says_nothing_counts_as_none(tmp_path: Path, content: str):
+    (tmp_path / "cat.civitai.info").write_text(content)
+    assert read_notes(tmp_path, "cat", ["cat.civitai.info"]) == Notes()
 
 
 def test_the_preview_is_looked_for_in_the_order_of_a1111():

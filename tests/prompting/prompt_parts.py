@@ -29,8 +29,15 @@ class Shelf:
     embeddings: dict[str, Embedding] = field(default_factory=dict)
     cards: dict[str, Card] = field(default_factory=dict)
 
-    def put(self, name: str, vectors: dict[str, torch.Tensor], **card) -> Embedding:
-        embedding = Embedding(name, vectors)
+    def put(
+        self,
+        name: str,
+        vectors: dict[str, torch.Tensor],
+        kind: str = "",
+        initializer: str | None = None,
+        **card,
+    ) -> Embedding:
+        embedding = Embedding(name, vectors, kind=kind, initializer=initializer)
         self.embeddings[name.lower()] = embedding
         known = {"folder": "", "short_hash": "0123456789ab", **card}
         self.cards[name.lower()] = Card(
@@ -40,6 +47,7 @@ class Shelf:
             widths=embedding.widths,
             vectors=len(embedding),
             content_hash=embedding.content_hash,
+            kind=kind,
             **known,
         )
         self.version += 1

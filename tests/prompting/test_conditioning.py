@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.prompting.prompt_parts import Shelf
 from tests.prompting.slow import encode
-from webui.embeddings.embedding import Embedding
+from webui.embeddings.embedding import FIRST_ENCODER, OUTPUT, Embedding
 from webui.errors import AppError, Interrupted
 from webui.models.model import Model
 from webui.prompting.conditioning import Conditioner, PromptSettings
@@ -105,6 +105,57 @@ def test_sdxl_joins_both_encoders_and_pools_the_first_chunk_of_the_second(
     torch.testing.assert_close(step.positives[0][0][0], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(step.positive_pooleds[0][0], pooled, atol=1e-5, rtol=1e-5)
     assert step.negative_pooled.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("initializer", "seen"),
+    [(None, "a (tall) tree"), ("star", "a (star:1.2) (tall) tree"),
+     ("one two three four five", "a (one two three:1.2) (tall) tree")],
+)  # fmt: skip
+def test_where_an_encoder_of_sdxl_has_no_vectors_the_class_word_stands_or_nothing(
+    sdxl: Model, shelf: Shelf, initializer: str | None, seen: str
+):
+    vectors = torch.randn(3, 16)
+    shelf.put("half", {"clip_l": vectors}, FIRST_ENCODER, initializer)
+    prompt = "a (half:1.2) (tall) tree"
+    step = Conditioner().prepare(sdxl, prompt, "", 1, shelf).at(0)
+    first, second = (encoder.model for encoder in sdxl.text_encoders)
+    left = encode(prompt, sdxl.tokenizer, first, {"half": vectors}, layer=-2, norm=False)
+    right, pooled = encode(
+        seen, sdxl.tokenizer, second, {}, layer=-2, norm=False, pad=0, pooled=True
+    )
+    hidden = step.positives[0][0][0]
+    torch.testing.assert_close(hidden[:, :16], left, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(step.positive_pooleds[0][0], pooled, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(hidden[:, 16:], right, atol=1e-5, rtol=1e-5)
+
+
+def test_vectors_for_the_first_encoder_alone_are_refused_where_they_were_not_made_for_it(
+    sdxl: Model, shelf: Shelf
+):
+    shelf.put("old", {"clip_l": torch.randn(1, 16)})
+    [warning] = Conditioner().prepare(sdxl, "old", "", 1, shelf).warnings
+    assert "was left as words" in warning
+
+
+def test_a_text_encoders_output_is_the_whole_negative_conditioning(sd1: Model, shelf: Shelf):
+    rows = shelf.put("reneg", {"clip_l": torch.randn(77, 16)}, OUTPUT).vectors["clip_l"]
+    found = Conditioner().prepare(sd1, f"a cat, {LONG}", "<reneg>", 2, shelf)
+    against = found.at(0).negative
+    assert torch.equal(against, rows.repeat(against.shape[1] // 77, 1)[None])
+    assert [used.name for used in found.used] == ["reneg"] and found.warnings == ()
+    beside = Conditioner().prepare(sd1, "a cat", "blurry, reneg", 1, shelf)
+    assert torch.equal(beside.at(0).negative, rows[None])
+    assert "beside it was left out" in beside.warnings[0]
+
+
+def test_elsewhere_than_in_the_negative_prompt_it_is_left_as_words(sd1: Model, shelf: Shelf):
+    shelf.put("reneg", {"clip_l": torch.randn(77, 16)}, OUTPUT)
+    found = Conditioner().prepare(sd1, "a cat, reneg", "", 1, shelf)
+    assert "a whole negative prompt" in found.warnings[0] and found.used == ()
+    shelf.put("other", {"clip_h": torch.randn(77, 24)}, OUTPUT)
+    [warning] = Conditioner().prepare(sd1, "a cat", "other", 1, shelf).warnings
+    assert "Made for" in warning
 
 
 def test_an_empty_negative_prompt_of_sdxl_is_nothing_at_all(sdxl: Model, shelf: Shelf):

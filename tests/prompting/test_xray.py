@@ -12,6 +12,7 @@ from transformers import CLIPTokenizer
 
 from tests.prompting.prompt_parts import Shelf
 from tests.prompting.test_loras import write_lora
+from webui.embeddings.embedding import OUTPUT
 from webui.prompting import xray
 from webui.prompting.source import PromptSettings
 from webui.settings import ROOT
@@ -53,6 +54,13 @@ def test_words_and_embeddings_with_their_weights_and_lengths(shelf: Shelf):
     assert shown(found) == ["a cat,", "‹easynegative 4 ×1.2›", "dog ×0.909"]
     assert (found.used, found.limit) == (8, 75)
     assert [piece.vectors for piece in found.pieces if piece.kind != "text"] == [4]
+
+
+def test_a_text_encoders_output_fills_the_negative_prompt(shelf: Shelf):
+    shelf.put("reneg", {"clip_l": torch.ones(77, 16)}, OUTPUT)
+    found = read("reneg", shelf, negative=True)
+    assert (found.used, found.limit, shown(found)) == (75, 75, ["‹reneg 75›"])
+    assert "a whole negative prompt" in read("reneg", shelf).warnings[0]
 
 
 def test_break_and_full_chunks_show_where_chunks_begin(shelf: Shelf):

@@ -53,6 +53,9 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         help="a site, https://my.example, that may show the page in a frame",
     )  # fmt: skip
     parser.add_argument(
+        "--no-civitai", action="store_true", help="leave out the button that asks CivitAI"
+    )
+    parser.add_argument(
         "--cors-allow-origins", default="", metavar="ORIGIN,ORIGIN",
         help="sites whose pages may call the API, * for all",
     )  # fmt: skip
@@ -91,6 +94,7 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         allowed_hosts=tuple(flags.allowed_host),
         behind_proxy=flags.behind_proxy,
         frame_ancestors=tuple(flags.frame_ancestor),
+        civitai=not flags.no_civitai,
         cors_origins=tuple(filter(None, map(str.strip, flags.cors_allow_origins.split(",")))),
         cors_origins_regex=flags.cors_allow_origins_regex,
     )

@@ -43,6 +43,8 @@ class Card:
     """When the file came to the folder, seconds since 1970."""
     format: str = ""
     """For people, e.g. ``A1111 .pt``."""
+    kind: str = ""
+    """As in ``Embedding``: FIRST_ENCODER, OUTPUT, or "" for the usual."""
     problem: str | None = None
     """Why it cannot be used, in whole sentences; None if it can."""
     shadowed_by: str | None = None
@@ -146,6 +148,7 @@ class Naming:
                 return replace(
                     card,
                     widths={**card.widths, **second.widths},
+                    kind="",
                     content_hash=merged,
                     format=f"{card.format}, two files",
                     second_path=second.path,

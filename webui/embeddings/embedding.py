@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+FIRST_ENCODER = "first encoder"
+"""Kind of an embedding for SDXL that has vectors for the first of its text encoders only."""
+OUTPUT = "encoder output"
+"""Kind of an embedding whose 77 rows a text encoder has put out: a whole negative prompt."""
 CACHED_BYTES = 64 << 20
 """Most memory for vectors that have been read; an SDXL embedding of 8 vectors takes 64 KiB."""
 
@@ -36,6 +40,10 @@ class Embedding:
     """The name inside the file; shown, never used as the trigger."""
     source: Path | None = None
     """The file it came from; None while it is being trained."""
+    kind: str = ""
+    """FIRST_ENCODER, OUTPUT, or "" for vectors that stand among the words of a prompt."""
+    initializer: str | None = None
+    """The words that training began with, where the file says so."""
 
     @cached_property
     def content_hash(self) -> str:
@@ -58,7 +66,7 @@ class Embedding:
 
     def beside(self, other: Embedding) -> Embedding:
         """Return this embedding with another's vectors too, for a second text encoder."""
-        return replace(self, vectors={**self.vectors, **other.vectors})
+        return replace(self, vectors={**self.vectors, **other.vectors}, kind="")
 
 
 class EmbeddingCache:

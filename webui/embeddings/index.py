@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from webui.embeddings.sidecars import Notes
+from webui.embeddings.sidecars import Notes, Published
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 2
+SCHEMA = 3
 """Grows when the readers learn something new; older indexes are then made again."""
 
 
@@ -63,6 +63,8 @@ class Facts:
     problem: str | None = None
     plain_picture: bool = False
     """A picture without an embedding inside, which gets no card."""
+    kind: str = ""
+    """As in ``Embedding``."""
     inside: tuple[Inside, ...] = ()
     """What else its file calls by names of their own; the rest here is of the first in it."""
 
@@ -156,7 +158,7 @@ class Index:
                 *entry.stamp,
                 entry.added,
                 json.dumps(vars(entry.facts), default=vars),
-                "" if entry.notes == NO_NOTES else json.dumps(vars(entry.notes)),
+                "" if entry.notes == NO_NOTES else json.dumps(vars(entry.notes), default=vars),
                 entry.notes_stamp,
             )
             for path, entry in entries.items()
@@ -226,4 +228,6 @@ def _facts(text: str) -> Facts:
 def _notes(text: str) -> Notes:
     """Return notes as they were saved."""
     written = json.loads(text)
-    return Notes(**{**written, "tags": tuple(written["tags"])})
+    published = written["published"]
+    said = Published(**{**published, "words": tuple(published["words"])})
+    return Notes(**{**written, "tags": tuple(written["tags"]), "published": said})

@@ -194,13 +194,14 @@ class Intake:
             modified=entry.stamp.mtime_ns / 1e9,
             added=entry.added,
             format=facts.format,
+            kind=facts.kind,
             problem=name_problem(name) or facts.problem,
             preview=Path(folder, preview) if preview else None,
             preview_stamp=group[preview] if preview else None,
             notes=entry.notes,
             stamp=entry.stamp,
         )
-        return [card, *(replace(card, inside=True, **vars(one)) for one in facts.inside)]
+        return [card, *(replace(card, inside=True, kind="", **vars(one)) for one in facts.inside)]
 
     def _pair_hash(self, first: Card, second: Card) -> str:
         """Return the content hash of two files together, "" if they cannot be read as one."""

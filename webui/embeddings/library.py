@@ -21,7 +21,13 @@ from webui.embeddings.index import Index
 from webui.embeddings.intake import Intake, role
 from webui.embeddings.listing import Changes, Listing, look
 from webui.embeddings.reading import by_name
-from webui.embeddings.sidecars import Notes, read_measured, save_measured, save_notes
+from webui.embeddings.sidecars import (
+    Notes,
+    read_measured,
+    save_measured,
+    save_notes,
+    save_published,
+)
 from webui.embeddings.watcher import Watcher
 from webui.errors import AppError, BadField
 from webui.files import replacing
@@ -222,6 +228,14 @@ class EmbeddingLibrary:
             file_actions.check_inside(card.root, card.path)
             with file_actions.os_errors_as_app_errors(card.path):
                 path = save_notes(card.path.parent, card.path.stem, notes)
+            self._refresh_paths([path])
+
+    def save_published(self, card: Card, answer: Mapping[str, Any]) -> None:
+        """Write what CivitAI says of a card's file to its sidecar."""
+        with self._changing:
+            file_actions.check_inside(card.root, card.path)
+            with file_actions.os_errors_as_app_errors(card.path):
+                path = save_published(card.path.parent, card.path.stem, answer)
             self._refresh_paths([path])
 
     def save_measured(

@@ -197,7 +197,7 @@ def _answer(path: Path, hashed: bool) -> tuple[dict[str, Any], bytes | None]:
     return {"found": told}, b"".join(numbers)
 
 
-_FACTS = ("name", "step", "trained_on", "trained_on_hash", "inner_name")
+_FACTS = ("name", "step", "trained_on", "trained_on_hash", "inner_name", "kind", "initializer")
 
 
 def _limit(memory_bytes: int) -> None:

@@ -58,6 +58,7 @@ def read_facts(path: Path, inspect: formats.Inspect) -> tuple[Facts, dict[str, E
             short_hash=found.short_hash,
             content_hash=first.content_hash,
             format=found.format,
+            kind=first.kind,
             inside=tuple(
                 Inside(one.name, one.widths, len(one), one.content_hash) for one in others
             ),

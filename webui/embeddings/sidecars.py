@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,10 +25,40 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
 MAX_NOTES_BYTES = 1 << 20
 MAX_VALUES = 100_000
 MAX_TAGS = 64
+MAX_NAME = 300
 
 Role = Literal["vectors", "picture", "preview", "measured", "notes"]
 MEASURED_SUFFIX = ".measured.jpg"
 """Ends the name of the contact sheet of the last measuring."""
+
+
+CIVITAI_SUFFIX, MATRIX_SUFFIX = ".civitai.info", ".cm-info.json"
+"""End the names of what CivitAI says of a file: those of A1111's extensions, StabilityMatrix's."""
+CIVITAI = "https://civitai.com"
+MAX_PUBLISHED_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Published:
+    """What CivitAI says of an embedding. All of it is hostile until shown as text."""
+
+    name: str = ""
+    """Of the model and of its version."""
+    words: tuple[str, ...] = ()
+    """Trigger words."""
+    base_model: str = ""
+    """What it is made for, in CivitAI's words, e.g. ``SD 1.5``."""
+    model_id: int = 0
+    version_id: int = 0
+
+    @property
+    def link(self) -> str:
+        """The address of its page, "" if that is not known."""
+        version = f"?modelVersionId={self.version_id}" if self.version_id else ""
+        return f"{CIVITAI}/models/{self.model_id}{version}" if self.model_id else ""
+
+
+NOTHING_PUBLISHED = Published()
 
 
 @dataclass(frozen=True)
@@ -44,6 +74,8 @@ class Notes:
     explicit_only: bool = False
     """Whether only ``<embedding:name>`` calls it, never the bare word."""
     tags: tuple[str, ...] = ()
+    published: Published = NOTHING_PUBLISHED
+    """From other files beside it; not for people to change."""
 
 
 @lru_cache(maxsize=50_000)
@@ -54,6 +86,9 @@ def role_of(file_name: str) -> tuple[str, Role] | None:
     """
     if file_name.startswith(".") or file_name.lower().endswith(TEMPORARY_SUFFIX):
         return None
+    for ending in (CIVITAI_SUFFIX, MATRIX_SUFFIX):
+        if file_name.lower().endswith(ending):
+            return file_name[: -len(ending)], "notes"
     stem, suffix = os.path.splitext(file_name)
     suffix = suffix.lower()
     if suffix in VECTOR_SUFFIXES:
@@ -95,6 +130,7 @@ def read_notes(folder: Path, stem: str, file_names: Collection[str]) -> Notes:
     side = str(values.get("side", "")).lower()
     tags = values.get("tags")
     return Notes(
+        published=_read_published(folder, stem, file_names),
         description=_text(values.get("description")) or description,
         notes=_text(values.get("notes")),
         preferred_weight=_weight(values.get("preferred weight")),
@@ -104,6 +140,59 @@ def read_notes(folder: Path, stem: str, file_names: Collection[str]) -> Notes:
         if isinstance(tags, list)
         else (),
     )
+
+
+def _read_published(folder: Path, stem: str, file_names: Collection[str]) -> Published:
+    """Read what CivitAI says among the files of one stem; its own answer goes before others'."""
+    for ending, read in ((CIVITAI_SUFFIX, _of_civitai), (MATRIX_SUFFIX, _of_matrix)):
+        name = next((name for name in file_names if name.lower() == f"{stem}{ending}".lower()), "")
+        found = read(_read_json(folder / name, MAX_PUBLISHED_BYTES)) if name else NOTHING_PUBLISHED
+        if found != NOTHING_PUBLISHED:
+            return found
+    return NOTHING_PUBLISHED
+
+
+def _of_civitai(values: Mapping[str, Any]) -> Published:
+    """Read CivitAI's answer about a model's version."""
+    model = values.get("model")
+    name = model.get("name") if isinstance(model, dict) else ""
+    return _published(
+        (name, values.get("name")),
+        values.get("trainedWords"),
+        values.get("baseModel"),
+        (values.get("modelId"), values.get("id")),
+    )
+
+
+def _of_matrix(values: Mapping[str, Any]) -> Published:
+    """Read what StabilityMatrix keeps of it."""
+    return _published(
+        (values.get("ModelName"), values.get("VersionName")),
+        values.get("TrainedWords"),
+        values.get("BaseModel"),
+        (values.get("ModelId"), values.get("VersionId")),
+    )
+
+
+def _published(names: Sequence[Any], words: Any, base_model: Any, ids: Sequence[Any]) -> Published:
+    model_id, version_id = (
+        given if isinstance(given, int) and 0 < given < 1 << 63 else 0 for given in ids
+    )
+    said = [_text(word) for word in words[:MAX_TAGS]] if isinstance(words, list) else []
+    return Published(
+        " ".join(filter(None, map(_text, names)))[:MAX_NAME],
+        tuple(filter(None, said)),
+        _text(base_model)[:MAX_NAME],
+        model_id,
+        version_id,
+    )
+
+
+def save_published(folder: Path, stem: str, answer: Mapping[str, Any]) -> Path:
+    """Write CivitAI's answer about a file beside it, where other programs look for it too."""
+    path = folder / (stem + CIVITAI_SUFFIX)
+    write_whole(path, json.dumps(answer, indent=4, ensure_ascii=False))
+    return path
 
 
 def save_notes(folder: Path, stem: str, notes: Notes) -> Path:
@@ -150,10 +239,10 @@ def _add(path: Path, values: Mapping[str, Any]) -> Path:
     return path
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, most_bytes: int = MAX_NOTES_BYTES) -> str:
     try:
         with open_regular(path) as file:
-            return file.read(MAX_NOTES_BYTES).decode("utf-8-sig", errors="replace")
+            return file.read(most_bytes).decode("utf-8-sig", errors="replace")
     except FileNotFoundError:
         return ""
     except (AppError, OSError) as fault:
@@ -161,9 +250,9 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, most_bytes: int = MAX_NOTES_BYTES) -> dict[str, Any]:
     try:
-        values = bounded_json(_read(path).encode() or b"{}", MAX_VALUES)
+        values = bounded_json(_read(path, most_bytes).encode() or b"{}", MAX_VALUES)
     except ValueError:
         log.warning("The notes %s are not JSON and were ignored.", path)
         return {}

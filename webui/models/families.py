@@ -44,13 +44,18 @@ def describe_widths(widths: Mapping[str, int]) -> str:
 
 
 def incompatibility(
-    embedding: Mapping[str, int], model: Mapping[str, int], model_name: str
+    embedding: Mapping[str, int],
+    model: Mapping[str, int],
+    model_name: str,
+    first_encoder: bool = False,
 ) -> str | None:
     """Say why vectors of these widths cannot be used with a model, or return None if they can.
 
     An embedding fits if it has vectors of the right width for every text encoder of the model
-    (vectors for further encoders do no harm).
+    (vectors for further encoders do no harm), or with ``first_encoder`` for its first.
     """
+    if first_encoder:
+        model = dict([next(iter(model.items()))])
     if all(embedding.get(key) == width for key, width in model.items()):
         return None
     made_for = family_of_widths(embedding)

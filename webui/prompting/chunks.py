@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from webui.embeddings.embedding import Embedding
 
@@ -32,6 +32,8 @@ class Insert:
     embedding: Embedding
     weight: float = 1.0
     name: str = ""
+    word: tuple[int, ...] = ()
+    """Tokens that stand for it before a text encoder that it has no vectors for."""
 
     def __len__(self) -> int:
         """How many positions it takes."""
@@ -53,6 +55,8 @@ class Slot:
     position: int
     """The first of its positions, 1 to 75."""
     embedding: Embedding
+    word: tuple[int, ...] = ()
+    """As in ``Insert``."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,33 @@ class Chunk:
         """Return the 77 ids with another token after the first EOS than EOS again."""
         kept = self.token_ids[: self.end + 1]
         return (*kept, *[token_id] * (len(self.token_ids) - len(kept)))
+
+    def seen_by(self, encoder: str) -> Chunk:
+        """Return the chunk for a text encoder that some of its embeddings have no vectors for.
+
+        Their words stand in their places, as far as they fit there, and what follows moves up.
+        """
+        if all(encoder in slot.embedding.vectors for slot in self.slots):
+            return self
+        ids, weights, slots, done = list[int](), list[float](), list[Slot](), 0
+        for slot in self.slots:
+            end = slot.position + len(slot.embedding)
+            ids += self.token_ids[done : slot.position]
+            weights += self.weights[done : slot.position]
+            inside = self.token_ids[slot.position : end]
+            if encoder in slot.embedding.vectors:
+                slots.append(replace(slot, position=len(ids)))
+            else:
+                inside = slot.word[: len(inside)]
+            ids += inside
+            weights += self.weights[slot.position : slot.position + len(inside)]
+            done = end
+        missing = len(self.token_ids) - len(ids) - (len(self.token_ids) - done)
+        return Chunk(
+            (*ids, *self.token_ids[done:], *self.token_ids[-1:] * missing),
+            (*weights, *self.weights[done:], *[1.0] * missing),
+            tuple(slots),
+        )
 
     def emptied(self) -> Chunk:
         """Return the chunk of an empty prompt."""
@@ -104,7 +135,8 @@ class _Open:
 
     ids: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
-    slots: list[tuple[int, Embedding]] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    """Counted from 0 here, without BOS."""
     comma: int = -1
     """Where its last comma stands."""
 
@@ -113,10 +145,10 @@ class _Open:
         moved = _Open(
             self.ids[cut:],
             self.weights[cut:],
-            [(position - cut, embedding) for position, embedding in self.slots if position >= cut],
+            [_moved(slot, -cut) for slot in self.slots if slot.position >= cut],
         )
         del self.ids[cut:], self.weights[cut:]
-        self.slots = [slot for slot in self.slots if slot[0] < cut]
+        self.slots = [slot for slot in self.slots if slot.position < cut]
         return moved
 
     def closed(self, bos: int, eos: int) -> Chunk:
@@ -124,8 +156,12 @@ class _Open:
         return Chunk(
             (bos, *self.ids, *[eos] * padding),
             (1.0, *self.weights, *[1.0] * padding),
-            tuple(Slot(position + 1, embedding) for position, embedding in self.slots),
+            tuple(_moved(slot, 1) for slot in self.slots),
         )
+
+
+def _moved(slot: Slot, by: int) -> Slot:
+    return replace(slot, position=slot.position + by)
 
 
 def lay_out(items: Iterable[Item], bos: int, eos: int, comma: int, backtrack: int = 20) -> Layout:
@@ -190,7 +226,7 @@ class _Filler:
         self.make_room()
         if len(self.open.ids) + count > CHUNK_TOKENS:
             self.turn()
-        self.open.slots.append((len(self.open.ids), item.embedding))
+        self.open.slots.append(Slot(len(self.open.ids), item.embedding, item.word))
         self.open.ids += [0] * count
         self.open.weights += [item.weight] * count
         self.placed += count

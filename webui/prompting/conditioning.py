@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
 from webui.models.model import Model
 from webui.prompting.chunks import Chunk
@@ -143,11 +144,14 @@ class _Preparation:
         self._lookup = Lookup(source, model.widths, model.name, load=True)
         self._reader = Reader(self._tokens, self._lookup, settings)
         self._chunks: dict[str, tuple[Chunk, ...]] = {}
+        self._whole: Embedding | None = None
+        """What takes the place of the encoded negative prompt."""
 
     def run(self, prompt: str, negative: str, steps: int) -> PromptConditioning:
         reader = self._reader
         script = reader.script(prompt, steps)
-        against = reader.script(negative, steps, negative=True)
+        self._whole = reader.whole_negative(negative)
+        against = reader.script("" if self._whole else negative, steps, negative=True)
         weights = [part.weight for part in script.parts]
         texts_at = [
             tuple(_text_at(part, step) for part in (*against.parts, *script.parts))
@@ -193,7 +197,7 @@ class _Preparation:
         """Encode the texts of one step and make them equally long."""
         texts = (*(text for text, _ in parts), negative)
         count = max(len(self._chunks_of(text)) for text in texts)
-        against, against_pooled = self._encode(negative, count)
+        against, against_pooled = self._against(negative, count)
         if self._model.family == "sdxl" and not negative.strip():
             # What SDXL was trained with in place of an empty negative prompt: nothing at all.
             against = against.new_zeros(against.shape)
@@ -209,6 +213,13 @@ class _Preparation:
             against_pooled,
             pooleds or None,
         )
+
+    def _against(self, text: str, count: int) -> _EncodedText:
+        """Return the conditioning of the negative prompt, as ``_encode``."""
+        if self._whole is None:
+            return self._encode(text, count)
+        [rows] = self._whole.vectors.values()  # [77, width]
+        return rows.to(self._model.device, self._model.dtype).repeat(count, 1)[None], None
 
     def _chunks_of(self, text: str) -> tuple[Chunk, ...]:
         if self._stopped():
@@ -244,7 +255,7 @@ def _text_at(part: Part, number: int) -> str:
 
 
 def _chunk_key(chunk: Chunk) -> Hashable:
-    slots = tuple((slot.position, slot.embedding.content_hash) for slot in chunk.slots)
+    slots = tuple((slot.position, slot.embedding.content_hash, slot.word) for slot in chunk.slots)
     return (chunk.token_ids, chunk.weights, slots)
 
 

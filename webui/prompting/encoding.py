@@ -58,6 +58,7 @@ def encode_with(
     """
     import torch
 
+    chunks = [chunk.seen_by(encoder.key) for chunk in chunks]
     parts = [
         _through(encoder, chunks[start : start + _BATCH], max(0, extra_skip))
         for start in range(0, len(chunks), _BATCH)

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 
 from webui.embeddings.cards import Card
-from webui.embeddings.embedding import Embedding
+from webui.embeddings.embedding import FIRST_ENCODER, OUTPUT, Embedding
 from webui.errors import AppError
 from webui.models.families import incompatibility
 from webui.prompting.chunks import CHUNK_TOKENS
@@ -107,7 +107,7 @@ class Lookup:
         if card is not None and card.problem:
             raise _Unusable(card.problem)
         if card is not None:
-            self._fits(name, card.widths, card.vectors)
+            self._fits(name, card, card.vectors)
             self._remark_on_training(name, card)
         if card is not None and not self._load:
             return UnreadEmbedding(name, {}, length=card.vectors)
@@ -117,13 +117,18 @@ class Lookup:
             raise _Unusable(str(error)) from error
         if embedding is None:
             raise _Unusable("Its file is gone.")
-        self._fits(name, embedding.widths, len(embedding))
+        self._fits(name, embedding, len(embedding))
         return embedding
 
-    def _fits(self, name: str, widths: Mapping[str, int], vectors: int) -> None:
-        sentence = incompatibility(widths, self._widths, self._model_name)
+    def _fits(self, name: str, what: Card | Embedding, vectors: int) -> None:
+        sentence = unfit(what, self._widths, self._model_name)
         if sentence is not None:
             raise _Unusable(sentence)
+        if what.kind == OUTPUT:
+            raise _Unusable(
+                "It is a text encoder's output and takes the place of a whole negative prompt: "
+                "write it there, alone."
+            )
         if vectors > CHUNK_TOKENS:
             sentence = (
                 f"The embedding “{name}” has {vectors} vectors; a chunk of the prompt holds "
@@ -131,6 +136,17 @@ class Lookup:
             )
             self.refuse(sentence)
             raise _Unusable("")
+
+    def output(self, name: str) -> Embedding | None:
+        """Return the embedding of a name if it is a text encoder's output that fits the model."""
+        card = self.card(name)
+        if card is None or not card.usable or card.kind != OUTPUT:
+            return None
+        if unfit(card, self._widths, self._model_name):
+            return None
+        if not self._load:
+            return UnreadEmbedding(name, {}, length=card.vectors)
+        return self.source.get(name)
 
     def _remark_on_training(self, name: str, card: Card) -> None:
         if card.trained_on and card.trained_on.casefold() != self._model_name.casefold():
@@ -177,6 +193,11 @@ class Lookup:
             card = self.card(name) if name else None
             if name and not (card is not None and card.explicit_only):
                 self._remarks[f"There is no embedding “{word}”; did you mean “{name}”?"] = None
+
+
+def unfit(what: Card | Embedding, widths: Mapping[str, int], model_name: str) -> str | None:
+    """Say why an embedding cannot be used with a model of these widths, or None if it can."""
+    return incompatibility(what.widths, widths, model_name, what.kind == FIRST_ENCODER)
 
 
 class _Unusable(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from webui.embeddings.embedding import Embedding
+from webui.embeddings.embedding import FIRST_ENCODER, Embedding
 from webui.prompting import schedule
 from webui.prompting.chunks import CHUNK_TOKENS, Break, Insert, Item, Layout, Words, lay_out
 from webui.prompting.grammar import Atom, Attention, Segment, plain, weigh
@@ -86,6 +86,28 @@ class Reader:
             parts.append(Part(weight, tuple(stages)))
         return Script(tuple(parts), loras)
 
+    def whole_negative(self, text: str) -> Embedding | None:
+        """Return the text encoder's output that a negative prompt calls, if it calls one.
+
+        It takes the place of the whole negative prompt; what else stands in that is left out.
+        """
+
+        def accept(name: str) -> bool:
+            card = self.lookup.card(name)
+            explicit = card is not None and card.explicit_only
+            return not explicit and self.lookup.output(name) is not None
+
+        for call in find_calls(text, self._index, accept):
+            if found := self.lookup.output(call.name):
+                self.used[call.name] = found
+                if (text[: call.start] + text[call.end :]).strip(" ,\n"):
+                    self.lookup.warn(
+                        f"“{call.name}” takes the place of the whole negative prompt; what stands "
+                        "beside it was left out."
+                    )
+                return found
+        return None
+
     def _spans(self, text: str) -> list[schedule.Span]:
         return [(call.start, call.end) for call in self._calls(text)]
 
@@ -143,7 +165,7 @@ class Reader:
             if between := ids[position:start]:
                 items.append(Words(between, weight, self._tokens.text(between)))
             if embedding := self.lookup.resolve(name) if name else None:
-                items.append(Insert(embedding, weight, name))
+                items.append(self._insert(embedding, weight, name))
             position = end
         return items
 
@@ -151,7 +173,12 @@ class Reader:
         found = self.lookup.called(call.name, call.known, call.folder)
         if isinstance(found, str):
             return Atom(call.start, call.end, f" {found} ")
-        return Atom(call.start, call.end, Insert(found, name=call.name), call.weight)
+        return Atom(call.start, call.end, self._insert(found, 1.0, call.name), call.weight)
+
+    def _insert(self, embedding: Embedding, weight: float, name: str) -> Insert:
+        """Return what stands for an embedding, with its word where an encoder needs one."""
+        words = embedding.initializer if embedding.kind == FIRST_ENCODER else None
+        return Insert(embedding, weight, name, self._tokens.of(words) if words else ())
 
 
 def _a_step_late(stages: Sequence[schedule.Stage], steps: int) -> list[schedule.Stage]:

@@ -66,7 +66,8 @@ class Overlay:
             return self._below.card(name)
         path = own.source or Path(own.name)
         hash_ = own.content_hash
-        return Card(own.name, path, Path(), "", own.widths, len(own), content_hash=hash_)
+        widths, count = own.widths, len(own)
+        return Card(own.name, path, Path(), "", widths, count, content_hash=hash_, kind=own.kind)
 
     def _own(self, name: str) -> Embedding | None:
         card = None if self._first else self._below.card(name)

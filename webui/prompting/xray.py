@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webui.prompting.chunks import Break, Insert, Item, Layout, Words
+from webui.prompting.chunks import CHUNK_TOKENS, Break, Insert, Item, Layout, Words
 from webui.prompting.grammar import Attention
 from webui.prompting.lookup import Lookup
 from webui.prompting.loras import list_loras, missing_lora, take_loras, with_bundled
@@ -79,6 +79,10 @@ def read(
     embeddings = with_bundled(embeddings, calls, files)
     lookup = Lookup(embeddings, widths, model_name, load=False)
     reader = Reader(tokens, lookup, settings)
+    if negative and reader.whole_negative(text):
+        [name] = reader.used
+        piece = Piece("embedding", name, vectors=CHUNK_TOKENS, name=name)
+        return XRay(CHUNK_TOKENS, CHUNK_TOKENS, (piece,), lookup.warnings)
     script = reader.script(text, max(1, steps), negative)
     pieces: list[Piece] = []
     layouts: list[Layout] = []

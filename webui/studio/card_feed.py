@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from webui.embeddings.embedding import FIRST_ENCODER, OUTPUT
 from webui.embeddings.library import Card
-from webui.models.families import describe_widths, family_of_widths
+from webui.models.families import FAMILIES, describe_widths, family_of_widths
 from webui.prompting.editing.calls import call_text
 from webui.studio.studio import Studio
 
@@ -75,19 +76,20 @@ def versions(studio: Studio) -> tuple[int, int, int]:
 def card_data(studio: Studio, card: Card) -> dict[str, Any]:
     """Return what the grids' script needs of a card, as plain JSON."""
     reason = studio.why_unusable(card)
-    badges = [] if card.problem else [_family(card), _count(card.vectors, "vector")]
-    notes = card.notes
+    badges = [] if card.problem else describe(card).split(", ")
+    notes, said = card.notes, card.notes.published
+    side = notes.side or ("negative" if card.kind == OUTPUT else "")
     return {
         "key": card.key,
         "name": card.name,
         "family": None if card.problem else _family(card),
         "folder": card.folder,
-        "badges": [*(["negative"] if notes.side == "negative" else []), *badges],
+        "badges": [*(["negative"] if side == "negative" else []), *badges],
         "about": _about(card),
         "reason": reason,
         "note": None if reason else _model_note(studio, card),
-        "description": notes.description,
-        "side": notes.side,
+        "description": notes.description or said.name,
+        "side": side,
         "content_hash": card.content_hash,
         "added": card.added,
         "modified": card.modified,
@@ -95,7 +97,16 @@ def card_data(studio: Studio, card: Card) -> dict[str, Any]:
         "size_bytes": card.size_bytes,
         "thumbnail": thumbnail_url(card),
         "haystack": " ".join(
-            (card.name, card.folder, notes.description, notes.notes, *notes.tags)
+            (
+                card.name,
+                card.folder,
+                notes.description,
+                notes.notes,
+                *notes.tags,
+                said.name,
+                said.base_model,
+                *said.words,
+            )
         ).lower(),
     }
 
@@ -115,10 +126,23 @@ def thumbnail_url(card: Card) -> str | None:
 
 def describe(card: Card) -> str:
     """Return in a few words what a readable embedding is, e.g. ``SD1, 8 vectors``."""
-    return f"{_family(card)}, {_count(card.vectors, 'vector')}"
+    if card.kind == OUTPUT:
+        return f"{_family(card)}, whole negative prompt"
+    half = ", first encoder only" if card.kind == FIRST_ENCODER else ""
+    return f"{_family(card)}, {_count(card.vectors, 'vector')}{half}"
+
+
+def made_for(card: Card) -> str:
+    """Return what a card's embedding is made for, with the widths of its vectors."""
+    widths = describe_widths(card.widths)
+    only = ", its first text encoder only" if card.kind == FIRST_ENCODER else ""
+    known = card.kind == FIRST_ENCODER or family_of_widths(card.widths)
+    return f"{_family(card)} ({widths}){only}" if known else widths
 
 
 def _family(card: Card) -> str:
+    if card.kind == FIRST_ENCODER:
+        return FAMILIES["sdxl"].label
     family = family_of_widths(card.widths)
     return family.label if family else f"{describe_widths(card.widths)} wide"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from webui.embeddings.embedding import OUTPUT
 from webui.embeddings.library import EmbeddingLibrary
 from webui.errors import AppError, BadField, Interrupted
 from webui.generation.metadata.infotext import with_pairs
@@ -19,7 +20,7 @@ from webui.generation.plots.grid import Drawn, draw_grid, small_enough
 from webui.generation.plots.xyz import Cell, Plan, PlotContext, TrainedRun, plan
 from webui.generation.request import GenerationRequest
 from webui.generation.styles import Styles
-from webui.models.families import incompatibility
+from webui.prompting.lookup import unfit
 from webui.studio.drawing import Drawing, MakeExtra
 from webui.studio.generating import Generating
 from webui.studio.jobs import GenerationJob, SavedPicture
@@ -71,7 +72,8 @@ class Plotting:
             card.name: card.explicit_only
             for card in self._library.snapshot().cards
             if card.usable
-            and (model is None or incompatibility(card.widths, model.widths, model.name) is None)
+            and card.kind != OUTPUT
+            and (model is None or unfit(card, model.widths, model.name) is None)
         }
         run = next((run for run in self.runs() if run.run_id == run_id), None)
         return PlotContext(embeddings, self._models.names(), run)
@@ -181,6 +183,6 @@ def _embedding_of(run: Run, step: int, model: Model) -> Embedding:
     from webui.training.runs.runner import embedding_of
 
     embedding = embedding_of(run.record(), run.read_checkpoint(step), step)
-    if problem := incompatibility(embedding.widths, model.widths, model.name):
+    if problem := unfit(embedding, model.widths, model.name):
         raise AppError(problem)
     return embedding

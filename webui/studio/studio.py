@@ -9,8 +9,9 @@ import threading
 from webui.embeddings.library import Card, EmbeddingLibrary
 from webui.embeddings.reader_process import shared_reader
 from webui.generation.styles import Styles
-from webui.models.families import incompatibility
+from webui.prompting.lookup import unfit
 from webui.settings import INSTALLED, ROOT, SHIPPED, Settings
+from webui.studio.civitai import CivitaiLookup
 from webui.studio.downloads import Downloads
 from webui.studio.drawing import Drawing
 from webui.studio.generating import Generating
@@ -48,6 +49,7 @@ class Studio:
             settings.more_models_dirs,
             offload=settings.offload,
         )
+        self.civitai = CivitaiLookup(self.library)
         self.downloads = Downloads(settings.models_dir)
         self.styles = Styles(settings.styles_file)
         self.drawing = Drawing(
@@ -119,6 +121,7 @@ class Studio:
     def close(self) -> None:
         """End the background work; a training run is saved so that it can be resumed."""
         self._closed = True
+        self.civitai.stop()
         self.downloads.close()
         self.training.close()
         self.generating.stop()
@@ -132,4 +135,4 @@ class Studio:
         if card.shadowed_by:
             return f"Another file of the same name is used in its place: {card.shadowed_by}."
         model = self.models.state.model
-        return incompatibility(card.widths, model.widths, model.name) if model else None
+        return unfit(card, model.widths, model.name) if model else None

@@ -49,7 +49,7 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab("txt2img", id="txt2img"):
                 target, actions = txt2img.build(demo, studio, poll)
             with gr.Tab("Embeddings", id="embeddings", elem_id="embeddings-tab"):
-                embeddings_tab.build(studio)
+                embeddings_tab.build(studio, poll)
             with gr.Tab("Train", id="train", elem_id="train-tab"):
                 train_tab.build(studio, poll)
             with gr.Tab("PNG Info", id="png-info", elem_id="png-info-tab"):

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from tests.embeddings.embedding_parts import rows
 from webui.embeddings import formats
+from webui.embeddings.embedding import FIRST_ENCODER, OUTPUT
 
 
 def saved(path: Path, content: object, **options: object) -> Path:
@@ -103,7 +104,24 @@ def test_sdxl_files_have_vectors_for_both_text_encoders(tmp_path: Path):
 
 def test_a_file_for_one_encoder_of_sdxl_is_read(tmp_path: Path):
     save_file({"clip_l": rows()}, tmp_path / "half.safetensors")
-    assert formats.read(tmp_path / "half.safetensors").widths == {"clip_l": 768}
+    found = formats.read(tmp_path / "half.safetensors")
+    assert found.widths == {"clip_l": 768} and found.kind == FIRST_ENCODER
+    formats.write(found, tmp_path / "again.safetensors", "safetensors", {"initializer": "a star"})
+    again = formats.read(tmp_path / "again.safetensors")
+    assert (again.kind, again.initializer) == (FIRST_ENCODER, "a star")
+
+
+@pytest.mark.parametrize("shape", [(77, 768), (1, 77, 768), (1, 77, 1024)])
+@pytest.mark.parametrize("suffix", [".bin", ".safetensors"])
+def test_a_text_encoders_output_is_told_from_vectors_of_words(
+    tmp_path: Path, shape: tuple[int, ...], suffix: str
+):
+    path, output = tmp_path / f"reneg_emb{suffix}", torch.randn(shape)
+    for size, kind in ((1.0, OUTPUT), (0.02, "")):
+        tensors = {"embedding": output * size}
+        save_file(tensors, path) if suffix == ".safetensors" else saved(path, tensors)
+        found = formats.read(path)
+        assert (found.kind, len(found)) == (kind, 77)
 
 
 def test_the_width_and_not_the_key_decides_the_encoder(tmp_path: Path):

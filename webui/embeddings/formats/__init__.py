@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from webui.embeddings.embedding import Embedding
+from webui.embeddings.embedding import FIRST_ENCODER, OUTPUT, Embedding
 from webui.embeddings.formats import picture, safetensors_file, torch_file
 from webui.embeddings.formats.layouts import Found, bundle, find
 from webui.embeddings.formats.source import (
@@ -19,7 +19,7 @@ from webui.embeddings.formats.source import (
     Refused,
     Source,
 )
-from webui.embeddings.formats.vectors import check_finite
+from webui.embeddings.formats.vectors import check_finite, is_encoder_output
 from webui.errors import AppError
 from webui.files import write_whole
 from webui.plain_text import shown
@@ -233,6 +233,8 @@ def _embedding(path: Path, found: Found) -> Embedding:
         trained_on_hash=found.trained_on_hash and shown(found.trained_on_hash),
         inner_name=found.inner_name and shown(found.inner_name),
         source=path,
+        kind=OUTPUT if is_encoder_output(found.vectors) else found.kind,
+        initializer=found.initializer and shown(found.initializer),
     )
 
 
@@ -256,8 +258,8 @@ def _as_a1111(embedding: Embedding, vectors: Mapping[str, Tensor]) -> dict[str, 
 
 
 def _as_tokens(embedding: Embedding, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Lay vectors out as diffusers does: by the token; for two encoders, by their names."""
-    if len(vectors) > 1:
+    """Lay vectors out as diffusers does: by the token; those for SDXL by the encoders' names."""
+    if len(vectors) > 1 or embedding.kind == FIRST_ENCODER:
         return dict(vectors)
     [tensor] = vectors.values()
     return {embedding.name: tensor}
@@ -272,5 +274,6 @@ def _facts(embedding: Embedding) -> dict[str, str]:
         "trained_on": embedding.trained_on,
         "trained_on_hash": embedding.trained_on_hash,
         "content_hash": embedding.content_hash,
+        "initializer": embedding.initializer,
     }
     return {key: str(value) for key, value in facts.items() if value is not None}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from webui.embeddings.embedding import FIRST_ENCODER
 from webui.embeddings.formats.source import Broken, Content, NotMine
 from webui.embeddings.formats.vectors import is_tensor, joined, one_or_several
 
@@ -34,6 +35,9 @@ class Found:
     step: int | None = None
     trained_on: str | None = None
     trained_on_hash: str | None = None
+    initializer: str | None = None
+    kind: str = ""
+    """As in ``Embedding``."""
 
 
 def find(content: Content) -> list[Found]:
@@ -128,7 +132,9 @@ def _encoder_keys(values: Any) -> list[Found]:
             "It has vectors of the same width for two text encoders: " + ", ".join(inputs) + "."
         )
     layout = "OneTrainer" if len(tensors) > len(inputs) else "SDXL"
-    return [Found(layout, groups[0][1], **_facts(values))]
+    vectors = groups[0][1]
+    half = list(inputs) == list(vectors) == ["clip_l"]
+    return [Found(layout, vectors, kind=FIRST_ENCODER if half else "", **_facts(values))]
 
 
 def bundle(values: Any) -> list[Found]:
@@ -219,6 +225,7 @@ def _with_metadata(found: Found, metadata: Mapping[str, str], alone: bool) -> Fo
         trained_on=found.trained_on or clean_text(first("trained_on", "ss_sd_model_name")),
         trained_on_hash=found.trained_on_hash
         or clean_text(first("trained_on_hash", "ss_new_sd_model_hash", "ss_sd_model_hash")),
+        initializer=clean_text(first("initializer", "ss_init_word")),
     )
 
 

@@ -18,6 +18,13 @@ ENCODER_OF_WIDTH: Mapping[int, str] = {768: "clip_l", 1024: "clip_h", 1280: "cli
 """The width of the vectors, not a key's name, decides which text encoder they are for."""
 
 
+OUTPUT_ROWS = 77
+"""Rows that CLIP's text encoder puts out for a prompt of any length."""
+OUTPUT_SIZE = 0.3
+"""Root mean square of numbers from which on they are no words': those of CLIP's vocabulary have
+0.01 to 0.05, what its last layer puts out is normalised to about 1."""
+
+
 def encoder_of(width: int) -> str:
     """Return the text encoder key for vectors of a width; unknown widths count as clip_l."""
     return ENCODER_OF_WIDTH.get(width, "clip_l")
@@ -92,6 +99,14 @@ def joined(tensors: Iterable[Tensor]) -> dict[str, Tensor]:
     if any(len({t.shape[1] for t in parts}) > 1 for parts in rows.values()):
         raise Broken("Its parts have vectors of different, unknown widths.")
     return {key: torch.cat(parts) for key, parts in rows.items()}
+
+
+def is_encoder_output(vectors: Mapping[str, Tensor]) -> bool:
+    """Say whether vectors are a text encoder's output rather than its input."""
+    [first, *others] = vectors.values()
+    if others or first.shape[0] != OUTPUT_ROWS:
+        return False
+    return float(first.square().mean().sqrt()) > OUTPUT_SIZE
 
 
 def check_finite(vectors: Mapping[str, Tensor]) -> None:

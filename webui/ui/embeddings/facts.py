@@ -5,29 +5,30 @@ from __future__ import annotations
 from datetime import datetime
 from html import escape
 
+from webui.embeddings.embedding import OUTPUT
 from webui.embeddings.health import Health, examine
 from webui.embeddings.library import Card
 from webui.errors import AppError
-from webui.models.families import describe_widths, family_of_widths
+from webui.studio.card_feed import made_for
 from webui.studio.studio import Studio
 from webui.ui.markup import facts, message
 
 LONGEST_VALUE = 2000
 """Characters shown of one entry of the text inside a file."""
+OF_OUTPUT = "a text encoder's output, in the place of a whole negative prompt"
 MOST_VECTORS = 16
 """Vectors whose nearest words are listed."""
 
 
 def about(studio: Studio, card: Card) -> str:
     """Return what is known of a file, and why it cannot be used if it cannot."""
-    family = family_of_widths(card.widths)
-    wide = describe_widths(card.widths)
-    uses = studio.history.uses(card.name, card.short_hash)
+    uses, said = studio.history.uses(card.name, card.short_hash), card.notes.published
     table = facts(
         [
             ("Name", card.name),
             ("Name inside", card.inner_name if card.inner_name != card.name else None),
-            ("Made for", f"{family.label} ({wide})" if family else wide),
+            ("Made for", made_for(card)),
+            ("What it is", OF_OUTPUT if card.kind == OUTPUT else None),
             ("Vectors", card.vectors or None),
             ("Trained on", card.trained_on),
             ("Steps", card.step),
@@ -39,6 +40,10 @@ def about(studio: Studio, card: Card) -> str:
             ("Used in", f"{uses} image{'' if uses == 1 else 's'}" if uses else None),
             ("SHA-256", card.short_hash),
             ("Vectors' hash", card.content_hash),
+            ("On CivitAI", said.name),
+            ("Base model", said.base_model),
+            ("Trigger words", ", ".join(said.words)),
+            ("Link", said.link),
         ]
     )
     reason = studio.why_unusable(card)
@@ -51,6 +56,8 @@ def vectors(studio: Studio, card: Card) -> str:
     model = studio.models.state.model
     if embedding is None:
         return message("The vectors of this file are not in use.")
+    if embedding.kind == OUTPUT:
+        return message("These are no words' vectors, and are not compared with words.")
     if model is None:
         return message("Load a model to compare the vectors with its words.")
     parts = []

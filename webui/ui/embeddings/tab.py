@@ -10,18 +10,20 @@ import gradio as gr
 from webui.errors import AppError
 from webui.studio.studio import Studio
 from webui.ui.cards import card_grid
-from webui.ui.embeddings import quality
+from webui.ui.embeddings import civitai, quality
 from webui.ui.embeddings.details import Details
 from webui.ui.markup import message
+from webui.ui.polling import Poll
 
 
-def build(studio: Studio) -> None:
+def build(studio: Studio, poll: Poll) -> None:
     """Build the tab inside the open Blocks."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
             cards = card_grid("all-cards", details=True)
         with gr.Column(scale=3, min_width=290):
             _adding(studio)
+            civitai.build(studio, poll)
             with gr.Accordion("Measure several", open=False, elem_id="measure-several"):
                 quality.build_several(studio)
             Details(studio).connect(cards)
