@@ -46,7 +46,7 @@ TESTED_WITH_OTHERS = {
     "embeddings/formats/*": "embeddings/formats/test_formats.py",
     "embeddings/*": "embeddings/test_library.py",
     "errors.py": "cli/test_serving.py",
-    "generation/plots/prompt_edit.py": "generation/plots/test_xyz.py",
+    "generation/plots/*": "generation/plots/test_xyz.py",
     "generation/sampling/*": "generation/sampling/test_samplers.py",
     "lora_pipelines.py": "generation/test_loras.py",
     "models/*": "models/test_loader.py",

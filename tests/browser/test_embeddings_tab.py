@@ -43,7 +43,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     put(folder / "embeddings" / "portrait.safetensors", width=768)
     request = GenerationRequest(prompt="a toad", seed=5)
     text = write_infotext(request, model_name="m", model_hash="0", embeddings={"toad": ""})
-    save_picture(Image.new("RGB", (64, 64), "olive"), text, 5, folder / "outputs" / "txt2img")
+    save_picture(
+        Image.new("RGB", (64, 64), "olive"), text, folder / "outputs" / "txt2img" / "2024", "5"
+    )
     with apps(tmp_path_factory) as start:
         yield start(folder=folder)
 

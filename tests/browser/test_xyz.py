@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import App
 from webui.generation.metadata.infotext import read_infotext
 from webui.generation.outputs import read_parameters
-from webui.generation.plots.xyz import AXES
+from webui.generation.plots.axes import AXES
 from webui.images import open_picture
 
 pytestmark = pytest.mark.browser
@@ -52,7 +52,7 @@ def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Calla
     expect(page.locator("#infotext textarea")).to_have_value(re.compile("Script: X/Y/Z plot"))
     (grid,) = (app.outputs / "grids").rglob("*.png")
     request, pairs = read_infotext(read_parameters(grid))
-    assert pairs["Y Values"] == "strength 0.5, strength 1.5"
+    assert pairs["Y Values"] == "0.5, 1.5"
     assert request.prompt == "a plotted heart"
     pictures = sorted((app.outputs / "txt2img").rglob("*.png"))
     prompts = [read_infotext(read_parameters(picture))[0].prompt for picture in pictures]
@@ -82,7 +82,7 @@ def test_a_plot_goes_on_without_its_page_and_shows_itself_when_it_is_opened_agai
 ):
     grids = set((app.outputs / "grids").rglob("*.png"))
     first = open_page()
-    start_plot(first, "CFG scale", "2, 4", steps=140, batch_count=2)
+    start_plot(first, "CFG Scale", "2, 4", steps=140, batch_count=2)
     second = first.context.new_page()
     first.close()
     second.goto(app.url)
@@ -112,3 +112,49 @@ def test_a_plot_that_is_followed_can_be_interrupted_and_is_not_repeated_forever(
     expect(page.locator("#interrupt")).to_be_disabled()
     page.wait_for_timeout(2000)
     expect(page.locator("#progress")).to_contain_text("Interrupted")
+
+
+def ready(open_page: Callable[..., Page], prompt: str) -> Page:
+    page = open_page()
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    page.locator("#prompt textarea").fill(prompt)
+    page.locator("#steps input").fill("2")
+    return page
+
+
+def test_a_prompt_matrix_is_drawn_and_an_image_of_it_saved(
+    app: App, open_page: Callable[..., Page]
+):
+    page = ready(open_page, "a barred heart | on a hill")
+    page.locator("#prompt-matrix").get_by_text("Prompt matrix").click()
+    page.locator("#draw-matrix").click()
+    expect(page.locator("#progress")).to_contain_text("Done: 2 saved", timeout=180_000)
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("Script: Prompt matrix"))
+    page.locator("#save-picture").click()
+    expect(page.locator("#messages")).to_contain_text("noted in saved/log.csv")
+    log = (app.outputs / "saved" / "log.csv").read_text(encoding="utf-8").splitlines()
+    assert log[0].startswith("prompt,seed,width") and log[-1].startswith("a barred heart,")
+
+
+def test_a_list_of_prompts_is_drawn_line_by_line(app: App, open_page: Callable[..., Page]):
+    page = ready(open_page, "")
+    page.locator("#prompt-list").get_by_text("Prompts from file or textbox").click()
+    lines = page.locator("#prompt-lines textarea")
+    lines.fill("a listed star\n--prompt a listed heart --steps none")
+    page.locator("#draw-list").click()
+    expect(page.locator("#prompt-lines .field-message")).to_contain_text("Line 2: Steps")
+    lines.fill("a listed star\n--prompt a listed heart --steps 3")
+    page.locator("#draw-list").click()
+    expect(page.locator("#progress")).to_contain_text("Done: 2 saved", timeout=180_000)
+    texts = [read_parameters(path) or "" for path in (app.outputs / "txt2img").rglob("*.png")]
+    steps = sorted(read_infotext(text)[0].steps for text in texts if "a listed" in text)
+    assert steps == [2, 3]
+
+
+def test_a_pasted_vae_is_a_setting_that_can_be_taken_away(open_page: Callable[..., Page]):
+    page = ready(open_page, "a heart\nSteps: 2, Sampler: Euler a, CFG scale: 4, Seed: 3, VAE: None")
+    page.locator("#paste-parameters").click()
+    chips = page.locator("#override-settings")
+    expect(chips).to_contain_text("VAE: None")
+    chips.locator(".token-remove").first.click()
+    expect(chips).to_be_hidden()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from webui.generation.metadata.png_info import read_picture
 from webui.generation.outputs import (
     bring_back,
     discard,
+    keep_copy,
     make_grid,
     read_parameters,
     save_copies,
@@ -23,7 +25,7 @@ RED, BLUE = Image.new("RGB", (16, 8), "red"), Image.new("RGB", (16, 8), "blue")
 
 
 def save(folder: Path) -> tuple[Path, str]:
-    path = save_picture(RED, "a red thing", 7, folder)
+    path = save_picture(RED, "a red thing", folder / "2024-05-06", "7")
     return path, str(path.relative_to(folder))
 
 
@@ -84,4 +86,24 @@ def test_a_grid_has_the_pictures_in_rows_and_its_own_numbers(tmp_path: Path):
     ]
     names = [save_grid([RED, BLUE], "two things", tmp_path).name for _ in range(2)]
     assert names == ["grid-0000.png", "grid-0001.png"]
-    assert save_picture(RED, "", 7, tmp_path).name == "00000-7.png"
+    assert save_picture(RED, "", tmp_path, "7").name == "00000-7.png"
+    assert save_picture(RED, "", tmp_path).name == "00001.png"
+    assert save_picture(RED, "", tmp_path, "3.5 a").name == "00002-3.5 a.png"
+
+
+def test_a_kept_picture_is_copied_and_noted_in_a_table(tmp_path: Path):
+    text = (
+        'a "red", thing\nNegative prompt: blue\nSteps: 3, Sampler: Euler a, CFG scale: 4.5, '
+        "Seed: 7, Size: 64x96, Model hash: 6ce0161689, Model: v1-5"
+    )
+    path = save_picture(RED, text, tmp_path / "txt2img", "7-a thing")
+    copies = [keep_copy(path, text, tmp_path / "saved") for _ in range(2)]
+    assert [copy.name for copy in copies] == ["00000-7-a thing.png", "00001-7-a thing.png"]
+    assert read_parameters(copies[1]) == text
+    with open(tmp_path / "saved" / "log.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and rows[1] == {
+        "prompt": 'a "red", thing', "seed": "7", "width": "64", "height": "96",
+        "sampler": "Euler a", "cfgs": "4.5", "steps": "3", "filename": copies[1].name,
+        "negative_prompt": "blue", "sd_model_name": "v1-5", "sd_model_hash": "6ce0161689",
+    }  # fmt: skip

@@ -17,7 +17,7 @@ def picture(folder: Path, seed: int, embeddings: dict[str, str]) -> Path:
     """A saved picture that says it was made with these embeddings."""
     request = replace(GenerationRequest(prompt="a cat"), seed=seed)
     text = write_infotext(request, model_name="m", model_hash="0", embeddings=embeddings)
-    return save_picture(Image.new("RGB", (8, 8)), text, seed, folder)
+    return save_picture(Image.new("RGB", (8, 8)), text, folder / "2024-05-06", str(seed))
 
 
 def test_pictures_are_found_by_name_and_by_hash(tmp_path: Path):

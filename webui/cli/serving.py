@@ -30,6 +30,14 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
     parser.add_argument(
         "--styles-file", type=Path, default=usual.styles_file, help="default styles.csv here"
     )
+    parser.add_argument(
+        "--filename-pattern", default=usual.filename_pattern, metavar="PATTERN",
+        help="names of images behind their numbers, such as [seed]-[prompt_spaces]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--folder-pattern", default=usual.folder_pattern, metavar="PATTERN",
+        help='sub-folders of images, such as [model_name]/[date]; "" for none',
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
     parser.add_argument(
@@ -85,6 +93,8 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         embeddings_dirs=tuple(p.resolve() for p in flags.embeddings_dir or usual.embeddings_dirs),
         outputs_dir=flags.outputs_dir.resolve(),
         styles_file=flags.styles_file.resolve(),
+        filename_pattern=flags.filename_pattern,
+        folder_pattern=flags.folder_pattern,
         host=host,
         port=flags.port,
         device=flags.device,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import re
+import shutil
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from webui.errors import AppError
 from webui.files import contained, replacing, write_whole
+from webui.generation.metadata.infotext import read_infotext
 
 PARAMETERS = "parameters"
 """The PNG text chunk that AUTOMATIC1111 writes and reads."""
@@ -21,17 +23,17 @@ TRASH = ".trash"
 """Folder beside that of the pictures, where deleted ones lie until someone empties it."""
 COPIES = (".jpg", ".txt")
 """What may lie beside a picture and goes with it."""
+LOG = "log.csv"
+"""Table of the pictures that were kept with *Save*, beside them."""
 JPG_QUALITY = 90
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 MAX_GRID_PIXELS = 60_000_000
 """A larger grid is made smaller, so that other programs open it."""
 
 
-def save_picture(image: Image.Image, infotext: str, seed: int, folder: Path) -> Path:
-    """Write ``folder/<date>/NNNNN-<seed>.png`` with its parameters text and return the path."""
-    place = _today(folder)
-    number = _next_number(place, re.compile(r"(\d{5,})-"))
-    return _save(image, infotext, place / f"{number:05d}-{seed}.png")
+def save_picture(image: Image.Image, infotext: str, folder: Path, decoration: str = "") -> Path:
+    """Write ``folder/NNNNN-<decoration>.png`` with its parameters text and return the path."""
+    return _save(image, infotext, _numbered(folder, decoration))
 
 
 def save_copies(image: Image.Image, infotext: str, path: Path, jpg: bool, txt: bool) -> None:
@@ -46,10 +48,41 @@ def save_copies(image: Image.Image, infotext: str, path: Path, jpg: bool, txt: b
 
 
 def save_grid(images: Sequence[Image.Image], infotext: str, folder: Path) -> Path:
-    """Write pictures of one size side by side as ``folder/<date>/grid-NNNN.png``."""
-    place = _today(folder)
-    number = _next_number(place, re.compile(r"grid-(\d{4,})\.png"))
-    return _save(make_grid(images), infotext, place / f"grid-{number:04d}.png")
+    """Write pictures of one size side by side as ``folder/grid-NNNN.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = _next_number(folder, re.compile(r"grid-(\d{4,})\.png"))
+    return _save(make_grid(images), infotext, folder / f"grid-{number:04d}.png")
+
+
+def keep_copy(path: Path, infotext: str, folder: Path) -> Path:
+    """Copy a saved picture into a folder and note it in the folder's ``log.csv``; return the copy.
+
+    The table has the columns that AUTOMATIC1111's *Save* writes.
+    """
+    copy = _numbered(folder, re.sub(r"^\d{5,}-?", "", path.stem))
+    with replacing(copy) as temporary:
+        shutil.copyfile(path, temporary)
+    request, pairs = read_infotext(infotext)
+    row = {
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "width": request.width,
+        "height": request.height,
+        "sampler": request.sampler,
+        "cfgs": f"{request.cfg_scale:g}",
+        "steps": request.steps,
+        "filename": copy.name,
+        "negative_prompt": request.negative_prompt,
+        "sd_model_name": pairs.get("Model", ""),
+        "sd_model_hash": pairs.get("Model hash", ""),
+    }
+    log = folder / LOG
+    with open(log, "a", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, row)
+        if log.stat().st_size == 0:
+            table.writeheader()
+        table.writerow(row)
+    return copy
 
 
 def make_grid(images: Sequence[Image.Image]) -> Image.Image:
@@ -93,10 +126,12 @@ def _move(source: Path, target: Path, name: str) -> None:
     os.replace(old, new)
 
 
-def _today(folder: Path) -> Path:
-    place = folder / date.today().isoformat()
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+def _numbered(folder: Path, decoration: str) -> Path:
+    """Return the path of the next picture of a folder, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = _next_number(folder, re.compile(r"(\d{5,})(?:-|\.)"))
+    name = f"{number:05d}-{decoration}" if decoration else f"{number:05d}"
+    return folder / f"{name}.png"
 
 
 def _save(image: Image.Image, infotext: str, path: Path) -> Path:

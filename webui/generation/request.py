@@ -71,6 +71,8 @@ class RequestField(Declaration):
     """Name among A1111's options, where it is one."""
     axis: bool = False
     """Whether plots have an axis of it, called by its key."""
+    axis_name: str = ""
+    """What AUTOMATIC1111 calls the axis, where that is not its key."""
 
     @property
     def api_name(self) -> str | None:
@@ -124,6 +126,7 @@ class GenerationRequest:
             label="CFG scale", help="Classifier-free guidance: 1 is off, 4 to 10 is usual.",
             low=1, high=30, step=0.5,
             from_model=True, infotext="CFG scale", always_written=True, axis=True,
+            axis_name="CFG Scale",
         ),
     )
     seed: int = declared(
@@ -163,7 +166,7 @@ class GenerationRequest:
             label="Variation seed", note="−1 = random", help="The seed of a second noise. With it "
             "all images share the seed, and the variation seeds count up.",
             low=-1, high=MAX_SEED, random=True, section=EXTRA, acts_if="subseed_strength",
-            infotext="Variation seed", axis=True,
+            infotext="Variation seed", axis=True, axis_name="Var. seed",
         ),
     )
     subseed_strength: float = declared(
@@ -172,7 +175,7 @@ class GenerationRequest:
             label="Variation strength", help="How far from the seed's image to the variation "
             "seed's; 0.05 to 0.3 give close variations.", explained=True,
             low=0, high=1, step=0.01, section=EXTRA, infotext="Variation seed strength",
-            infotext_aliases=("Variation strength",), axis=True,
+            infotext_aliases=("Variation strength",), axis=True, axis_name="Var. strength",
         ),
     )
     hires: bool = declared(
@@ -189,7 +192,8 @@ class GenerationRequest:
             "changes nothing. Latent upscalers need 0.5 or more; the others are good from 0.3.",
             explained=True, low=0, high=1, step=0.01, section=HIRES, acts_if="hires",
             infotext="Denoising strength",
-            infotext_aliases=("Hires strength",), always_written=True, axis=True,
+            infotext_aliases=("Hires strength",), always_written=True,
+            axis=True, axis_name="Denoising",
         ),
     )
     clip_skip: int = declared(
@@ -204,7 +208,7 @@ class GenerationRequest:
         RequestField(
             label="Hires sampling method", help="That of the second pass.",
             choices=(SAME_SAMPLER, *SAMPLERS), section=HIRES, acts_if="hires",
-            infotext="Hires sampler", api="hr_sampler_name", axis=True,
+            infotext="Hires sampler", api="hr_sampler_name",
         ),
     )
     hires_prompt: str = declared(

@@ -54,6 +54,13 @@ class Styles:
         """
         return list(self._by_name().values())
 
+    def names(self) -> list[str]:
+        """Return the names of the styles; none where the file cannot be read."""
+        try:
+            return list(self._by_name())
+        except AppError:
+            return []
+
     def applied(self, request: GenerationRequest) -> GenerationRequest:
         """Return the request with its styles written out in its prompts, and none left.
 

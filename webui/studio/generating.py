@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webui.errors import AppError, Interrupted
+from webui.generation.file_names import Naming
 from webui.generation.outputs import save_grid
 from webui.generation.request import GenerationRequest, checked
 from webui.generation.styles import Styles
@@ -34,10 +35,18 @@ class Generating:
     """Starts generations and remembers the newest, for whoever asks for progress."""
 
     def __init__(
-        self, folder: Path, gate: GpuGate, models: ModelsInUse, drawing: Drawing, styles: Styles
+        self,
+        folder: Path,
+        gate: GpuGate,
+        models: ModelsInUse,
+        drawing: Drawing,
+        styles: Styles,
+        naming: Naming,
     ) -> None:
         self.folder = folder
-        """Where pictures go that are asked for without a folder, in a sub-folder a day."""
+        """Where pictures go that are asked for without a folder."""
+        self.naming = naming
+        """What their sub-folders and files are called."""
         self._styles = styles
         self._gate, self._models = gate, models
         self._drawing = drawing
@@ -58,9 +67,17 @@ class Generating:
         ``model``, the one in use if there is none. ``after`` as for ``carry_out``.
         Raises BadField if something in the request cannot be used.
         """
+        styles, plain = request.styles, request.prompt
         request = checked(self._styles.applied(request))
         self._drawing.check(request)
-        job = GenerationJob(request, folder or self.folder, model or self._models.choice())
+        job = GenerationJob(
+            request,
+            folder or self.folder,
+            model or self._models.choice(),
+            self.naming,
+            styles,
+            plain,
+        )
         job.publish(steps=request.all_steps)
         return self.carry_out(job, self._draw, after)
 
@@ -156,7 +173,7 @@ class Generating:
         self._drawing.draw(job.request, "a generation", keep, job=job, model=job.model)
         if job.request.save_grid and len(images) > 1:
             first = job.view.pictures[0]
-            path = save_grid(images, first.infotext, job.folder)
+            path = save_grid(images, first.infotext, first.path.parent)
             job.publish(grid=replace(first, path=path))
 
 

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from webui.generation.file_names import NamedPicture, Naming
 from webui.generation.outputs import save_copies, save_picture
 from webui.generation.request import GenerationRequest
 from webui.job_state import JobState
@@ -84,9 +86,15 @@ class GenerationJob:
 
     request: GenerationRequest
     folder: Path
-    """Where its pictures go, in a sub-folder a day."""
+    """Where its pictures go, in a sub-folder as ``naming`` says."""
     model: ModelChoice
     """The model to draw with."""
+    naming: Naming = field(default_factory=Naming)
+    """What folders and files are called."""
+    styles: tuple[str, ...] = ()
+    """The styles that were written out in the request's prompts."""
+    plain_prompt: str = ""
+    """The prompt without them."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     asked: float = field(default_factory=time.time)
     """When it was asked for, seconds since 1970."""
@@ -180,7 +188,19 @@ class GenerationJob:
     def save(self, picture: Picture, infotext: str | None = None) -> SavedPicture:
         """Save a picture with a parameters text, usually its own, and show it."""
         text = picture.infotext if infotext is None else infotext
-        path = save_picture(picture.image, text, picture.request.seed, self.folder)
+        named = NamedPicture(
+            picture.image,
+            picture.request,
+            picture.model.name,
+            picture.model.short_hash,
+            picture.model.vae[0] if picture.model.vae else "",
+            replace(self.request, styles=self.styles),
+            self.plain_prompt,
+            len(self._view.pictures),
+            datetime.fromtimestamp(self.asked),
+        )
+        folder = self.folder / self.naming.folder(named)
+        path = save_picture(picture.image, text, folder, self.naming.decoration(named))
         save_copies(picture.image, text, path, self.request.save_jpg, self.request.save_txt)
         saved = SavedPicture.of(picture, path, text)
         warnings = tuple(dict.fromkeys((*self._view.warnings, *picture.warnings)))

@@ -14,17 +14,21 @@ from PIL import Image
 from webui.embeddings.embedding import OUTPUT
 from webui.embeddings.library import EmbeddingLibrary
 from webui.errors import AppError, BadField, Interrupted
+from webui.generation.file_names import NamedPicture
 from webui.generation.metadata.infotext import with_pairs
 from webui.generation.outputs import make_grid, save_picture
 from webui.generation.plots.grid import Drawn, draw_grid, small_enough
-from webui.generation.plots.xyz import Cell, Plan, PlotContext, TrainedRun, plan
+from webui.generation.plots.plan import Cell, Plan, PlotContext, TrainedRun
+from webui.generation.plots.prompt_list import ListOptions, plan_list
+from webui.generation.plots.prompt_matrix import MatrixOptions, plan_matrix
+from webui.generation.plots.xyz import plan
 from webui.generation.request import GenerationRequest
 from webui.generation.styles import Styles
 from webui.prompting.lookup import unfit
 from webui.studio.drawing import Drawing, MakeExtra
 from webui.studio.generating import Generating
 from webui.studio.jobs import GenerationJob, SavedPicture
-from webui.studio.models_in_use import ModelsInUse
+from webui.studio.models_in_use import ModelChoice, ModelsInUse
 from webui.training.runs.run_folder import Run, list_runs
 
 if TYPE_CHECKING:
@@ -76,7 +80,15 @@ class Plotting:
             and (model is None or unfit(card, model.widths, model.name) is None)
         }
         run = next((run for run in self.runs() if run.run_id == run_id), None)
-        return PlotContext(embeddings, self._models.names(), run)
+        return PlotContext(
+            embeddings,
+            self._models.names(),
+            run,
+            vaes=self._models.vaes(),
+            upscalers=list(self._drawing.upscalers()),
+            styles=self._styles.names(),
+            with_styles=self._styles.applied,
+        )
 
     def start(
         self,
@@ -84,22 +96,54 @@ class Plotting:
         chosen: Sequence[tuple[str, str]],
         run_id: str | None = None,
         after: str | None = None,
+        model: ModelChoice | None = None,
     ) -> GenerationJob:
-        """Start drawing a plot in the background.
+        """Start drawing an X/Y/Z plot in the background.
 
-        ``chosen`` is as in ``webui.generation.plots.xyz.plan``, ``after`` as in ``Generating``.
-        Raises BadField if something in the request or the axes cannot be used.
+        ``chosen`` is as in ``webui.generation.plots.xyz.plan``, ``model`` and ``after`` as in
+        ``Generating``. Raises BadField if something in the request or the axes cannot be used.
         """
         here = self.here(run_id)
         steps = [number for number, (name, _) in enumerate(chosen) if name == "Training step"]
         if steps and here.run is None:
             raise BadField("xyz_run", "Choose a training run that has kept some of its steps.")
         plotted = plan(self._styles.applied(request), chosen, here)
-        self._drawing.check(plotted.request)
-        job = GenerationJob(plotted.request, self._generating.folder, self._models.choice())
+        return self._carry_out(plotted, here, after, model)
+
+    def start_matrix(
+        self,
+        request: GenerationRequest,
+        options: MatrixOptions,
+        after: str | None = None,
+        model: ModelChoice | None = None,
+    ) -> GenerationJob:
+        """Start drawing a prompt matrix in the background; errors as of ``start``."""
+        here = self.here()
+        return self._carry_out(plan_matrix(request, options, here), here, after, model)
+
+    def start_list(
+        self,
+        request: GenerationRequest,
+        lines: str,
+        options: ListOptions,
+        after: str | None = None,
+        model: ModelChoice | None = None,
+    ) -> GenerationJob:
+        """Start drawing a list of prompts in the background; errors as of ``start``."""
+        here = self.here()
+        return self._carry_out(plan_list(request, lines, options, here), here, after, model)
+
+    def _carry_out(
+        self, plotted: Plan, here: PlotContext, after: str | None, model: ModelChoice | None
+    ) -> GenerationJob:
+        for cell in plotted.cells:
+            self._drawing.check(cell.request)
+        choice = model or self._models.choice()
+        generating = self._generating
+        job = GenerationJob(plotted.request, generating.folder, choice, generating.naming)
         job.publish(is_plot=True, steps=sum(cell.request.all_steps for cell in plotted.cells))
         picture = _Plot(self._drawing, plotted, self._runs, here.run, self._grids)
-        return self._generating.carry_out(job, picture.draw, after)
+        return generating.carry_out(job, picture.draw, after)
 
 
 class _Plot:
@@ -116,13 +160,17 @@ class _Plot:
     def draw(self, job: GenerationJob) -> None:
         """Draw all cells and the grid; an interrupted plot keeps a grid of what there is."""
         cells = self._plan.cells
-        checkpoints = list(dict.fromkeys(cell.checkpoint for cell in cells))
-        by_model = sorted(range(len(cells)), key=lambda n: checkpoints.index(cells[n].checkpoint))
+        names = list(dict.fromkeys(cell.checkpoint for cell in cells))
+        vaes = list(dict.fromkeys(cell.vae for cell in cells))
+        by_model = sorted(
+            range(len(cells)),
+            key=lambda n: (names.index(cells[n].checkpoint), vaes.index(cells[n].vae)),
+        )
         try:
             for number in by_model:
                 self._draw_cell(job, number)
         finally:
-            if any(self._firsts):
+            if any(self._firsts) and self._plan.labels:
                 self._save_grid(job)
 
     def _draw_cell(self, job: GenerationJob, number: int) -> None:
@@ -144,7 +192,7 @@ class _Plot:
                 "a plot",
                 keep,
                 job=job,
-                model=replace(job.model, name=cell.checkpoint or job.model.name),
+                model=ModelChoice(cell.checkpoint or job.model.name, cell.vae or job.model.vae),
                 extra=self._extra(cell),
             )
         except Interrupted:
@@ -170,11 +218,12 @@ class _Plot:
         return {"Training run": self._run.run_id, "Training step": cell.training_step}
 
     def _save_grid(self, job: GenerationJob) -> None:
-        labels = [labels for _, labels in self._plan.axes]
-        grid = draw_grid(self._drawn, *labels)
+        grid = draw_grid(self._drawn, *(self._plan.labels or ([], [], [])))
         first = next(saved for saved in self._firsts if saved)
         infotext = with_pairs(first.infotext, self._plan.pairs)
-        path = save_picture(grid, infotext, self._plan.request.seed, self._grids)
+        request = self._plan.request
+        folder = self._grids / job.naming.folder(NamedPicture(grid, request, first.model.name))
+        path = save_picture(grid, infotext, folder, str(request.seed))
         job.publish(grid=replace(first, path=path, infotext=infotext, used=()))
 
 

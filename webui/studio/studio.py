@@ -8,6 +8,7 @@ import threading
 
 from webui.embeddings.library import Card, EmbeddingLibrary
 from webui.embeddings.reader_process import shared_reader
+from webui.generation.file_names import Naming
 from webui.generation.styles import Styles
 from webui.prompting.lookup import unfit
 from webui.settings import INSTALLED, ROOT, SHIPPED, Settings
@@ -34,6 +35,8 @@ class Studio:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._closed = False
+        naming = Naming(settings.filename_pattern, settings.folder_pattern)
+        naming.check()
         self.gate = GpuGate()
         self.library = EmbeddingLibrary(
             settings.embeddings_dirs,
@@ -59,7 +62,12 @@ class Studio:
             (settings.models_dir, *settings.more_models_dirs),
         )
         self.generating = Generating(
-            settings.outputs_dir / "txt2img", self.gate, self.models, self.drawing, self.styles
+            settings.outputs_dir / "txt2img",
+            self.gate,
+            self.models,
+            self.drawing,
+            self.styles,
+            naming,
         )
         self.plotting = Plotting(
             self.generating,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from webui.errors import AppError, BadField
 from webui.generation.metadata.infotext import read_infotext, read_settings
-from webui.generation.plots.xyz import AXES, Plan, PlotContext, TrainedRun, plan
+from webui.generation.plots.axes import AXES
+from webui.generation.plots.plan import Plan, PlotContext, TrainedRun
+from webui.generation.plots.xyz import plan
 from webui.generation.request import GenerationRequest
 
 OFF = ("Nothing", "")
@@ -14,6 +18,12 @@ HERE = PlotContext(
     {"mood": False, "my (x)": False, "painting": True},
     ("starter", "sd/v1-5"),
     TrainedRun("run-1", "mug", (0, 50, 100)),
+    vaes=("Automatic", "None", "kl-f8.safetensors"),
+    upscalers=("4x-UltraSharp",),
+    styles=("ink", "soft"),
+    with_styles=lambda request: replace(
+        request, prompt=", ".join([request.prompt, *request.styles]), styles=()
+    ),
 )
 
 
@@ -60,6 +70,52 @@ def test_samplers_schedules_sizes_layers_and_models():
     assert planned(("Checkpoint name", "SD/v1-5")).cells[0].checkpoint == "sd/v1-5"
 
 
+def test_axes_go_by_automatic1111s_names_and_by_those_of_the_parameters():
+    for name in ("CFG Scale", "cfg scale", "Var. seed", "Variation seed strength", "Denoising"):
+        assert plan(
+            GenerationRequest(prompt="a", hires=True, subseed_strength=0.1),
+            [(name, "1"), OFF, OFF],
+            HERE,
+        )
+    assert planned(("Variation seed strength", "0.5")).labels[0] == ("Var. strength: 0.5",)
+
+
+def test_a_star_stands_for_all_values():
+    assert planned(("Schedule type", "*")).cells[2].request.schedule_type == "Karras"
+    assert [cell.vae for cell in planned(("VAE", "*")).cells] == list(HERE.vaes)
+
+
+def test_vaes_styles_and_models_go_by_their_names():
+    assert [cell.vae for cell in planned(("VAE", "none, kl-f8")).cells] == ["None", HERE.vaes[2]]
+    assert prompts(("Styles", 'none, Ink, "soft, ink"')) == [
+        "a red heart", "a red heart, ink", "a red heart, soft, ink",
+    ]  # fmt: skip
+    model = planned(("Checkpoint name", "sd/v1-5.safetensors [6ce0161689]")).cells
+    assert model[0].checkpoint == "sd/v1-5"
+
+
+def test_words_of_the_prompt_change_places():
+    assert prompts(("Prompt order", "red, heart"), prompt="a red, heart") == [
+        "a red, heart", "a heart, red",
+    ]  # fmt: skip
+    drawn = planned(("Prompt order", "a, b, c"), prompt="a < b < c")
+    assert len(drawn.cells) == 6 and drawn.labels[0][5] == "c, b, a"
+    assert drawn.cells[5].request.prompt == "c < b < a"
+
+
+def test_an_empty_replacement_takes_words_out():
+    assert prompts(("Prompt S/R", "red , "), prompt="a red heart") == ["a red heart", "a  heart"]
+
+
+def test_the_second_pass_has_axes_of_its_own():
+    request = GenerationRequest(prompt="a", hires=True)
+    axes = [("Hires sampler", "Heun, DPM++ 2M Karras"), ("Hires upscaler", "4x-ultrasharp"), OFF]
+    cells = plan(request, axes, HERE).cells
+    assert cells[1].request.hires_sampler == "DPM++ 2M"
+    assert [cell.request.hires_schedule_type for cell in cells][1] == "Karras"
+    assert cells[0].request.hires_upscaler == "4x-UltraSharp"
+
+
 def test_an_embedding_is_appended_or_put_at_the_marker():
     axis = ("Embedding", "none, mood, my (x), painting")
     assert prompts(axis) == [
@@ -70,7 +126,7 @@ def test_an_embedding_is_appended_or_put_at_the_marker():
         "a (mood:1.2), heart",
     ]
     assert planned(axis).pairs["Embedding placed"] == "at the end of the prompt"
-    assert planned(axis, prompt="{embedding}, a").placement == "at {embedding}"
+    assert planned(axis, prompt="{embedding}, a").pairs["Embedding placed"] == "at {embedding}"
     negative = planned(axis, negative="{embedding}").cells
     assert [c.request.negative_prompt for c in negative][:2] == ["", "mood"]
     assert {c.request.prompt for c in negative} == {"a red heart"}
@@ -98,7 +154,8 @@ def test_steps_of_a_run_are_called_by_its_name():
     assert {c.request.prompt for c in cells} == {"a red heart, mug"}
     cells = planned(("Training step", "50"), ("Embedding strength", "2"), prompt="a mug").cells
     assert cells[0].request.prompt == "a (mug:2)"
-    assert planned(("Training step", "50"), prompt="a mug").placement == "where the prompts call it"
+    pairs = planned(("Training step", "50"), prompt="a mug").pairs
+    assert pairs["Embedding placed"] == "where the prompts call it"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +171,11 @@ def test_steps_of_a_run_are_called_by_its_name():
         ([("Embedding", "missing")], "x_values", "missing"),
         ([("Embedding strength", "1")], "x_values", "call no embedding"),
         ([("Training step", "70")], "x_values", "was not kept"),
+        ([("Prompt order", "red, blue")], "x_values", "“blue” is not in the prompt"),
+        ([("Prompt order", "a,r,e,d,h")], "x_values", "more orders than the 100 cells"),
+        ([("VAE", "other")], "x_values", "no VAE"),
+        ([("Styles", "other")], "x_values", "no style"),
+        ([("Hires sampler", "Heun")], "x_values", "no effect without Hires. fix"),
         ([("Prompt S/R", "blue, red")], "x_values", "in neither prompt"),
         ([("Seed", "1"), ("Seed", "2")], "y_values", "together"),
         ([("Embedding", "mood"), OFF, ("Training step", "")], "z_values", "together"),
@@ -134,9 +196,11 @@ def test_what_cannot_be_drawn_is_told_at_its_field(
 def test_the_grids_parameters_say_what_was_plotted():
     pairs = planned(("Steps", "5, 6"), OFF, ("Seed", "1")).pairs
     assert pairs == {
-        "Script": "X/Y/Z plot", "X Type": "Steps", "X Values": "Steps: 5, Steps: 6",
-        "Z Type": "Seed", "Z Values": "Seed: 1",
+        "Script": "X/Y/Z plot", "X Type": "Steps", "X Values": "5, 6",
+        "Z Type": "Seed", "Z Values": "1",
     }  # fmt: skip
+    drawn = planned(("Seed", "-1, 4"))
+    assert drawn.pairs["Fixed X Values"] == ", ".join(str(c.request.seed) for c in drawn.cells)
     _, found = read_infotext(
         "a\nSteps: 5, Sampler: Euler, Seed: 1, Script: X/Y/Z plot, X Type: Steps"
     )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 
+from tests.conftest import write_tiny_checkpoint
+from webui.errors import BadField
 from webui.generation.request import FIELDS
 from webui.studio.studio import Studio
+from webui.ui.txt2img import overrides
 from webui.ui.txt2img.apply_parameters import Target, apply_infotext
 from webui.ui.txt2img.controls import FROM_MODEL
 
@@ -19,7 +22,7 @@ TEXT = (
 @pytest.fixture
 def target() -> Target:
     with gr.Blocks():
-        return Target({name: gr.Textbox() for name in FIELDS}, gr.JSON(), gr.HTML())
+        return Target({name: gr.Textbox() for name in FIELDS}, gr.JSON(), gr.HTML(), gr.Dropdown())
 
 
 def test_what_the_text_says_is_set_and_the_rest_stays(studio: Studio, target: Target):
@@ -37,3 +40,28 @@ def test_what_the_text_says_is_set_and_the_rest_stays(studio: Studio, target: Ta
 def test_a_text_that_is_too_long_changes_nothing(studio: Studio, target: Target):
     [(changed, sentence)] = apply_infotext(studio, target, "a" * 200_000).items()
     assert changed is target.messages and "longer" in sentence
+
+
+def test_another_model_and_vae_become_settings_that_can_be_taken_away(
+    studio: Studio, target: Target
+):
+    vaes = studio.settings.models_dir / "vae"
+    vaes.mkdir()
+    (vaes / "soft.safetensors").write_bytes(b"x")
+    write_tiny_checkpoint(studio.settings.models_dir / "other", seed=1)
+    text = (
+        "a heart\nSteps: 7, Sampler: Euler a, Seed: 3, Model hash: 0123456789, Model: {}, VAE: {}"
+    )
+    changes = apply_infotext(studio, target, text.format("other", "soft"))
+    assert changes[target.overrides]["value"] == ["Model: other", "VAE: soft.safetensors"]
+    chosen = overrides.choice(studio, ["Model: other", "VAE: soft.safetensors"])
+    assert (chosen.name, chosen.vae) == ("other", "soft.safetensors")
+    changes = apply_infotext(studio, target, text.format(studio.models.state.name, "None"))
+    assert changes[target.overrides]["value"] == ["VAE: None"]
+    changes = apply_infotext(studio, target, text.format("missing", "hard"))
+    assert changes[target.overrides]["value"] == []
+    assert "missing, is not here" in changes[target.messages]
+    assert "hard, is not in models/vae/" in changes[target.messages]
+    assert overrides.choice(studio, []) is None
+    with pytest.raises(BadField):
+        overrides.choice(studio, ["Model: missing"])

@@ -68,6 +68,9 @@ class OptionValues(Shape):
     """How weights act in requests over the API."""
     outdir_txt2img_samples: str
     outdir_samples: str
+    samples_filename_pattern: str
+    directories_filename_pattern: str
+    save_to_dirs: bool
     randn_source: str
     eta_noise_seed_delta: int
     samples_save: bool
@@ -99,6 +102,9 @@ class Options:
             **self._of_requests,
             "outdir_txt2img_samples": folder,
             "outdir_samples": "",
+            "samples_filename_pattern": self._studio.settings.filename_pattern,
+            "directories_filename_pattern": self._studio.settings.folder_pattern,
+            "save_to_dirs": bool(self._studio.settings.folder_pattern),
             **FIXED,
         }
 

@@ -22,17 +22,17 @@ _RANGE = re.compile(
 )
 
 
-def read_list(text: str) -> list[str]:
+def read_list(text: str, keep_empty: bool = False) -> list[str]:
     """Return the values of a list with commas; a value in double quotes may hold commas itself.
 
-    Raises AppError where there are too many.
+    Empty values are left out unless they are to be kept. Raises AppError where there are too many.
     """
     rows = csv.reader(io.StringIO(text.replace("\x00", "")), skipinitialspace=True)
     try:
         values = [value.strip() for row in rows for value in row]
     except csv.Error as error:
         raise AppError("The values cannot be read; check the quotation marks.") from error
-    return _not_too_many([value for value in values if value])
+    return _not_too_many([value for value in values if value or keep_empty])
 
 
 def write_list(values: Iterable[str]) -> str:
@@ -61,7 +61,7 @@ def read_numbers(text: str) -> list[float]:
 
 
 def read_whole_numbers(text: str) -> list[int]:
-    """Return the whole numbers of a list of numbers and ranges; evenly spaced ones are rounded.
+    """Return the whole numbers of a list of numbers and ranges; evenly spaced ones are cut off.
 
     Raises AppError naming what is no whole number.
     """
@@ -69,7 +69,7 @@ def read_whole_numbers(text: str) -> list[int]:
     for entry in read_list(text):
         numbers = read_numbers(entry)
         if "[" in entry:
-            numbers = [round(number) for number in numbers]
+            numbers = [int(number) for number in numbers]
         for number in numbers:
             if number != int(number):
                 raise AppError(f"“{number:g}” is no whole number.")

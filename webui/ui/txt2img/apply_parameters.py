@@ -14,6 +14,7 @@ from webui.generation.metadata.provenance import check_embeddings, with_names_he
 from webui.generation.request import FIELDS, PROMPTS
 from webui.studio.studio import Studio
 from webui.ui.markup import message
+from webui.ui.txt2img import overrides
 from webui.ui.txt2img.controls import FROM_MODEL, Controls
 
 NOT_PARAMETERS = (
@@ -30,10 +31,12 @@ class Target:
     held: gr.JSON
     """What the model suggested last; None in it keeps the next suggestion from a control."""
     messages: gr.HTML
+    overrides: gr.Dropdown
+    """Settings of the text that are no controls; they hold for what is drawn next."""
 
     def outputs(self) -> list[Component]:
         """Return the components that ``apply_infotext`` may set."""
-        return [*self.controls.values(), self.held, self.messages]
+        return [*self.controls.values(), self.held, self.messages, self.overrides]
 
 
 def apply_infotext(studio: Studio, target: Target, text: str) -> dict[Component, Any]:
@@ -45,9 +48,12 @@ def apply_infotext(studio: Studio, target: Target, text: str) -> dict[Component,
         sentence = f"The text is longer than the {MAX_TEXT:,} characters that are read."
         return {target.messages: message(sentence, "bad")}
     values, sentences = field_values(studio, text)
+    chips, missing = overrides.found(studio, read_infotext(text)[1])
+    sentences += missing
     return {
         **{target.controls[field]: value for field, value in values.items()},
         target.held: [None] * len(FROM_MODEL),
+        target.overrides: gr.update(choices=chips, value=chips, visible=bool(chips)),
         target.messages: "".join(message(sentence, "warn") for sentence in sentences),
     }
 

@@ -38,12 +38,13 @@ SECTIONS = {
 }
 """The closed accordions below the main controls, and their ids in the page."""
 HIRES_ROWS = (
-    ("hires_upscaler", "hires_steps", "denoising_strength"),
+    ("hires_upscaler", "hires_steps", "hires_cfg_scale"),
+    ("denoising_strength",),
     ("hires_scale", "hires_width", "hires_height"),
-    ("hires_sampler", "hires_schedule_type", "hires_cfg_scale"),
+    ("hires_sampler", "hires_schedule_type"),
     ("hires_prompt", "hires_negative_prompt"),
 )
-"""The controls of the second pass, side by side as in AUTOMATIC1111."""
+"""The controls of the second pass, in rows."""
 IN_A_ROW = 4
 """Controls side by side in an accordion."""
 SDXL_SIZES = [

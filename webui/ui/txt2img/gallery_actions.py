@@ -10,7 +10,9 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from webui.errors import AppError
+from webui.files import room_on_disk
 from webui.generation.metadata.infotext import embedding_hashes, read_infotext
+from webui.generation.outputs import LOG, keep_copy
 from webui.images import open_picture
 from webui.studio.studio import Studio
 from webui.ui.markup import message
@@ -24,6 +26,8 @@ QUIET: dict[str, Any] = {
     "show_progress": "hidden",
     "api_visibility": "private",
 }
+SAVED = "saved"
+"""Folder below outputs/ for the images that were kept with *Save*."""
 Entries = list[dict[str, str]]
 
 
@@ -35,6 +39,7 @@ class GalleryActions:
     outputs: Results
     to_png_info: gr.Button
     to_controls: gr.Button
+    save: gr.Button
     to_card: gr.Button
     clear: gr.Button
     card: gr.Dropdown
@@ -49,6 +54,7 @@ class GalleryActions:
             target.outputs(),
             **QUIET,
         )
+        self.save.click(self._save, looked_at, self.outputs.messages, **QUIET)
         self.card.focus(self._choices, None, self.card, **QUIET)
         self.to_card.click(
             self._set_preview, [*looked_at, self.card], self.outputs.messages, **QUIET
@@ -79,6 +85,18 @@ class GalleryActions:
 
     def _apply(self, target: Target, entries: Entries, place: float) -> dict[Component, Any]:
         return apply_infotext(self.studio, target, _entry(entries, place)["infotext"])
+
+    def _save(self, entries: Entries, place: float) -> str:
+        """Copy the image into the folder of kept ones and note it in their table."""
+        entry = _entry(entries, place)
+        folder = self.studio.settings.outputs_dir / SAVED
+        try:
+            path = results.picture_path(entry["name"], self.studio)
+            with room_on_disk():
+                copy = keep_copy(path, entry["infotext"], folder)
+        except (AppError, OSError) as error:
+            return message(f"The image could not be saved: {error}", "bad")
+        return message(f"Saved as {SAVED}/{copy.name}, and noted in {SAVED}/{LOG}.", "good")
 
     def _choices(self) -> Any:
         cards = self.studio.library.snapshot().cards
@@ -119,6 +137,7 @@ def build(studio: Studio, outputs: Results) -> GalleryActions:
     with gr.Row(elem_classes=["narrow"]):
         to_png_info = _button("Send to PNG Info", "send-png-info")
         to_controls = _button("Use its parameters", "send-controls")
+        save = _button("Save", "save-picture")
         clear = _button("Clear", "clear-gallery")
     with gr.Row(elem_classes=["narrow"], elem_id="preview-row"):
         card = gr.Dropdown(
@@ -129,7 +148,7 @@ def build(studio: Studio, outputs: Results) -> GalleryActions:
             min_width=140,
         )
         to_card = _button("Use as card preview", "send-preview")
-    return GalleryActions(studio, outputs, to_png_info, to_controls, to_card, clear, card)
+    return GalleryActions(studio, outputs, to_png_info, to_controls, save, to_card, clear, card)
 
 
 def _button(label: str, elem_id: str) -> gr.Button:

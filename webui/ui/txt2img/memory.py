@@ -15,7 +15,7 @@ from gradio.components import Component
 from webui.generation.request import FIELDS
 from webui.studio.studio import Studio
 from webui.ui.polling import Poll
-from webui.ui.txt2img import controls, results, styles_panel
+from webui.ui.txt2img import controls, results
 from webui.ui.txt2img.controls import FROM_MODEL, Controls
 from webui.ui.txt2img.results import Results
 
@@ -59,7 +59,7 @@ def _restored(
     """Return what is usable of the values that a browser has kept, as ``saved`` and by control."""
     usable = controls.restored(values)
     if "styles" in usable:
-        known = styles_panel.names(studio)
+        known = studio.styles.names()
         usable["styles"] = [name for name in usable["styles"] if name in known]
     return {saved: usable} | {inputs[field]: value for field, value in usable.items()}
 

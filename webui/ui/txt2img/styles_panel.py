@@ -41,7 +41,7 @@ def build(studio: Studio, poll: Poll, inputs: Controls) -> None:
     _connect(studio, inputs, name, (save, write_out, delete), answer, setter)
     poll.watch(
         studio.styles.version,
-        lambda: [gr.update(choices=names(studio)), _problem(studio)],
+        lambda: [gr.update(choices=studio.styles.names()), _problem(studio)],
         [inputs["styles"], answer],
     )
 
@@ -94,14 +94,6 @@ def _connect(
     chosen = [styles_control, *prompts]
     write_button.click(write_out, chosen, chosen, **quiet)
     delete_button.click(delete, styles_control, [styles_control, answer], js=_ASK, **quiet)
-
-
-def names(studio: Studio) -> list[str]:
-    """Return the names of the styles; none where the file cannot be read."""
-    try:
-        return [style.name for style in studio.styles.all()]
-    except AppError:
-        return []
 
 
 def _problem(studio: Studio) -> Any:

@@ -21,6 +21,8 @@ from webui.ui.txt2img import (
     controls,
     gallery_actions,
     memory,
+    overrides,
+    prompt_scripts,
     results,
     styles_panel,
     xray,
@@ -44,6 +46,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
                 "Negative prompt", "negative-prompt", 2, "What it should not show"
             )
             xray.build(studio, poll, negative, negative=True)
+            chips = overrides.build()
             completion.build(studio)
             examples = gr.HTML(
                 value=[],
@@ -74,14 +77,15 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
             outputs = results.build(studio, interrupt, skip, last_seed)
             actions = gallery_actions.build(studio, outputs)
     with settings:
-        xyz_panel.build(studio, inputs, outputs)
-    drawn = _connect(studio, inputs, outputs, go)
+        xyz_panel.build(studio, inputs, outputs, chips)
+        prompt_scripts.build(studio, inputs, outputs, chips)
+    drawn = _connect(studio, inputs, outputs, chips, go)
     poll.watch(lambda: _examples(studio), lambda: [_examples(studio)], [examples])
     held = poll.suggest(lambda: controls.suggested(studio), [inputs[field] for field in FROM_MODEL])
     memory.remember_controls(demo, studio, inputs, held)
     followed = memory.remember_job(demo, studio, poll, outputs)
     memory.remember_forever(demo, outputs, drawn, followed, forever)
-    target = Target(inputs, held, outputs.messages)
+    target = Target(inputs, held, outputs.messages, chips)
     connect_paste(studio, paste, target)
     actions.connect(target)
     return target, actions
@@ -113,15 +117,16 @@ def _steering(label: str, elem_id: str) -> gr.Button:
 
 
 def _connect(
-    studio: Studio, inputs: Controls, outputs: Results, go: gr.Button
+    studio: Studio, inputs: Controls, outputs: Results, chips: gr.Dropdown, go: gr.Button
 ) -> gr.events.Dependency:
     """Connect Generate, Interrupt and Skip; return the event of Generate."""
 
     def txt2img(*values: Any) -> Iterator[dict[Component, Any]]:
         """Draw pictures of a prompt; yields the progress and at last the pictures."""
         try:
-            *given, after = values
-            job = studio.generating.start(controls.read(given), after=after)
+            *given, after, chosen = values
+            model = overrides.choice(studio, chosen)
+            job = studio.generating.start(controls.read(given), model=model, after=after)
         except BadField as error:
             yield results.refuse(outputs, error)
             raise failure(error) from error
@@ -129,7 +134,7 @@ def _connect(
 
     drawn = go.click(
         _with_named_parameters(txt2img),
-        [*inputs.values(), outputs.job],
+        [*inputs.values(), outputs.job, chips],
         outputs.components(),
         show_progress="hidden",
         api_name="txt2img",
@@ -152,7 +157,7 @@ def _with_named_parameters(function: Callable[..., Any]) -> Callable[..., Any]:
     Gradio lets them leave out those whose component has a value, or whose default is None.
     """
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    names = (*FIELDS, "after_job")
+    names = (*FIELDS, "after_job", overrides.FIELD)
     named: Any = function
     named.__signature__ = inspect.Signature(
         [inspect.Parameter(name, kind, default=None) for name in names]

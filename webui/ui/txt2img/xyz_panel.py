@@ -9,13 +9,15 @@ import gradio as gr
 from gradio.components import Component
 
 from webui.errors import BadField
+from webui.generation.plots.axes import AXES, NOTHING
 from webui.generation.plots.axis_values import write_list
+from webui.generation.plots.plan import MAX_CELLS
 from webui.generation.plots.prompt_edit import MARKER
-from webui.generation.plots.xyz import AXES, MAX_CELLS, NOTHING, VALUES
+from webui.generation.plots.xyz import VALUES
 from webui.studio.studio import Studio
 from webui.ui.markup import message
 from webui.ui.toasts import failure
-from webui.ui.txt2img import controls, results
+from webui.ui.txt2img import controls, overrides, results
 from webui.ui.txt2img.controls import Controls, element_id
 from webui.ui.txt2img.results import Results
 
@@ -29,8 +31,19 @@ ABOUT = (
 )
 
 
-def build(studio: Studio, inputs: Controls, outputs: Results) -> None:
-    """Build the panel inside the open Blocks, below the controls that its cells share."""
+_SWAP = "(kind, other, values, others) => [other, kind, others, values]"
+_QUIET: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+
+
+def build(studio: Studio, inputs: Controls, outputs: Results, chips: gr.Dropdown) -> None:
+    """Build the panel inside the open Blocks, below the controls that its cells share.
+
+    ``chips`` are the override settings.
+    """
     with gr.Accordion("X/Y/Z plot", open=False, elem_id="xyz"):
         gr.HTML(message(ABOUT), js_on_load=None)
         kinds, values, fills = [], [], []
@@ -62,12 +75,22 @@ def build(studio: Studio, inputs: Controls, outputs: Results) -> None:
                         elem_id=f"{letter.lower()}-fill",
                     )
                 )
+        with gr.Row(elem_classes=["narrow"]):
+            swaps = [
+                gr.Button(
+                    f"Swap {one}/{other} axes", size="sm", elem_id=f"swap-{one}{other}".lower()
+                )
+                for one, other in ("XY", "YZ", "XZ")
+            ]
         run = gr.Dropdown(
             [], label="Training run", visible=False, elem_id="xyz-run", interactive=True
         )
         draw = gr.Button("Generate plot", variant="primary", elem_id="draw-plot")
     _connect_axes(studio, kinds, values, fills, run)
-    _connect_drawing(studio, inputs, outputs, [*kinds, *values, run], draw)
+    for button, (one, other) in zip(swaps, ((0, 1), (1, 2), (0, 2)), strict=True):
+        swapped = [kinds[one], kinds[other], values[one], values[other]]
+        button.click(None, swapped, swapped, js=_SWAP, **_QUIET)
+    _connect_drawing(studio, inputs, outputs, [*kinds, *values, run, chips], draw)
 
 
 def _connect_axes(
@@ -78,11 +101,6 @@ def _connect_axes(
     run: gr.Dropdown,
 ) -> None:
     """Say at each axis what its values look like, and fill them in where they can be counted."""
-    quiet: dict[str, Any] = {
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
 
     def choose(kind: str) -> list[Any]:
         axis = AXES[kind]
@@ -104,9 +122,9 @@ def _connect_axes(
         return write_list(listed(studio.plotting.here(run_id))) if listed else ""
 
     for kind, text, button in zip(kinds, values, fills, strict=True):
-        kind.change(choose, kind, [text, button], **quiet)
-        kind.change(offer_runs, [run, *kinds], run, **quiet)
-        button.click(fill, [kind, run], text, **quiet)
+        kind.change(choose, kind, [text, button], **_QUIET)
+        kind.change(offer_runs, [run, *kinds], run, **_QUIET)
+        button.click(fill, [kind, run], text, **_QUIET)
 
 
 def _connect_drawing(
@@ -124,7 +142,8 @@ def _connect_drawing(
         chosen = list(zip(of_axes[:3], of_axes[3:6], strict=True))
         try:
             request = controls.read(given[: len(shared)])
-            job = studio.plotting.start(request, chosen, of_axes[6], after)
+            model = overrides.choice(studio, of_axes[7])
+            job = studio.plotting.start(request, chosen, of_axes[6], after, model)
         except BadField as error:
             yield results.refuse(outputs, error)
             raise failure(error) from error
