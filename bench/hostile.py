@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.hostile.structure import broken, seeds  # noqa: E402
 from webui.embeddings import formats  # noqa: E402
-from webui.embeddings.reader_process import ENDED, ReaderProcess  # noqa: E402
+from webui.reader_process import ENDED, ReaderProcess  # noqa: E402
 
 LONG_S = 5.0
 MUCH_BYTES = 300 << 20
@@ -47,7 +47,7 @@ def tried(folder: Path, seconds: float, chance: random.Random) -> dict[str, int]
     wholes, mark = seeds(folder), folder / "ran"
     counts = dict.fromkeys(("tried", "read", "refused", "hung", "grew", "crashed", "ran"), 0)
     reader = ReaderProcess(patience_s=LONG_S)
-    reader.inspect(folder / next(iter(wholes)))
+    formats.inspect(folder / next(iter(wholes)), reader=reader)
     usual = memory_bytes()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -55,7 +55,7 @@ def tried(folder: Path, seconds: float, chance: random.Random) -> dict[str, int]
         (folder / name).write_bytes(broken(name, wholes[name], chance, mark))
         begun = time.monotonic()
         try:
-            reader.inspect(folder / name)
+            formats.inspect(folder / name, reader=reader)
             counts["read"] += 1
         except formats.Refused as refused:
             late = time.monotonic() - begun >= LONG_S

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,12 +115,10 @@ def read_every_file(parent: Path) -> dict[str, float]:
 def start(parent: Path) -> dict[str, float]:
     """Start a library; the first time there is no index yet."""
     from webui.embeddings.library import EmbeddingLibrary
-    from webui.embeddings.reader_process import shared_reader
+    from webui.reader_process import shared_reader
 
     started = time.perf_counter()
-    library = EmbeddingLibrary(
-        [parent / "embeddings"], parent / "index.sqlite", shared_reader().inspect
-    )
+    library = EmbeddingLibrary([parent / "embeddings"], parent / "index.sqlite", shared_reader())
     library.start()
     count = len(library.names())
     seconds = time.perf_counter() - started
@@ -137,15 +135,16 @@ def changes(parent: Path) -> dict[str, float]:
     from webui.embeddings import formats
     from webui.embeddings.embedding import Embedding
     from webui.embeddings.library import EmbeddingLibrary
-    from webui.embeddings.reader_process import shared_reader
+    from webui.reader_process import Answer, Question, ReaderProcesses
 
-    read: list[Path] = []
+    read: list[object] = []
 
-    def counted(path: Path, hashed: bool) -> formats.Inspection:
-        read.append(path)
-        return shared_reader().inspect(path, hashed)
+    class Counting(ReaderProcesses):
+        def ask_many(self, questions: Sequence[Question]) -> Iterator[Answer | Exception]:
+            read.extend(questions)
+            return super().ask_many(questions)
 
-    library = EmbeddingLibrary([parent / "embeddings"], parent / "index.sqlite", counted)
+    library = EmbeddingLibrary([parent / "embeddings"], parent / "index.sqlite", Counting())
     library.start()
     times: dict[str, list[float]] = {"new": [], "overwritten": [], "removed": []}
     sources = []

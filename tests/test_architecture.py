@@ -17,7 +17,7 @@ FLOORS = {
     "studio": 2,
     "generation": 1, "training": 1, "prompting": 1, "embeddings": 1, "models": 1,
     "settings": 0, "errors": 0, "files": 0, "images": 0, "unpickling": 0,
-    "libraries": 0, "lora_pipelines": 0, "pickles": 0, "plain_json": 0,
+    "libraries": 0, "lora_pipelines": 0, "plain_json": 0, "reader_process": 0, "tensor_files": 0,
     "plain_text": 0,
     "declarations": 0, "job_state": 0,
 }  # fmt: skip
@@ -53,6 +53,7 @@ TESTED_WITH_OTHERS = {
     "settings.py": "cli/test_serving.py",
     "studio/checkpoints.py": "studio/test_training_runs.py",
     "studio/drawing.py": "studio/test_generating.py",
+    "tensor_files/stored.py": "tensor_files/test_torch_saved.py",
     "training/jobs/*": "training/jobs/test_config.py",
     "training/low_precision.py": "training/test_setup.py",
     "training/runs/run_state.py": "training/runs/test_run_folder.py",

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.embeddings.embedding_parts import embedding, put, rows, until
-from webui.embeddings import formats, reading, watcher
+from webui.embeddings import formats, intake, watcher
 from webui.embeddings.embedding import Embedding
 from webui.embeddings.library import EmbeddingLibrary, Notes
 from webui.errors import AppError
@@ -160,13 +160,13 @@ def test_after_a_restart_unchanged_files_are_not_read_again(
     before = first.snapshot().cards
     first.stop()
     read: list[str] = []
-    whole = formats.inspect
+    whole = formats.told
 
-    def counted(path: Path, hashed: bool) -> formats.Inspection:
-        read.append(path.name)
-        return whole(path, hashed)
+    def counted(path: str, *options: bool) -> object:
+        read.append(Path(path).name)
+        return whole(path, *options)
 
-    monkeypatch.setattr(formats, "inspect", counted)
+    monkeypatch.setattr(formats, "told", counted)
     put(folder / "new.pt")
     second = open_library(folder)
     assert [card for card in second.snapshot().cards if card.name != "new"] == list(before)
@@ -360,12 +360,12 @@ def test_the_watching_goes_on_after_an_unexpected_fault(
 
     with caplog.at_level(logging.ERROR):
         with monkeypatch.context() as patch:
-            patch.setattr(formats, "inspect", fail)
+            patch.setattr(formats, "told", fail)
             put(folder / "first.pt")
             assert until(lambda: library.card("first"), 3)
             assert "unexpected error" in library.card("first").problem
         with monkeypatch.context() as patch:
-            patch.setattr(reading, "look", fail)
+            patch.setattr(intake, "look", fail)
             put(folder / "second.pt")
             assert until(lambda: "goes on" in caplog.text, 3)
     put(folder / "third.pt")

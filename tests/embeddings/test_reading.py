@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tests.embeddings.embedding_parts import put, rows, until
 from tests.prompting.prompt_parts import model_of, random_encoder
 from webui.embeddings import embedding as embedding_module
+from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding, EmbeddingCache
 from webui.embeddings.formats import source
 from webui.embeddings.library import EmbeddingLibrary
@@ -38,9 +39,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     monkeypatch.setattr(source.Source, "__init__", counted("opened", source.Source.__init__))
     monkeypatch.setattr(source.hashlib, "sha256", counted("bytes", source.hashlib.sha256))
-    monkeypatch.setattr(
-        embedding_module, "hash_vectors", counted("vectors", embedding_module.hash_vectors)
-    )
+    for module in (embedding_module, formats):
+        monkeypatch.setattr(module, "hash_arrays", counted("vectors", module.hash_arrays))
     return seen
 
 

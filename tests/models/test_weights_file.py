@@ -6,9 +6,11 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.models.checkpoint_parts import assert_weights, load_from
 from webui.errors import AppError, UnreadableFile
+from webui.models.weights_file import open_weights
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -92,3 +94,16 @@ class TestDamage:
         sample = samples["sd1"]
         path = sample.write(tmp_path / "a.safetensors").rename(tmp_path / "a.ckpt")
         assert_weights(load_from(path, sample.configs), sample.parts, half=True)
+
+    @pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+    def test_a_file_that_becomes_shorter_while_it_is_read_is_damaged(self, tmp_path, ending):
+        """Were it mapped into memory, this would end the process."""
+        weights = {"a": torch.ones(1 << 20), "b": torch.ones(1 << 20)}
+        path = tmp_path / f"a.{ending}"
+        save_file(weights, path) if ending == "safetensors" else torch.save(weights, path)
+        with open_weights(path) as opened:
+            assert torch.equal(opened.read("a"), weights["a"])
+            with open(path, "r+b") as file:
+                file.truncate(1000)
+            with pytest.raises(UnreadableFile, match="again"):
+                opened.read("b")

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webui.tensor_files.stored import Array
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -40,15 +42,18 @@ class Embedding:
     """The name inside the file; shown, never used as the trigger."""
     source: Path | None = None
     """The file it came from; None while it is being trained."""
+
     kind: str = ""
     """FIRST_ENCODER, OUTPUT, or "" for vectors that stand among the words of a prompt."""
     initializer: str | None = None
     """The words that training began with, where the file says so."""
+    known_hash: str | None = None
+    """The hash of just these vectors, where it was taken when they were read."""
 
     @cached_property
     def content_hash(self) -> str:
         """The same whatever the container, so that a converted file keeps it."""
-        return hash_vectors(self.vectors)
+        return self.known_hash or hash_vectors(self.vectors)
 
     def __len__(self) -> int:
         """How many token positions it takes in a prompt."""
@@ -66,7 +71,8 @@ class Embedding:
 
     def beside(self, other: Embedding) -> Embedding:
         """Return this embedding with another's vectors too, for a second text encoder."""
-        return replace(self, vectors={**self.vectors, **other.vectors}, kind="")
+        vectors = {**self.vectors, **other.vectors}
+        return replace(self, vectors=vectors, kind="", known_hash=None)
 
 
 class EmbeddingCache:
@@ -103,9 +109,15 @@ class EmbeddingCache:
 
 def hash_vectors(vectors: Mapping[str, Tensor]) -> str:
     """Return 12 hex digits that depend on the vectors' values alone, not on their container."""
+    return hash_arrays(
+        {key: tensor.detach().to("cpu").float().numpy() for key, tensor in vectors.items()}
+    )
+
+
+def hash_arrays(vectors: Mapping[str, Array]) -> str:
+    """As ``hash_vectors``, of float32 arrays ``[n, width]``."""
     digest = hashlib.sha256()
     for key in sorted(vectors):
-        tensor = vectors[key].detach().to("cpu").float().contiguous()
-        digest.update(f"{key}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(f"{key}{tuple(vectors[key].shape)}".encode())
+        digest.update(vectors[key].tobytes())
     return digest.hexdigest()[:12]

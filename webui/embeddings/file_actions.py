@@ -19,6 +19,7 @@ from webui.embeddings import formats
 from webui.errors import AppError, BadField
 from webui.files import contained, replacing
 from webui.plain_text import is_control
+from webui.reader_process import Reader
 
 TRASH = ".trash"
 """Sub-folder of each embeddings folder that deleted files are moved to."""
@@ -57,18 +58,18 @@ def check_inside(root: Path, path: Path) -> None:
         )
 
 
-def add(source: Path, name: str, folder: Path, inspect: formats.Inspect) -> Path:
+def add(source: Path, name: str, folder: Path, reader: Reader) -> Path:
     """Inspect ``source`` and copy it whole into ``folder`` under ``name``; return its path.
 
     The ending follows the content. Raises AppError, with the reader's reasons for a bad file.
     """
     with os_errors_as_app_errors(source):
-        found = inspect(source, False)
+        found = formats.inspect(source, False, reader)
     path = path_for(folder, name, _suffix(source, found.format))
     _refuse_taken(path)
     with os_errors_as_app_errors(path), replacing(path) as temporary:
         shutil.copyfile(source, temporary)
-        inspect(temporary, False)
+        formats.inspect(temporary, False, reader)
     return path
 
 

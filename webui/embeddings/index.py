@@ -85,12 +85,14 @@ class Entry:
 
 
 class Suspect(NamedTuple):
-    """A file that was being read when the app ended without a word."""
+    """A file that was being read, maybe with others, when the app ended without a word."""
 
-    path: str
-    stamp: Stamp
+    stamp: Stamp | None
     times: int
     """How often that has happened with it in a row."""
+
+
+NOBODY = Suspect(None, 0)
 
 
 class Index:
@@ -100,7 +102,8 @@ class Index:
         self._path = path
         self._lock = threading.Lock()
         self._note = path.with_name(path.name + "-reading")
-        self.suspect = _suspect(self._note)
+        self.suspects = _suspects(self._note)
+        """By path; they are read one at a time, so that the one that does it is found."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._open(path)
@@ -113,17 +116,20 @@ class Index:
                 path.with_name(path.name + ending).unlink(missing_ok=True)
             self._open(path)
 
-    def begin(self, path: str, stamp: Stamp) -> bool:
-        """Note that a file is about to be read; return whether it ended the app twice before."""
-        same = self.suspect is not None and self.suspect[:2] == (path, stamp)
-        times = self.suspect.times if same and self.suspect else 0
-        if times >= 2:
-            return True
+    def begin(self, files: Mapping[str, Stamp]) -> set[str]:
+        """Note that files are about to be read; return those that ended the app twice before."""
+        earlier = {path: self.suspects.get(path, NOBODY) for path in files}
+        times = {
+            path: earlier[path].times if earlier[path].stamp == stamp else 0
+            for path, stamp in files.items()
+        }
+        guilty = {path for path in files if times[path] >= 2}
+        note = [(path, files[path], times[path] + 1) for path in files if path not in guilty]
         try:
-            self._note.write_text(json.dumps([path, stamp, times + 1]))
+            self._note.write_text(json.dumps(note))
         except OSError as fault:
             log.warning("The note %s could not be written: %s", self._note, fault)
-        return False
+        return guilty
 
     def done(self) -> None:
         """Note that nothing is being read."""
@@ -210,13 +216,13 @@ class Index:
             raise
 
 
-def _suspect(note: Path) -> Suspect | None:
-    """Return the file in a note that was left behind, if there is one."""
+def _suspects(note: Path) -> dict[str, Suspect]:
+    """Return the files in a note that was left behind, if there is one."""
     try:
-        path, stamp, times = json.loads(note.read_text())
-        return Suspect(str(path), Stamp(*stamp), int(times))
+        noted = json.loads(note.read_text())
+        return {str(path): Suspect(Stamp(*stamp), int(times)) for path, stamp, times in noted}
     except (OSError, ValueError, TypeError):
-        return None
+        return {}
 
 
 def _facts(text: str) -> Facts:

@@ -16,10 +16,11 @@ from webui.embeddings.cards import Card
 from webui.embeddings.catalogue import Catalogue
 from webui.embeddings.embedding import Embedding, EmbeddingCache
 from webui.embeddings.index import Entry, Facts, Index, Stamp
-from webui.embeddings.listing import Changes, Listing
-from webui.embeddings.reading import StillChanging, name_problem, read_facts
+from webui.embeddings.listing import Changes, Listing, look
+from webui.embeddings.reading import name_problem, read_files
 from webui.embeddings.sidecars import find_preview, read_notes, role_of
 from webui.plain_text import as_text
+from webui.reader_process import Reader
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ SAME_COARSE_DATE_S = 2.0
 """The same where files have dates in whole seconds."""
 PUBLISH_EVERY_S = 0.5
 """How often cards appear while many files are being read."""
+BATCH = 128
+"""Stems whose files are read together."""
+MOST_KEPT = 64
+"""Of more stems than this that come together, the vectors are not kept when they are read."""
 
 Groups = dict[tuple[str, str], set[str]]
 """Changed files by their folder and stem: files of one stem make one card together."""
@@ -45,14 +50,14 @@ class Intake:
         index: Index,
         cache: EmbeddingCache,
         writing: Callable[[str], bool],
-        inspect: formats.Inspect,
+        reader: Reader,
     ) -> None:
         """``cache`` takes what is read; ``writing`` says whether a file is open for writing."""
         self._listing = listing
         self._index = index
         self._cache = cache
         self._writing = writing
-        self._inspect = inspect
+        self._reader = reader
         self._work = threading.RLock()
         self._entries, self._pairs = index.load()
         self._unsaved: dict[str, Entry] = {}
@@ -74,8 +79,7 @@ class Intake:
         with self._work:
             self._forget_missing()
             known = {group for group in groups if self._is_known(*group)}
-            for folder, stem in known:
-                self._learn(folder, stem, set())
+            self._learn({group: set() for group in known}, False, False, with_vectors=False)
             self.catalogue.publish()
             self.save()
         return {group: paths for group, paths in groups.items() if group not in known}
@@ -87,9 +91,12 @@ class Intake:
         may be coming. ``own`` says that we wrote the files ourselves, each at once.
         """
         again: list[str] = []
-        for (folder, stem), changed in groups.items():
+        waiting = list(groups.items())
+        at_once = 1 if self._index.suspects else BATCH
+        for start in range(0, len(waiting), at_once):
             with self._work:
-                again += self._learn(folder, stem, changed, patient, own)
+                part = dict(waiting[start : start + at_once])
+                again += self._learn(part, patient, own, with_vectors=len(waiting) <= MOST_KEPT)
                 if time.monotonic() - self._published > PUBLISH_EVERY_S:
                     self._publish()
             time.sleep(0)  # lets in whoever waits for the lock
@@ -109,54 +116,63 @@ class Intake:
         self.catalogue.publish()
         self._published = time.monotonic()
 
-    def _learn(
-        self, folder: str, stem: str, changed: set[str], patient: bool = False, own: bool = False
-    ) -> list[str]:
-        """Bring the cards of one stem up to date; return files to be tried again later."""
-        group = self._listing.group(folder, stem)
-        candidates = _candidates(group)
-        again: list[str] = []
-        for name in candidates:
-            path, stamp = os.path.join(folder, name), group[name]
-            entry = self._entries.get(path)
-            again_so_soon = path in changed and entry is not None and _may_have_changed(entry)
-            if entry is None or entry.stamp != stamp or again_so_soon:
-                entry, settled = self._read_file(path, stamp, patient, own)
-                if not settled:
-                    again.append(path)
-            if entry is not None:
-                entry = _with_notes(folder, stem, entry, group)
-            self._show(path, entry, group)
-        for path in {os.path.join(folder, name) for name in group.keys() - candidates} | changed:
-            if os.path.basename(path) not in candidates:
+    def _learn(self, groups: Groups, patient: bool, own: bool, with_vectors: bool) -> list[str]:
+        """Bring the cards of some stems up to date; return files to be tried again later."""
+        present = {place: self._listing.group(*place) for place in groups}
+        unread = {
+            path: group[os.path.basename(path)]
+            for place, group in present.items()
+            for path in _candidates(place[0], group)
+            if self._is_unread(path, group, path in groups[place])
+        }
+        found, again = self._read_files(unread, patient, own, with_vectors)
+        for (folder, stem), group in present.items():
+            candidates = _candidates(folder, group)
+            for path in candidates:
+                entry = found[path] if path in found else self._entries.get(path)
+                self._show(path, entry and _with_notes(folder, stem, entry, group), group)
+            paths = {os.path.join(folder, name) for name in group} | groups[folder, stem]
+            for path in paths.difference(candidates):
                 self._show(path, None, group)
         return again
 
-    def _read_file(
-        self, path: str, stamp: Stamp, patient: bool, own: bool
-    ) -> tuple[Entry | None, bool]:
-        """Read one file; also say whether that is final, or the file still being written."""
-        old = self._entries.get(path)
-        if self._writing(path):
-            return old, False
-        read_s = math.inf if own else time.time()
-        if self._index.begin(path, stamp):
+    def _is_unread(self, path: str, group: Mapping[str, Stamp], changed: bool) -> bool:
+        """Say whether a file has to be read, now that it may have changed."""
+        entry = self._entries.get(path)
+        if entry is None or entry.stamp != group[os.path.basename(path)]:
+            return True
+        return changed and _may_have_changed(entry)
+
+    def _read_files(
+        self, stamps: Mapping[str, Stamp], patient: bool, own: bool, with_vectors: bool
+    ) -> tuple[dict[str, Entry | None], list[str]]:
+        """Read files; return what is known of each now, and those that are still being written."""
+        found = {path: self._entries.get(path) for path in stamps}
+        again = [path for path in stamps if self._writing(path)]
+        still = {path: look(path) for path in stamps if path not in again}
+        guilty = self._index.begin({path: stamps[path] for path in still}) if still else set()
+        for path in guilty:
             problem = "The app ended twice while it was read. Delete or replace it."
-            return Entry(stamp, Facts(problem=problem), stamp.ctime_ns / 1e9), True
-        try:
-            facts, named = read_facts(Path(path), self._inspect)
-        except FileNotFoundError:
-            return None, True
-        except StillChanging:
-            return old, False
-        young = time.time() - stamp.mtime_ns / 1e9 < YOUNG_S
-        if facts.problem and young and patient:
-            return old, False
-        for name, embedding in named.items():
-            self._cache.put(Path(path), name, embedding)
-        added = old.added if old else stamp.ctime_ns / 1e9
-        entry = Entry(stamp, facts, added, read_s=read_s)
-        return entry, not (facts.problem and young)
+            found[path] = Entry(stamps[path], Facts(problem=problem), stamps[path].ctime_ns / 1e9)
+        paths = [path for path in still if path not in guilty]
+        read_s = math.inf if own else time.time()
+        reads = read_files([Path(path) for path in paths], self._reader, with_vectors)
+        for path, read in zip(paths, reads, strict=True):
+            if read.facts is None:
+                found[path] = None
+                continue
+            stamp, old = stamps[path], found[path]
+            young = time.time() - stamp.mtime_ns / 1e9 < YOUNG_S
+            if look(path) != still[path] or (read.facts.problem and young and patient):
+                again.append(path)
+                continue
+            for name, embedding in read.named.items():
+                self._cache.put(Path(path), name, embedding)
+            added = old.added if old else stamp.ctime_ns / 1e9
+            found[path] = Entry(stamp, read.facts, added, read_s=read_s)
+            if read.facts.problem and young:
+                again.append(path)
+        return found, again
 
     def _show(self, path: str, entry: Entry | None, group: Mapping[str, Stamp]) -> None:
         """Put a file's card in place, or take it away."""
@@ -218,16 +234,12 @@ class Intake:
 
     def _embedding_of(self, card: Card) -> Embedding:
         kept = self._cache.get(card.path, card.name, card.content_hash)
-        return kept or self._inspect(card.path, False).embeddings[0]
+        return kept or formats.read(card.path, self._reader)
 
     def _is_known(self, folder: str, stem: str) -> bool:
         """Say whether the index has all files of one stem as they are."""
         group = self._listing.group(folder, stem)
-        for name in _candidates(group):
-            entry = self._entries.get(os.path.join(folder, name))
-            if entry is None or entry.stamp != group[name]:
-                return False
-        return True
+        return not any(self._is_unread(path, group, False) for path in _candidates(folder, group))
 
     def _forget_missing(self) -> None:
         """Drop files that are no longer there; the index keeps those of folders out of reach."""
@@ -258,14 +270,14 @@ def _with_notes(folder: str, stem: str, entry: Entry, group: Mapping[str, Stamp]
     return replace(entry, notes=notes, notes_stamp=stamp)
 
 
-def _candidates(group: Mapping[str, Stamp]) -> list[str]:
+def _candidates(folder: str, group: Mapping[str, Stamp]) -> list[str]:
     """Return the files of one stem that may hold vectors; pictures only where no other does."""
-    vectors = [name for name in group if role(name) == "vectors"]
-    return vectors or [
+    names = [name for name in group if role(name) == "vectors"] or [
         name
         for name in group
         if role(name) == "picture" and name.lower().endswith(formats.PICTURE_SUFFIXES)
     ]
+    return [os.path.join(folder, name) for name in names]
 
 
 def role(file_name: str) -> str | None:

@@ -33,6 +33,7 @@ from webui.errors import AppError, BadField
 from webui.files import replacing
 from webui.images import open_picture
 from webui.plain_text import as_text
+from webui.reader_process import HERE, Reader
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -55,13 +56,10 @@ class EmbeddingLibrary:
         self,
         folders: Sequence[Path],
         index_file: Path,
-        inspect: formats.Inspect | None = None,
+        reader: Reader = HERE,
     ) -> None:
-        """``folders`` hold the files, the first receives new ones; ``index_file`` is a cache.
-
-        ``inspect`` reads files, in this process where none is given.
-        """
-        self._inspect = inspect or (lambda path, hashed: formats.inspect(path, hashed))
+        """``folders`` hold the files, the first receives new ones; ``index_file`` is a cache."""
+        self._reader = reader
         self.folders = tuple(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
         if not self.folders:
             raise AppError("At least one embeddings folder is needed.")
@@ -70,7 +68,7 @@ class EmbeddingLibrary:
         self._watcher = Watcher(self._listing, self._apply)
         self._cache = EmbeddingCache()
         self._intake = Intake(
-            self._listing, self._index, self._cache, self._watcher.writing, self._inspect
+            self._listing, self._index, self._cache, self._watcher.writing, reader
         )
         self._catalogue = self._intake.catalogue
         self._changing = threading.RLock()
@@ -152,7 +150,7 @@ class EmbeddingLibrary:
     def _read(self, path: Path) -> Sequence[Embedding]:
         """Return the embeddings of a file. Raises Refused."""
         try:
-            return self._inspect(path, False).embeddings
+            return formats.inspect(path, False, self._reader).embeddings
         except OSError as fault:
             reason = f"It cannot be opened: {fault.strerror or fault}."
             raise formats.Refused(path, reason) from fault
@@ -167,7 +165,8 @@ class EmbeddingLibrary:
 
         ``path`` as in ``delete``. Raises AppError if the file is unknown or unreadable.
         """
-        return self._inspect(self._existing(name, path).path, False).metadata
+        card = self._existing(name, path)
+        return formats.inspect(card.path, False, self._reader).metadata
 
     def add_file(self, source: Path, name: str) -> Card:
         """Inspect a file from outside and copy it in under a name.
@@ -175,7 +174,7 @@ class EmbeddingLibrary:
         Raises AppError if the name is taken or not allowed, or the file cannot be used.
         """
         with self._changing:
-            path = file_actions.add(source, self._free_name(name), self.folders[0], self._inspect)
+            path = file_actions.add(source, self._free_name(name), self.folders[0], self._reader)
             self._refresh_paths([path])
         return self._existing(name)
 
@@ -313,7 +312,7 @@ class EmbeddingLibrary:
         if card.problem:
             raise AppError(card.problem)
         image = open_picture(card.preview) if kind == "picture" and card.preview else None
-        metadata = self._inspect(card.path, False).metadata
+        metadata = formats.inspect(card.path, False, self._reader).metadata
         return formats.encode(self._embedding_of(card), kind, metadata, image)
 
     def _apply(self, changes: Changes) -> list[str]:

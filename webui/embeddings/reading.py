@@ -3,88 +3,120 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding
 from webui.embeddings.file_actions import check_name
 from webui.embeddings.index import Facts, Inside
-from webui.embeddings.listing import look
-from webui.errors import BadField
+from webui.errors import AppError, BadField
 from webui.plain_text import as_text, is_control
+from webui.reader_process import Answer, Reader
 
 log = logging.getLogger(__name__)
 
 
-class StillChanging(Exception):
-    """The file was written to while it was being read."""
+@dataclass(frozen=True)
+class FileRead:
+    """What became of reading one file."""
+
+    facts: Facts | None
+    """None where the file is gone."""
+    named: Mapping[str, Embedding] = field(default_factory=dict)
+    """Its embeddings by the names that call them, if they were wanted."""
 
 
-def read_facts(path: Path, inspect: formats.Inspect) -> tuple[Facts, dict[str, Embedding]]:
-    """Read one file; also return its embeddings by the names that call them.
+def read_files(
+    paths: Sequence[Path], reader: Reader, with_vectors: bool = True
+) -> Iterator[FileRead]:
+    """Read files and yield what is in each, in order; whatever is wrong becomes its problem."""
+    answers = reader.ask_many([(formats.told, str(path), True, with_vectors) for path in paths])
+    for path, answer in zip(paths, answers, strict=True):
+        yield _file_read(path, answer, with_vectors)
 
-    Raises StillChanging if it did not hold still; OSError if it is gone.
-    """
-    before = look(path)
-    named: dict[str, Embedding] = {}
+
+def _file_read(path: Path, answer: Answer | Exception, with_vectors: bool) -> FileRead:
     try:
-        found = inspect(path, True)
+        if isinstance(answer, Exception):
+            raise answer
+        told, numbers = answer
+        formats.check_told(path, told)
     except formats.NoEmbedding:
-        facts = Facts(plain_picture=True)
+        return FileRead(Facts(plain_picture=True))
     except formats.Refused as refused:
-        facts = Facts(problem=refused.reason, short_hash=refused.short_hash)
+        return FileRead(Facts(problem=refused.reason, short_hash=refused.short_hash))
+    except AppError as error:
+        return FileRead(Facts(problem=str(error)))
     except FileNotFoundError:
-        raise
+        return FileRead(None)
     except OSError as fault:
-        facts = Facts(problem=f"It cannot be opened: {fault.strerror or fault}.")
-    except Exception:
-        log.exception("Unexpected fault while reading %s", path)
-        facts = Facts(problem="It could not be read because of an unexpected error; see the log.")
-    else:
-        named = by_name(as_text(path.stem), found.embeddings)
-        first, *others = named.values()
-        inner_name = first.inner_name
-        if len(found.embeddings) > 1:
-            inner_name = f"{inner_name} (first of {len(found.embeddings)} in the file)"
-        facts = Facts(
-            widths=first.widths,
-            vectors=len(first),
-            step=first.step,
-            trained_on=first.trained_on,
-            trained_on_hash=first.trained_on_hash,
-            inner_name=inner_name,
-            short_hash=found.short_hash,
-            content_hash=first.content_hash,
-            format=found.format,
-            kind=first.kind,
-            inside=tuple(
-                Inside(one.name, one.widths, len(one), one.content_hash) for one in others
-            ),
-        )
-    if look(path) != before:
-        raise StillChanging
-    return facts, named
+        return FileRead(Facts(problem=f"It cannot be opened: {fault.strerror or fault}."))
+    except Exception as fault:
+        log.error("Unexpected fault while reading %s", path, exc_info=fault)
+        problem = "It could not be read because of an unexpected error; see the log."
+        return FileRead(Facts(problem=problem))
+    facts = _facts(as_text(path.stem), told)
+    if not with_vectors:
+        return FileRead(facts)
+    return FileRead(facts, by_name(as_text(path.stem), formats.embeddings_of(path, told, numbers)))
+
+
+def _facts(stem: str, told: Mapping[str, Any]) -> Facts:
+    """Return what ``formats.told`` has told of a file as the facts on its card."""
+    embeddings = told["embeddings"]
+    first = embeddings[0]
+    names = names_in_file(stem, [one["inner_name"] for one in embeddings])
+    inner_name = first["inner_name"]
+    if len(embeddings) > 1:
+        inner_name = f"{inner_name} (first of {len(embeddings)} in the file)"
+    return Facts(
+        **_size(first),
+        step=first["step"],
+        trained_on=first["trained_on"],
+        trained_on_hash=first["trained_on_hash"],
+        inner_name=inner_name,
+        short_hash=told["short_hash"],
+        format=told["format"],
+        kind=first["kind"],
+        inside=tuple(Inside(name, **_size(embeddings[place])) for name, place in names[1:]),
+    )
+
+
+def _size(one: Mapping[str, Any]) -> dict[str, Any]:
+    shapes = one["shapes"]
+    return {
+        "widths": {key: shape[1] for key, shape in shapes.items()},
+        "vectors": next(iter(shapes.values()))[0],
+        "content_hash": one["known_hash"],
+    }
 
 
 def by_name(stem: str, embeddings: Sequence[Embedding]) -> dict[str, Embedding]:
-    """Return the embeddings of a file by what calls them, the first by the file's own name.
+    """Return the embeddings of a file by what calls them; see ``names_in_file``."""
+    names = names_in_file(stem, [one.inner_name for one in embeddings])
+    return {name: replace(embeddings[place], name=name) for name, place in names}
 
-    Where there are several, each is called by its placeholder too, without the brackets round it;
-    one that is no name, such as ``*``, gives way to the file's name and a number.
+
+def names_in_file(stem: str, placeholders: Sequence[str | None]) -> list[tuple[str, int]]:
+    """Return what calls the embeddings of a file, each with its place in the file.
+
+    The first is called by the file's own name. Where there are several, each is called by its
+    placeholder too, without the brackets round it; one that is no name, such as ``*``, gives way
+    to the file's name and a number.
     """
-    named = {stem: replace(embeddings[0], name=stem)}
-    taken = {stem.casefold()}
-    for number, embedding in enumerate(embeddings if len(embeddings) > 1 else (), start=1):
-        name = _placeholder_name(embedding.inner_name)
+    named, taken = [(stem, 0)], {stem.casefold()}
+    for place, placeholder in enumerate(placeholders if len(placeholders) > 1 else ()):
+        name = _placeholder_name(placeholder)
         if name is None or name.casefold() in taken:
-            if number == 1:
+            if place == 0:
                 continue
-            name = f"{stem}-{number}"
+            name = f"{stem}-{place + 1}"
         if name.casefold() not in taken:
             taken.add(name.casefold())
-            named[name] = replace(embedding, name=name)
+            named.append((name, place))
     return named
 
 

@@ -129,7 +129,7 @@ def _load(pipe: Any, path: Path, adapter: str) -> str | None:
         with open_weights(path) as weights:
             if not all(_NAME.fullmatch(name) for name in weights.entries):
                 raise UnreadableFile("Its tensors have names that no LoRA has.")
-            tensors = {name: weights.read(name).clone() for name in weights.entries}
+            tensors = {name: weights.read(name) for name in weights.entries}
         pipe.load_lora_weights(tensors, adapter_name=adapter)
     except Exception as error:  # the libraries raise all sorts for files of another layout
         log.warning("The LoRA %s could not be loaded: %s", path.name, error)

@@ -176,7 +176,8 @@ def _filled(
                 f"{path.name} could not be loaded. The weight {name} of its {title} is "
                 f"{tuple(tensor.shape)}; a model of this family has {tuple(wanted.shape)}."
             )
-        state[name] = tensor.to(device=device, dtype=dtype, copy=True).contiguous()
+        is_part = tensor.untyped_storage().nbytes() > tensor.nbytes  # of one that need not stay
+        state[name] = tensor.to(device=device, dtype=dtype, copy=is_part).contiguous()
     if missing:
         raise UnreadableFile(
             f"{path.name} could not be loaded. Its {title} lacks {len(missing)} of "

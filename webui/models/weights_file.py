@@ -1,26 +1,26 @@
 """A file of weights, safetensors or torch: its header first, single tensors on request.
 
-It is our own because diffusers reads a whole checkpoint before it says what is wrong with it.
+It is our own because diffusers reads a whole checkpoint before it says what is wrong with it, and
+maps it into memory, where a file that somebody shortens meanwhile would end the app.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import math
-import pickle
-import re
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from webui.errors import UnreadableFile
+from webui.errors import AppError, UnreadableFile
 from webui.files import open_regular
-from webui.pickles import DAMAGE, TooMuch, look_through
-from webui.unpickling import load_weights_only
+from webui.reader_process import Answer, Ended, Faulty, Reader, shared_reader
+from webui.tensor_files.pickles import TooMuch
+from webui.tensor_files.safetensors import WrongSize, read_header
+from webui.tensor_files.stored import ITEM_BYTES, Damaged, StoredTensor
+from webui.tensor_files.torch_saved import Asked, Limits, NotTorch, Packed, read_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,27 +30,29 @@ log = logging.getLogger(__name__)
 _MAX_HEADER_BYTES = 100 << 20
 """The most that safetensors allows for a header."""
 _TOLERATED = (
-    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.dtype",
-    "omegaconf.dictconfig.DictConfig",
-    "omegaconf.listconfig.ListConfig",
-    "omegaconf.base.ContainerMetadata",
-    "omegaconf.base.Metadata",
-    "omegaconf.nodes.AnyNode",
-    "typing.Any",
-    "collections.defaultdict",
-)
+    "pytorch_lightning.callbacks.model_checkpoint ModelCheckpoint",
+    "pytorch_lightning.callbacks.early_stopping EarlyStopping",
+    "omegaconf.dictconfig DictConfig",
+    "omegaconf.listconfig ListConfig",
+    "omegaconf.base ContainerMetadata",
+    "omegaconf.base Metadata",
+    "omegaconf.nodes AnyNode",
+    "typing Any",
+    "collections defaultdict",
+    "builtins dict", "__builtin__ dict", "builtins list", "__builtin__ list",
+    "builtins int", "__builtin__ int", "builtins object", "__builtin__ object",
+    "copy_reg _reconstructor", "copyreg _reconstructor",
+)  # fmt: skip
 """What trainers left in old checkpoints beside the weights; an inert object takes their place."""
 _INNER = ("state_dict", "params_ema", "params")
 """Where trainers of checkpoints and of upscalers put the weights, the better ones first."""
-_LARGEST_PICKLE_BYTES = 64 << 20
-_MOST_OPERATIONS = 1_000_000
-"""Steps of a checkpoint's pickle; one of 2,000 tensors and its trainer's state takes 150,000."""
-_OLD_FORM_PICKLES = 5
-"""So many pickles stand before the numbers in files of before torch 1.6."""
+_LIMITS = Limits(
+    operations=1_000_000,  # one of 2,000 tensors and its trainer's state takes 150,000
+    pickle_bytes=64 << 20,
+    members=100_000,
+    longest=1 << 20,
+    inert=frozenset(_TOLERATED),
+)
 _DAMAGED = "It was cut off or damaged: copy or download it again."
 
 
@@ -72,7 +74,7 @@ class WeightsFile:
     metadata: Mapping[str, str]
     """Free text beside the weights, from the file and so not to be trusted."""
     read: Callable[[str], Tensor]
-    """Return one tensor on the CPU. It may share memory with the file, so copy what is kept."""
+    """Return one tensor on the CPU, with memory of its own. Raises UnreadableFile."""
 
 
 def counted(weights: WeightsFile, report: Callable[[float], None]) -> WeightsFile:
@@ -90,145 +92,144 @@ def counted(weights: WeightsFile, report: Callable[[float], None]) -> WeightsFil
 
 
 @contextmanager
-def open_weights(path: Path) -> Iterator[WeightsFile]:
+def open_weights(path: Path, reader: Reader | None = None) -> Iterator[WeightsFile]:
     """Open a file of weights; its content decides the format, not its ending.
 
-    Nothing in the file is ever run. Raises UnreadableFile, naming the file and the reason.
+    What is in it is found out by ``reader``, the shared processes if none is given. Nothing in
+    the file is ever run. Raises UnreadableFile, naming the file and the reason.
     """
     try:
-        size_bytes = path.stat().st_size
-        with open_regular(path) as file:
-            head = file.read(512)
+        told, _ = (reader or shared_reader()).ask(weights_told, str(path))
+        file = open_regular(path)
+    except (Ended, Faulty) as error:
+        raise _unreadable(path, str(error)) from error
     except OSError as error:
         raise _unreadable(path, f"It cannot be opened: {error.strerror or error}.") from error
+    with file:
+        places = {name: _Place(*place) for name, *place in told["tensors"]}
+        entries = {name: Entry(tuple(one.shape), one.dtype) for name, one in places.items()}
+
+        def read(key: str) -> Tensor:
+            return _read(file, path, places[key])
+
+        yield WeightsFile(path, entries, told["metadata"], read)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor lies in its file."""
+
+    dtype: str
+    shape: list[int]
+    strides: list[int] | None
+    """In numbers; None where they lie in order."""
+    start: int
+    size_bytes: int
+
+
+def _read(file: BinaryIO, path: Path, place: _Place) -> Tensor:
+    """Read one tensor. Raises UnreadableFile, also for a file that has become shorter."""
+    import torch
+
+    dtype = {
+        "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+        "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+        "U8": torch.uint8, "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn,
+        "F8_E5M2": torch.float8_e5m2,
+    }.get(place.dtype)  # fmt: skip
+    if dtype is None:
+        raise _unreadable(path, f"It has numbers of the type {place.dtype[:20]}.")
+    data = torch.empty(place.size_bytes, dtype=torch.uint8)
+    rest = memoryview(data.numpy())  # type: ignore[arg-type]
+    try:
+        file.seek(place.start)
+        while rest and (count := file.readinto(rest)):  # type: ignore[attr-defined]
+            rest = rest[count:]
+    except OSError as error:
+        raise _unreadable(path, f"It cannot be read: {error.strerror or error}.") from error
+    if rest:
+        raise _unreadable(path, _DAMAGED)
+    tensor = data.view(dtype)
+    if place.strides is None:
+        return tensor.reshape(place.shape)
+    return torch.as_strided(tensor, place.shape, place.strides)
+
+
+def weights_told(name: str) -> Answer:
+    """Return where the tensors of a file lie, and its metadata. Raises UnreadableFile, OSError."""
+    path = Path(name)
+    try:
+        with open_regular(path) as file:
+            tensors, metadata = _header(path, file)
+        places = [(name, *_place(one)) for name, one in tensors.items()]
+        return {"tensors": places, "metadata": metadata}, b""
+    except Damaged as error:
+        raise _unreadable(path, _DAMAGED) from error
+    except AppError as error:
+        raise (
+            error if isinstance(error, UnreadableFile) else _unreadable(path, str(error))
+        ) from error
+
+
+def _header(path: Path, file: BinaryIO) -> tuple[Mapping[str, StoredTensor], Mapping[str, str]]:
+    size_bytes = path.stat().st_size
+    head = file.read(512)
+    file.seek(0)
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and length <= _MAX_HEADER_BYTES:
         if 8 + length > size_bytes:
-            raise _unreadable(path, _DAMAGED)
-        with _open_safetensors(path) as weights:
-            yield weights
-    elif head.startswith((b"PK\x03\x04", b"\x80")):
-        yield _open_torch(path, zipped=head.startswith(b"PK"))
-    else:
-        raise _unreadable(path, _stray(head))
+            raise Damaged
+        file.seek(8)
+        try:
+            return read_header(file.read(length), size_bytes, _not_here)
+        except WrongSize as error:
+            raise Damaged from error
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return _torch_header(path, file, size_bytes, zipped=head.startswith(b"PK"))
+    raise _unreadable(path, _stray(head))
 
 
-@contextmanager
-def _open_safetensors(path: Path) -> Iterator[WeightsFile]:
-    from safetensors import SafetensorError, safe_open
-
+def _torch_header(
+    path: Path, file: BinaryIO, size_bytes: int, zipped: bool
+) -> tuple[Mapping[str, StoredTensor], Mapping[str, str]]:
     try:
-        file = safe_open(path, framework="pt", device="cpu")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _unreadable(path, _DAMAGED) from error
-    with file:
-        entries = {}
-        for key in file.keys():
-            part = file.get_slice(key)
-            entries[key] = Entry(tuple(part.get_shape()), part.get_dtype())
-        yield WeightsFile(path, entries, dict(file.metadata() or {}), file.get_tensor)
-
-
-def _open_torch(path: Path, zipped: bool) -> WeightsFile:
-    """Read a file of torch.save with torch's weights-only reader, the weights left on the disk."""
-    if zipped:
-        _check_zip(path)
-    _look_through(path, zipped)
-    content = _load_weights_only(path, zipped)
-    if not isinstance(content, Mapping):
-        raise _unreadable(path, "It holds no weights.")
-    inner = next((content[key] for key in _INNER if key in content), content)
-    tensors = {
-        str(key): value
-        for key, value in (inner if isinstance(inner, Mapping) else content).items()
-        if hasattr(value, "untyped_storage")
-    }
-    step = content.get("global_step")
-    return WeightsFile(
-        path,
-        {key: Entry(tuple(value.shape), _short_dtype(value)) for key, value in tensors.items()},
-        {"global_step": str(step)} if isinstance(step, int) else {},
-        tensors.__getitem__,
-    )
-
-
-def _look_through(path: Path, zipped: bool) -> None:
-    """Refuse a pickle in which something could grow; torch's reader looks at what it asks for."""
-    try:
-        with open_regular(path) as file:
-            if zipped:
-                with zipfile.ZipFile(file) as archive:
-                    [name] = [n for n in archive.namelist() if n.endswith("/data.pkl")]
-                    if archive.getinfo(name).file_size > _LARGEST_PICKLE_BYTES:
-                        raise TooMuch
-                    _look_at(io.BytesIO(archive.read(name)))
-            else:
-                size_bytes = path.stat().st_size
-                for _ in range(_OLD_FORM_PICKLES):
-                    if file.tell() < size_bytes:
-                        _look_at(file)
+        content = read_torch(file, size_bytes, _not_here, _LIMITS)
     except TooMuch:
         reason = "It has far more in it than weights need; it was not opened."
         raise _unreadable(path, reason) from None
-    except (*DAMAGE, zipfile.BadZipFile, OSError, EOFError) as error:
-        raise _unreadable(path, _DAMAGED) from error
-
-
-def _look_at(stream: BinaryIO) -> None:
-    look_through(stream, _MOST_OPERATIONS, lambda module, name: None, longest=1 << 20)
-
-
-def _check_zip(path: Path) -> None:
-    """Refuse packed members, which torch never writes and which could unpack to anything."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise _unreadable(path, _DAMAGED) from error
-    if not any(member.filename.endswith("/data.pkl") for member in members):
-        raise _unreadable(
-            path, "It is a zip file, but not one written by PyTorch. Unpack it and look inside."
-        )
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise _unreadable(path, "It is a packed zip file, which PyTorch does not write.")
-
-
-def _load_weights_only(path: Path, zipped: bool) -> Any:
-    stand_ins = dict.fromkeys(_TOLERATED, _Inert)
-    try:
-        if path.suffix == ".safetensors":  # torch would go by the ending and not by the content
-            with open(path, "rb") as file:
-                return load_weights_only(file, stand_ins)
-        return load_weights_only(path, stand_ins, mmap=zipped)
-    except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if asked is None:
-            raise _unreadable(path, _DAMAGED) from error
+    except Packed:
+        reason = "It is a packed zip file, which PyTorch does not write."
+        raise _unreadable(path, reason) from None
+    except NotTorch as error:
+        reason = "It is a zip file, but not one written by PyTorch. Unpack it and look inside."
+        raise _unreadable(path, reason if zipped else _DAMAGED) from error
+    except Asked as asked:
         raise _unreadable(
             path,
-            f"Opening it the usual way would run “{asked[1]}”, which weights do not need. Nothing "
-            "of it was run. Get the model as .safetensors, and delete this file unless you know "
-            "where it comes from.",
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise _unreadable(path, _DAMAGED) from error
-
-
-class _Inert:
-    """Stands in for a trainer's own types: takes anything, keeps and does nothing."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _short_dtype(tensor: Tensor) -> str:
-    name = str(tensor.dtype).removeprefix("torch.")
-    return {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}.get(
-        name, name.upper()
+            f"Opening it the usual way would run “{'.'.join(asked.args)}”, which weights do not "
+            "need. Nothing of it was run. Get the model as .safetensors, and delete this file "
+            "unless you know where it comes from.",
+        ) from None
+    if not isinstance(content, dict):
+        raise _unreadable(path, "It holds no weights.")
+    inner = next((content[key] for key in _INNER if key in content), content)
+    found = (inner if isinstance(inner, dict) else content).items()
+    step = content.get("global_step")
+    return (
+        {str(key): value for key, value in found if isinstance(value, StoredTensor)},
+        {"global_step": str(step)} if isinstance(step, int) else {},
     )
+
+
+def _place(one: StoredTensor) -> tuple[Any, ...]:
+    """Return the fields of a _Place. Raises Damaged."""
+    start, size_bytes = one.span() if one.dtype in ITEM_BYTES else (0, 0)
+    return one.dtype, one.shape, one.strides, start, size_bytes
+
+
+def _not_here(start: int, size_bytes: int) -> bytes:
+    """The numbers are read by the app, and not where the header is."""
+    raise NotImplementedError
 
 
 def _stray(head: bytes) -> str:

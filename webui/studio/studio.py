@@ -7,10 +7,10 @@ import shutil
 import threading
 
 from webui.embeddings.library import Card, EmbeddingLibrary
-from webui.embeddings.reader_process import shared_reader
 from webui.generation.file_names import Naming
 from webui.generation.styles import Styles
 from webui.prompting.lookup import unfit
+from webui.reader_process import shared_reader
 from webui.settings import INSTALLED, ROOT, SHIPPED, Settings
 from webui.studio.civitai import CivitaiLookup
 from webui.studio.downloads import Downloads
@@ -41,7 +41,7 @@ class Studio:
         self.library = EmbeddingLibrary(
             settings.embeddings_dirs,
             settings.cache_dir / "embeddings.sqlite",
-            shared_reader().inspect,
+            shared_reader(),
         )
         self.models = ModelsInUse(
             settings.models_dir,

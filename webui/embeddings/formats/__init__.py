@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from webui.embeddings.embedding import FIRST_ENCODER, OUTPUT, Embedding
+from webui.embeddings.embedding import FIRST_ENCODER, OUTPUT, Embedding, hash_arrays
 from webui.embeddings.formats import picture, safetensors_file, torch_file
 from webui.embeddings.formats.layouts import Found, bundle, find
 from webui.embeddings.formats.source import (
@@ -23,6 +23,8 @@ from webui.embeddings.formats.vectors import check_finite, is_encoder_output
 from webui.errors import AppError
 from webui.files import write_whole
 from webui.plain_text import shown
+from webui.reader_process import HERE, Answer, Ended, Faulty, Reader
+from webui.tensor_files.stored import Damaged
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Kind",
-    "Inspect",
     "Inspection",
     "NoEmbedding",
     "PICTURE_SUFFIXES",
@@ -83,72 +84,151 @@ class Inspection:
     size_bytes: int
 
 
-def inspect(path: Path, hashed: bool = True) -> Inspection:
+def inspect(path: Path, hashed: bool = True, reader: Reader = HERE) -> Inspection:
     """Read everything in a file; the content decides its format, not the ending.
 
-    Its SHA-256 is taken only if wanted.
+    Its SHA-256 is taken only if wanted. ``reader`` may be another process.
     Raises Refused with the reasons (NoEmbedding for a plain picture), OSError if the file cannot
     be opened. Nothing in the file is ever run.
     """
-    source = None
+    return inspection(path, *ask(reader, path, told, str(path), hashed))
+
+
+def ask(reader: Reader, path: Path, *question: Any) -> Answer:
+    """Ask a reader about a file. Raises Refused where the reader itself fails, and OSError."""
     try:
-        with Source(path) as source:
+        return reader.ask(*question)
+    except (Ended, Faulty) as fault:
+        raise Refused(path, str(fault)) from fault
+
+
+def told(path: str, hashed: bool, with_vectors: bool = True) -> Answer:
+    """Return everything in a file as plain data that can go from process to process.
+
+    Refused comes as data as well. Without the vectors only their sizes and hashes are told.
+    """
+    here, source = Path(path), None
+    try:
+        with Source(here) as source:
             content = _open(source)
             found = find(content)
-            embeddings = tuple(_embedding(path, one) for one in found)
-            for embedding in embeddings:
-                check_finite(embedding.vectors)
-            return Inspection(
-                embeddings,
-                _describe(found[0].layout, content.container, path),
-                {shown(key): shown(text) for key, text in content.metadata.items()},
-                source.short_hash if hashed else "",
-                source.size_bytes,
-            )
-    except NothingInside as reason:
-        raise NoEmbedding(path, str(reason)) from reason
-    except Broken as reason:
-        raise Refused(path, str(reason), source.short_hash_so_far if source else "") from reason
+            for one in found:
+                check_finite(one.vectors)
+            facts = {
+                "embeddings": [_facts_of(one) for one in found],
+                "format": _describe(found[0].layout, content.container, here),
+                "metadata": {shown(key): shown(text) for key, text in content.metadata.items()},
+                "short_hash": source.short_hash if hashed else "",
+                "size_bytes": source.size_bytes,
+            }
+    except (Broken, Damaged) as reason:
+        empty = isinstance(reason, NothingInside)
+        short_hash = source.short_hash_so_far if source and not empty else ""
+        reason_text = torch_file.DAMAGED if isinstance(reason, Damaged) else str(reason)
+        return {"refused": reason_text, "empty": empty, "short_hash": short_hash}, b""
+    vectors = (array for one in found for array in one.vectors.values())
+    return facts, b"".join(array.tobytes() for array in vectors) if with_vectors else b""
 
 
-Inspect = Callable[[Path, bool], Inspection]
-"""Something that inspects files as ``inspect`` does, maybe in another process."""
+def inspection(path: Path, facts: Mapping[str, Any], numbers: bytes) -> Inspection:
+    """Return what ``told`` has told, with its vectors. Raises Refused if it says so."""
+    check_told(path, facts)
+    return Inspection(
+        embeddings_of(path, facts, numbers),
+        facts["format"],
+        facts["metadata"],
+        facts["short_hash"],
+        facts["size_bytes"],
+    )
 
 
-def read(path: Path) -> Embedding:
+def check_told(path: Path, facts: Mapping[str, Any]) -> None:
+    """Raise Refused or NoEmbedding if that is what ``told`` has told."""
+    if "refused" in facts:
+        kind = NoEmbedding if facts["empty"] else Refused
+        raise kind(path, facts["refused"], facts["short_hash"])
+
+
+def embeddings_of(path: Path, facts: Mapping[str, Any], numbers: bytes) -> tuple[Embedding, ...]:
+    """Return the embeddings that ``told`` has told."""
+    embeddings, start = [], 0
+    for one in facts["embeddings"]:
+        vectors = {}
+        for key, (rows, width) in one["shapes"].items():
+            end = start + rows * width * 4
+            vectors[key], start = _tensor(numbers[start:end], rows, width), end
+        kept = {key: value for key, value in one.items() if key != "shapes"}
+        embeddings.append(Embedding(name=path.stem, vectors=vectors, source=path, **kept))
+    return tuple(embeddings)
+
+
+def _facts_of(found: Found) -> dict[str, Any]:
+    """Return what is known of an embedding but its vectors."""
+    return {
+        "step": found.step,
+        "trained_on": found.trained_on and shown(found.trained_on),
+        "trained_on_hash": found.trained_on_hash and shown(found.trained_on_hash),
+        "inner_name": found.inner_name and shown(found.inner_name),
+        "kind": OUTPUT if is_encoder_output(found.vectors) else found.kind,
+        "initializer": found.initializer and shown(found.initializer),
+        "known_hash": hash_arrays(found.vectors),
+        "shapes": {key: array.shape for key, array in found.vectors.items()},
+    }
+
+
+def _tensor(numbers: bytes, rows: int, width: int) -> Tensor:
+    """Return float32 numbers as a tensor ``[rows, width]`` with memory of its own."""
+    import torch
+
+    return torch.frombuffer(bytearray(numbers), dtype=torch.float32).reshape(rows, width)
+
+
+def read(path: Path, reader: Reader = HERE) -> Embedding:
     """Read the embedding of a file; of several, the first (``*`` before others).
 
     Raises Refused, an UnreadableFile with all reasons in a sentence or two.
     """
-    return read_all(path)[0]
+    return read_all(path, reader)[0]
 
 
-def read_all(path: Path) -> tuple[Embedding, ...]:
+def read_all(path: Path, reader: Reader = HERE) -> Sequence[Embedding]:
     """Read every embedding of a file. Raises Refused."""
     try:
-        return inspect(path, hashed=False).embeddings
+        return inspect(path, False, reader).embeddings
     except OSError as fault:
         raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
 
 
-def read_bundle(path: Path) -> tuple[Embedding, ...]:
+def read_bundle(path: Path, reader: Reader = HERE) -> tuple[Embedding, ...]:
     """Read the embeddings that travel inside a LoRA file; none from one that brings none.
 
     Raises Refused where there are some that cannot be read.
     """
     try:
-        with Source(path) as source:
+        facts, numbers = ask(reader, path, bundle_told, str(path))
+    except OSError as fault:
+        raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
+    check_told(path, facts)
+    found = embeddings_of(path, facts, numbers)
+    return tuple(replace(one, name=str(one.inner_name)) for one in found)
+
+
+def bundle_told(path: str) -> Answer:
+    """Return the embeddings inside a LoRA file as plain data; Refused comes as data as well."""
+    try:
+        with Source(Path(path)) as source:
             content = safetensors_file.read(source)
             found = [one for one in bundle(content.values) if one.inner_name]
             for one in found:
                 check_finite(one.vectors)
     except NotMine:
-        return ()
+        return {"embeddings": []}, b""
     except Broken as reason:
-        raise Refused(path, str(reason)) from reason
-    except OSError as fault:
-        raise Refused(path, f"It cannot be opened: {fault.strerror or fault}.") from fault
-    return tuple(replace(_embedding(path, one), name=shown(str(one.inner_name))) for one in found)
+        return {"refused": str(reason), "empty": False, "short_hash": ""}, b""
+    vectors = (array for one in found for array in one.vectors.values())
+    return {"embeddings": [_facts_of(one) for one in found]}, b"".join(
+        array.tobytes() for array in vectors
+    )
 
 
 def write(
@@ -222,20 +302,6 @@ def _refuse_strays(head: bytes) -> None:
         )
     if start and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head) and start[:1] != b"{":
         raise Broken("It is a text file under an embedding's name.")
-
-
-def _embedding(path: Path, found: Found) -> Embedding:
-    return Embedding(
-        name=path.stem,
-        vectors=found.vectors,
-        step=found.step,
-        trained_on=found.trained_on and shown(found.trained_on),
-        trained_on_hash=found.trained_on_hash and shown(found.trained_on_hash),
-        inner_name=found.inner_name and shown(found.inner_name),
-        source=path,
-        kind=OUTPUT if is_encoder_output(found.vectors) else found.kind,
-        initializer=found.initializer and shown(found.initializer),
-    )
 
 
 def _describe(layout: str, container: str, path: Path) -> str:

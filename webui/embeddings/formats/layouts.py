@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from webui.embeddings.embedding import FIRST_ENCODER
 from webui.embeddings.formats.source import Broken, Content, NotMine
 from webui.embeddings.formats.vectors import is_tensor, joined, one_or_several
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from webui.tensor_files.stored import Array, StoredTensor
 
 MAX_TEXT = 200
 """Longest name or hash kept from inside a file."""
@@ -30,7 +28,8 @@ class Found:
 
     layout: str
     """Who writes this layout, for people."""
-    vectors: Mapping[str, Tensor]
+    vectors: Mapping[str, Array]
+    """Per text encoder, float32 ``[n, width]``."""
     inner_name: str | None = None
     step: int | None = None
     trained_on: str | None = None
@@ -65,8 +64,8 @@ def clean_text(value: Any) -> str | None:
 
 def clean_step(value: Any) -> int | None:
     """Return a number of training steps from a number, text or 0-d tensor, or None."""
-    if hasattr(value, "numel") and value.numel() == 1:
-        value = value.item()
+    if isinstance(value, StoredTensor) and value.count == 1:
+        value = value.read().item()
     if isinstance(value, str) and value.isdecimal() and len(value) < 12:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e11:

@@ -29,9 +29,13 @@ from webui.embeddings.formats.source import (
     Source,
 )
 from webui.errors import AppError
+from webui.plain_json import check
+from webui.tensor_files.stored import stored
 
 TEXT_KEY = "sd-ti-embedding"
 MAX_JSON_BYTES = 32 << 20
+MAX_ITEMS = 2_000_000
+"""Numbers and other values of that JSON; 75 vectors for SDXL have 154,000."""
 MAX_PIXELS = 60_000_000
 FORMATS = ("PNG", "WEBP", "AVIF", "JPEG", "GIF")
 DAMAGED = "It is an image with an embedding inside, but the data is damaged."
@@ -109,17 +113,16 @@ def _open(data: bytes) -> tuple[Any, Any]:
 def _decode(packed: bytes) -> Any:
     """Return the JSON's content with its tensors. Raises Broken."""
     try:
+        check(packed, MAX_ITEMS)
         return json.loads(packed, object_hook=_decode_tensor)
     except (ValueError, TypeError, RecursionError, OverflowError) as fault:
         raise Broken(DAMAGED) from fault
 
 
 def _decode_tensor(value: dict[str, Any]) -> Any:
-    import torch
-
     if "TORCHTENSOR" not in value:
         return value
-    return torch.tensor(value["TORCHTENSOR"], dtype=torch.float32)
+    return stored(numpy.array(value["TORCHTENSOR"], "<f4"))
 
 
 def _encode_tensor(value: Any) -> dict[str, Any]:

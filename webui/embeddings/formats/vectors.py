@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy
 
 from webui.embeddings.formats.source import Broken, NotMine
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from webui.tensor_files.stored import Array, StoredTensor
 
 MAX_VECTORS = 4096
 MAX_FLOATS = 16 << 20
@@ -32,36 +32,32 @@ def encoder_of(width: int) -> str:
 
 def is_tensor(value: Any) -> bool:
     """Say whether a value is a tensor of floating point numbers."""
-    import torch
-
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
+    return isinstance(value, StoredTensor) and value.is_floating
 
 
-def normalise(tensor: Tensor, label: str) -> Tensor:
+def normalise(tensor: StoredTensor, label: str) -> Array:
     """Return ``[n, width]`` float32 with memory of its own, from a 1-D or 2-D tensor.
 
     Leading dimensions of 1 are dropped. Raises Broken for other shapes and for sizes that no
-    embedding has.
+    embedding has, before memory is taken for them.
     """
-    shape = tuple(tensor.shape)
-    while tensor.ndim > 2 and tensor.shape[0] == 1:
-        tensor = tensor[0]
-    if tensor.ndim == 1:
-        tensor = tensor[None]
-    if tensor.ndim != 2 or 0 in tensor.shape:
-        raise Broken(f"“{label}” has the shape {list(shape)}; vectors have [number, width].")
-    rows, width = tensor.shape
+    shape = tensor.shape
+    while len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) == 1:
+        shape = (1, *shape)
+    if len(shape) != 2 or 0 in shape:
+        raise Broken(f"“{label}” has the shape {list(tensor.shape)}; vectors have [number, width].")
+    rows, width = shape
     if rows > MAX_VECTORS or rows * width > MAX_FLOATS:
         raise Broken(
             f"“{label}” claims {rows:,} vectors of width {width:,}; "
             f"an embedding has at most {MAX_VECTORS:,}."
         )
-    import torch
-
-    return tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+    return tensor.read().reshape(shape).astype("<f4")
 
 
-def one_or_several(tensors: Mapping[str, Tensor]) -> list[tuple[str, dict[str, Tensor]]]:
+def one_or_several(tensors: Mapping[str, StoredTensor]) -> list[tuple[str, dict[str, Array]]]:
     """Group named tensors into embeddings: parts of one for different encoders, or several.
 
     Tensors for different text encoders are parts of one embedding; as soon as two are for the
@@ -88,34 +84,30 @@ def one_or_several(tensors: Mapping[str, Tensor]) -> list[tuple[str, dict[str, T
     return [(next(iter(rows)), vectors)]
 
 
-def joined(tensors: Iterable[Tensor]) -> dict[str, Tensor]:
+def joined(tensors: Iterable[StoredTensor]) -> dict[str, Array]:
     """Return the rows of all tensors of one width in one, per text encoder."""
-    import torch
-
-    rows: dict[str, list[Tensor]] = {}
+    rows: dict[str, list[Array]] = {}
     for number, tensor in enumerate(tensors, start=1):
         part = normalise(tensor, f"part {number}")
         rows.setdefault(encoder_of(part.shape[1]), []).append(part)
     if any(len({t.shape[1] for t in parts}) > 1 for parts in rows.values()):
         raise Broken("Its parts have vectors of different, unknown widths.")
-    return {key: torch.cat(parts) for key, parts in rows.items()}
+    return {key: numpy.concatenate(parts) for key, parts in rows.items()}
 
 
-def is_encoder_output(vectors: Mapping[str, Tensor]) -> bool:
+def is_encoder_output(vectors: Mapping[str, Array]) -> bool:
     """Say whether vectors are a text encoder's output rather than its input."""
     [first, *others] = vectors.values()
     if others or first.shape[0] != OUTPUT_ROWS:
         return False
-    return float(first.square().mean().sqrt()) > OUTPUT_SIZE
+    return float(numpy.sqrt(numpy.square(first).mean())) > OUTPUT_SIZE
 
 
-def check_finite(vectors: Mapping[str, Tensor]) -> None:
+def check_finite(vectors: Mapping[str, Array]) -> None:
     """Raise Broken if a number is NaN or infinite, saying in which vectors."""
-    import torch
-
     for key, tensor in vectors.items():
-        bad = (~torch.isfinite(tensor)).any(dim=1).nonzero().flatten().tolist()  # rows
-        if bad:
+        if not numpy.isfinite(tensor).all():
+            bad = (~numpy.isfinite(tensor)).any(axis=1).nonzero()[0].tolist()  # rows
             listed = ", ".join(str(row + 1) for row in bad[:8]) + (", …" if len(bad) > 8 else "")
             raise Broken(
                 f"{len(bad)} of its {tensor.shape[0]} {key} vectors hold NaN or infinite numbers "

@@ -1,0 +1,1 @@
+"""Files that hold tensors, as they are: read by our own code, which can run nothing in them."""
