@@ -115,6 +115,7 @@ def prepare_environment(settings: Settings) -> None:
     """Keep Gradio and the hub client from the network, and uploads inside our own folder."""
     settings.uploads_dir.mkdir(parents=True, exist_ok=True)
     remove_older(settings.uploads_dir, UPLOADS_KEPT_S)
+    remove_older(settings.cache_dir / "uploads", 0.0)  # where earlier versions left them
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     os.environ |= {
         "FORWARDED_ALLOW_IPS": "127.0.0.1,::1" if settings.behind_proxy else "",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from webui.errors import AppError
 from webui.files import open_regular
+from webui.reader_process import Answer, Ended, Faulty, Reader, shared_reader
 
 MAX_PIXELS = 60_000_000
 """Pictures with more pixels than this are refused before they are decoded."""
@@ -27,13 +30,44 @@ SUFFIXES = {
 """The formats that are opened at all, and how their files are called, the usual ending first."""
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_picture(path: Path, reader: Reader | None = None) -> Image.Image:
     """Return the first frame of a picture, upright, as RGB or, with transparency, RGBA.
 
-    Raises AppError for files that are no picture, are damaged, or are too large.
+    It is decoded by ``reader``, the shared processes if none is given. Raises AppError for files
+    that are no picture, are damaged, or are too large.
     """
-    with opened(path) as image:
-        return _plain(ImageOps.exif_transpose(image))
+    told, pixels = _asked(path, reader, pixels_told, str(path))
+    return Image.frombuffer(told["mode"], tuple(told["size"]), pixels, "raw", told["mode"], 0, 1)
+
+
+def small_picture(path: Path, side: int, reader: Reader | None = None) -> bytes:
+    """Return a picture as WebP with sides of at most so many pixels; otherwise ``open_picture``."""
+    return _asked(path, reader, small_told, str(path), side)[1]
+
+
+def pixels_told(path: str) -> Answer:
+    """Return a picture's mode and size, and its pixels. Raises AppError."""
+    with opened(Path(path)) as image:
+        plain = _plain(ImageOps.exif_transpose(image))
+        return {"mode": plain.mode, "size": plain.size}, plain.tobytes()
+
+
+def small_told(path: str, side: int) -> Answer:
+    """Return a picture as a small WebP. Raises AppError."""
+    with opened(Path(path)) as image:
+        image.draft("RGB", (side, side))
+        plain = _plain(ImageOps.exif_transpose(image))
+        plain.thumbnail((side, side), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        plain.save(buffer, "WEBP", quality=85)
+        return {}, buffer.getvalue()
+
+
+def _asked(path: Path, reader: Reader | None, *question: Any) -> Answer:
+    try:
+        return (reader or shared_reader()).ask(*question)
+    except (Ended, Faulty) as error:
+        raise AppError(f"{path.name} is damaged and cannot be read. {error}") from error
 
 
 @contextmanager

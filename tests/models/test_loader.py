@@ -119,7 +119,7 @@ def test_missing_weights_are_counted_and_not_made_up(folder, part):
     weights = load_file(path)
     del weights[sorted(weights)[-1]]
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(AppError, match=f"{part}/.* of mine lacks 1 weights"):
+    with pytest.raises(AppError, match=f"{part}/.* of mine could not be loaded.* lacks 1 of"):
         load_folder(folder)
 
 
@@ -164,3 +164,17 @@ def test_the_precision_asked_for_is_taken_and_a_cpu_is_exact_otherwise():
         torch.float16,
         torch.bfloat16,
     ]
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_weights_in_several_files_are_put_together(folder, tiny_model, part):
+    [path] = (folder / part).glob("*.safetensors")
+    names = sorted(weights := load_file(path))
+    path.unlink()
+    for number, half in enumerate((names[::2], names[1::2]), start=1):
+        shard = path.with_stem(f"{path.stem}-{number:05d}-of-00002")
+        save_file({name: weights[name] for name in half}, shard, metadata={"format": "pt"})
+    loaded = load_folder(folder)
+    network = loaded.text_encoders[0].model if part == "text_encoder" else getattr(loaded, part)
+    found = network.state_dict()
+    assert all(torch.equal(found[name], weights[name]) for name in found)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from functools import lru_cache
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Response
-from PIL import Image
 
-from webui.images import open_picture
+from webui.images import small_picture
 from webui.studio.studio import Studio
 
 log = logging.getLogger(__name__)
@@ -42,8 +40,4 @@ def routes(studio: Studio) -> APIRouter:
 @lru_cache(maxsize=2000)
 def _small(path: Path, modified_ns: int, size_bytes: int) -> bytes:
     """Return a picture as WebP of at most SIDE pixels; the times make changed files new."""
-    image = open_picture(path)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=85)
-    return buffer.getvalue()
+    return small_picture(path, SIDE)

@@ -11,6 +11,7 @@ from typing import Any
 from webui.embeddings import formats
 from webui.errors import AppError
 from webui.models.families import describe_widths, family_of_widths
+from webui.reader_process import shared_reader
 
 KINDS: Mapping[str, formats.Kind] = {
     ".pt": "a1111",
@@ -37,7 +38,7 @@ def _inspect(flags: argparse.Namespace) -> None:
     refused = 0
     for path in flags.files:
         try:
-            found = formats.inspect(path)
+            found = formats.inspect(path, reader=shared_reader())
         except (AppError, OSError) as error:
             print(f"{path}: {error}")
             refused += 1
@@ -65,7 +66,7 @@ def _convert(flags: argparse.Namespace) -> None:
         raise AppError(f"{flags.target.name} must end in one of: {', '.join(KINDS)}.")
     if flags.target.exists():
         raise AppError(f"{flags.target} is there already; it is not replaced.")
-    found = formats.inspect(flags.source)
+    found = formats.inspect(flags.source, reader=shared_reader())
     embedding = replace(found.embeddings[0], name=flags.target.stem)
     formats.write(embedding, flags.target, kind, found.metadata)
     print(f"Wrote {flags.target}.")

@@ -21,6 +21,7 @@ from webui.cli.training import add_place, settings_of
 from webui.embeddings import formats
 from webui.errors import AppError, BadField
 from webui.files import write_whole
+from webui.reader_process import shared_reader
 from webui.studio.measuring import STRENGTHS, Sheet, image_bytes, in_a_line
 from webui.training.captions import NAME
 from webui.training.dataset import find_pictures, read_pictures
@@ -121,7 +122,7 @@ def _embedding(studio: Studio, name: str) -> Embedding:
     path = Path(name)
     if not path.is_file():
         raise AppError(f"There is neither an embedding nor a file “{name}”.")
-    return replace(formats.read(path), name=path.stem)
+    return replace(formats.read(path, shared_reader()), name=path.stem)
 
 
 def _drawn(

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from webui.errors import AppError
+from webui.errors import AppError, UnreadableFile
 from webui.models.catalog import Checkpoint
+from webui.models.ldm_names import OLD_VAE_ATTENTION
 from webui.models.model import Model, assemble
-from webui.models.parts import load_vae, read_config
+from webui.models.parts import filled, load_vae, read_config, without_weights
 from webui.models.recognition import refuse_channels
+from webui.models.weights_file import open_weights
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor, nn
 
     from webui.libraries import CLIPTokenizer
 
-_Network = TypeVar("_Network")
+_Network = TypeVar("_Network", bound="nn.Module")
 _WEIGHTS = re.compile(
     r"(diffusion_pytorch_model|pytorch_model|model)(\.fp16)?(-00001-of-\d+)?\.(safetensors|bin)"
 )
 """The names under which diffusers and transformers find weights in a folder."""
+_SHARD = re.compile(r"-(00001)-of-(\d+)")
+MOST_SHARDS = 100
 
 
 def load_folder(
@@ -61,23 +67,22 @@ def load_folder(
     }
     unread = dict(sizes)
 
-    def part_of(kind: type[_Network], part: str, **precision: torch.dtype) -> _Network:
-        loaded = _part(kind, folder / part, name, **precision)
+    def part_of(kind: type[_Network], part: str, dtype: torch.dtype = torch.float32) -> _Network:
+        loaded = _part(kind, folder / part, name, device, dtype)
         del unread[part]
         report(1 - sum(unread.values()) / max(1, sum(sizes.values())))
         return loaded
 
     if vae_file is None:
-        vae = part_of(AutoencoderKL, "vae", torch_dtype=torch.float32)
+        vae = part_of(AutoencoderKL, "vae")
     else:
         vae = load_vae(vae_file, folder, device)
     encoders: list[CLIPTextModel | CLIPTextModelWithProjection] = [
-        part_of(CLIPTextModel, "text_encoder", dtype=torch.float32)
+        part_of(CLIPTextModel, "text_encoder")
     ]
     if "XL" in kind:
-        second = part_of(CLIPTextModelWithProjection, "text_encoder_2", dtype=torch.float32)
-        encoders.append(second)
-    unet = part_of(UNet2DConditionModel, "unet", torch_dtype=dtype)
+        encoders.append(part_of(CLIPTextModelWithProjection, "text_encoder_2"))
+    unet = part_of(UNet2DConditionModel, "unet", dtype)
     defaults = folder / "defaults.json"
     return assemble(
         checkpoint,
@@ -93,31 +98,64 @@ def load_folder(
     )
 
 
-def _part(kind: type[_Network], folder: Path, name: str, **precision: torch.dtype) -> _Network:
+def _part(
+    kind: type[_Network], folder: Path, name: str, device: torch.device, dtype: torch.dtype
+) -> _Network:
     """Load one network of a diffusers folder. Raises AppError naming what is wrong with it."""
-    weights = _weights_file(folder, name)
-    read_config(folder / "config.json")
+    from webui.libraries import CLIPTextConfig
+
+    first = _weights_file(folder, name)
+    config = read_config(folder / "config.json")
+
+    def make() -> _Network:
+        if "CLIP" in kind.__name__:
+            return kind(CLIPTextConfig(**config))
+        return cast(_Network, cast(Any, kind).from_config(config))
+
     try:
-        loaded: tuple[_Network, dict[str, Any]] = cast(Any, kind).from_pretrained(
-            folder,
-            local_files_only=True,
-            variant="fp16" if ".fp16" in weights.name else None,
-            output_loading_info=True,
-            **precision,
-        )
-    except Exception as error:  # the libraries raise whatever their readers raise
+        with ExitStack() as files:
+            opened = [files.enter_context(open_weights(path)) for path in _shards(first)]
+            places = {key: one for one in opened for key in one.entries}
+
+            def fetch(wanted: str) -> Tensor | None:
+                for key in _spellings(wanted):
+                    if key in places:
+                        return places[key].read(key)
+                return None
+
+            return filled(without_weights(make), fetch, first, "network", device, dtype)
+    except UnreadableFile as error:
+        named = f"{folder.name}/{first.name} of {name}"
+        raise UnreadableFile(str(error).replace(first.name, named, 1)) from error
+    except AppError:
+        raise
+    except Exception as error:  # the libraries raise whatever a config makes them
         reason = str(error).strip().splitlines()[0][:200] if str(error) else type(error).__name__
         raise AppError(
-            f"{folder.name}/{weights.name} of {name} could not be loaded: {reason}. It may be "
-            "damaged or cut off; copy or download it again."
+            f"{folder.name}/ of {name} could not be loaded: {reason}. Copy or download it again."
         ) from error
-    part, report = loaded
-    if missing := sorted(report["missing_keys"]):
-        raise AppError(
-            f"{folder.name}/{weights.name} of {name} lacks {len(missing)} weights, the first of "
-            f"them {missing[0]}. Copy or download it again."
-        )
-    return part
+
+
+def _shards(first: Path) -> list[Path]:
+    """Return all files of a network whose first is one of many, or the one."""
+    found = _SHARD.search(first.name)
+    if found is None:
+        return [first]
+    count = min(int(found[2]), MOST_SHARDS)
+    start, end = first.name[: found.start()], first.name[found.end() :]
+    return [
+        first.with_name(f"{start}-{number:05d}-of-{found[2]}{end}")
+        for number in range(1, count + 1)
+    ]
+
+
+def _spellings(wanted: str) -> list[str]:
+    """Return the names under which a weight may lie in files of older libraries, too."""
+    old = wanted
+    if ".attentions." in wanted:
+        for new_word, old_word in OLD_VAE_ATTENTION.items():
+            old = old.replace(new_word, old_word)
+    return [wanted, f"text_model.{wanted}", wanted.removeprefix("text_model."), old]
 
 
 def _tokenizer(checkpoint: Checkpoint) -> CLIPTokenizer:

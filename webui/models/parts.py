@@ -70,8 +70,8 @@ def build_unet(
         key = ema_name(original) if anatomy.only_ema else UNET + original
         return weights.read(key) if key in weights.entries else None
 
-    empty: UNet2DConditionModel = _empty(lambda: UNet2DConditionModel.from_config(config))
-    return _filled(empty, fetch, weights.path, "UNet", device, dtype)
+    empty: UNet2DConditionModel = without_weights(lambda: UNet2DConditionModel.from_config(config))
+    return filled(empty, fetch, weights.path, "UNet", device, dtype)
 
 
 def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> AutoencoderKL:
@@ -92,8 +92,8 @@ def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> Auto
                 return weights.read(key)
         return None
 
-    empty: AutoencoderKL = _empty(lambda: AutoencoderKL.from_config(config))
-    return _filled(empty, fetch, weights.path, "VAE", device, torch.float32)
+    empty: AutoencoderKL = without_weights(lambda: AutoencoderKL.from_config(config))
+    return filled(empty, fetch, weights.path, "VAE", device, torch.float32)
 
 
 def build_text_encoders(
@@ -127,8 +127,8 @@ def build_text_encoders(
 
     def build(kind: Callable[[CLIPTextConfig], ClipModel], folder: str, fetch: Fetch) -> ClipModel:
         config = CLIPTextConfig(**read_config(configs / folder / "config.json"))
-        empty = _empty(lambda: kind(config))
-        return _filled(empty, fetch, weights.path, "text encoder", device, torch.float32)
+        empty = without_weights(lambda: kind(config))
+        return filled(empty, fetch, weights.path, "text encoder", device, torch.float32)
 
     if anatomy.family.key == "sdxl":
         return (
@@ -142,7 +142,7 @@ def build_text_encoders(
     return (build(CLIPTextModel, "text_encoder", clip(recognition.CLIP)),)
 
 
-def _empty(make: Callable[[], _Network]) -> _Network:
+def without_weights(make: Callable[[], _Network]) -> _Network:
     """Make a network whose weights take no memory yet."""
     from webui.libraries import init_empty_weights
 
@@ -150,7 +150,7 @@ def _empty(make: Callable[[], _Network]) -> _Network:
         return make()
 
 
-def _filled(
+def filled(
     part: _Network,
     fetch: Fetch,
     path: Path,

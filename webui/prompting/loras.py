@@ -15,6 +15,7 @@ from pathlib import Path
 from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding
 from webui.prompting.source import EmbeddingSource, Overlay
+from webui.reader_process import shared_reader
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def _overlay(source: EmbeddingSource, bringing: tuple[tuple[Path, int, int], ...
 def _bundled(path: Path, mtime_ns: int, size_bytes: int) -> tuple[Embedding, ...]:
     """Return the embeddings in a LoRA file as it is now; none from a file that is broken."""
     try:
-        return formats.read_bundle(path)
+        return formats.read_bundle(path, shared_reader())
     except formats.Refused as fault:
         log.warning("%s", fault)
         return ()

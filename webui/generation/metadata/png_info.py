@@ -13,6 +13,7 @@ from webui.errors import AppError
 from webui.generation.metadata.comfy_graph import read_graph
 from webui.generation.outputs import PARAMETERS
 from webui.images import opened
+from webui.reader_process import Answer, Ended, Faulty, Reader, shared_reader
 
 MAX_TEXT = 100_000
 """Longest parameters text in characters."""
@@ -33,14 +34,26 @@ class Inside:
     """Where it was, for people."""
 
 
-def read_picture(path: Path) -> Inside | None:
+def read_picture(path: Path, reader: Reader | None = None) -> Inside | None:
     """Return the parameters text inside a picture, or None if it has none.
+
+    It is looked into by ``reader``, the shared processes if none is given; see ``inside_told``.
+    """
+    try:
+        told, _ = (reader or shared_reader()).ask(inside_told, str(path))
+    except (Ended, Faulty) as error:
+        raise AppError(f"{path.name} cannot be read. {error}") from error
+    return Inside(**told["inside"]) if told["inside"] else None
+
+
+def inside_told(path: str) -> Answer:
+    """Return the parameters text inside a picture as plain data.
 
     Looks for AUTOMATIC1111's PNG chunk, the EXIF comment that it writes into JPEG and WebP, and
     ComfyUI's graph, which is put into the same layout. Raises AppError for files that are no
     picture, are damaged or too large, and for texts too long to be parameters.
     """
-    with opened(path) as image:
+    with opened(Path(path)) as image:
         texts = dict(_texts(image))
         if not texts and image.format == "PNG":
             image.load()  # chunks may also come after the pixels
@@ -51,8 +64,8 @@ def read_picture(path: Path) -> Inside | None:
             text = read_graph(text) or ""
         if text := text.replace("\x00", "").strip():
             _refuse_longer(text, MAX_TEXT)
-            return Inside(text, source)
-    return None
+            return {"inside": {"text": text, "source": source}}, b""
+    return {"inside": None}, b""
 
 
 _CHUNK, _COMMENT, _GRAPH = "PNG text", "EXIF comment", "ComfyUI graph"
