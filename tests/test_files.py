@@ -9,8 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from webui import files
 from webui.errors import AppError
-from webui.files import contained, remove_older, replacing, room_on_disk, sha256, write_whole
+from webui.files import (
+    contained,
+    finish_moves,
+    move_all,
+    remove_older,
+    replacing,
+    room_on_disk,
+    sha256,
+    write_whole,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path):
@@ -71,3 +81,39 @@ def test_a_full_disk_is_said_in_words():
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(FileNotFoundError), room_on_disk():
         raise FileNotFoundError
+
+
+def test_moves_that_were_broken_off_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    moves = [(tmp_path / "a", tmp_path / "x" / "a"), (tmp_path / "b", tmp_path / "x" / "b")]
+
+    class Killed(BaseException):
+        """Stands for the end of the program."""
+
+    replace = files.disk.replace
+
+    def once(path: Path, target: Path) -> None:
+        if path.name == "b":
+            raise Killed
+        replace(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(files.disk, "replace", once)
+        move_all(moves, tmp_path / "note")
+    assert (tmp_path / "x" / "a").exists() and (tmp_path / "b").exists()
+    finish_moves(tmp_path / "note")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "x"]
+    finish_moves(tmp_path / "note")
+
+
+@pytest.mark.parametrize(
+    "noted", ['[["../out", "in"]]', '[["in", "/tmp/out"]]', "[[1, 2]]", "no json", '{"a": 1}', "5"]
+)
+def test_a_note_of_moves_that_a_stranger_wrote_moves_nothing_out_or_in(tmp_path: Path, noted: str):
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "out").write_text("kept")
+    (home / "note").write_text(noted)
+    finish_moves(home / "note")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["home", "out"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,28 +22,108 @@ TEMPORARY_SUFFIX = ".tmp"
 """Ending of files that are still being written; folder watchers ignore it."""
 
 
+class Disk:
+    """What is asked of the disk where it matters in which order things reach it.
+
+    A test or a bench puts one in its place that is full, or that forgets at a power cut.
+    """
+
+    def create(self, folder: Path, name: str) -> Path:
+        """Make an empty file beside the one called ``name``; return its path."""
+        handle, path = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{name[:40]}.", folder)
+        os.close(handle)
+        return Path(path)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder, and those that it lies in, so that they stay after a power cut."""
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            self.sync_folder(path.parent)
+
+    def sync(self, path: Path) -> None:
+        """Return once the content of a file is on the disk."""
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+    def replace(self, path: Path, target: Path) -> None:
+        """Give a file another name, in place of the file that has it."""
+        os.replace(path, target)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Return once the names in a folder are on the disk, where the system can say so."""
+        if os.name == "posix":
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                with suppress(OSError):  # some network folders cannot
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+disk = Disk()
+"""The disk that everything is written to."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it takes ``path``'s place.
 
-    The temporary file is flushed to disk before the rename, so that after a crash ``path`` holds
-    either the old content or the new, never a part. On an exception nothing is left behind.
+    Both the content and the name are on the disk on return. After a crash ``path`` holds either
+    the old content or the new, never a part. On an exception nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name[:40]}.", suffix=TEMPORARY_SUFFIX
-    )
-    os.close(handle)
-    temporary = Path(name)
+    disk.make_folder(path.parent)
+    temporary = disk.create(path.parent, path.name)
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        disk.sync(temporary)
+        disk.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    disk.sync_folder(path.parent)
+
+
+def move_all(moves: Sequence[tuple[Path, Path]], note: Path) -> None:
+    """Give files other names, all or none of them, also if the program is killed meanwhile.
+
+    ``note``, in a folder around them all, says until the end what is to be done, for
+    ``finish_moves``. Raises OSError.
+    """
+    home = note.parent
+    noted = [[os.fspath(path.relative_to(home)) for path in pair] for pair in moves]
+    write_whole(note, json.dumps(noted))
+    done: list[tuple[Path, Path]] = []
+    try:
+        for path, target in moves:
+            disk.make_folder(target.parent)
+            disk.replace(path, target)
+            done.append((path, target))
+    except OSError:
+        for path, target in reversed(done):
+            disk.replace(target, path)
+        note.unlink(missing_ok=True)
+        raise
+    for folder in {path.parent for move in moves for path in move}:
+        disk.sync_folder(folder)
+    note.unlink()
+
+
+def finish_moves(note: Path) -> None:
+    """Carry out what is left of moves that were broken off; nothing where none were."""
+    try:
+        noted = json.loads(note.read_text())
+        moves = [(contained(note.parent, a), contained(note.parent, b)) for a, b in noted]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, TypeError, AppError):
+        moves = []  # whoever wrote it, it was not this app
+    for path, target in moves:
+        if path.is_file() and not os.path.lexists(target):
+            disk.make_folder(target.parent)
+            disk.replace(path, target)
+    note.unlink(missing_ok=True)
 
 
 @contextmanager

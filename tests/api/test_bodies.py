@@ -62,6 +62,13 @@ def test_an_upload_that_turns_out_too_large_is_refused(monkeypatch: pytest.Monke
     assert answer.status_code == 413
 
 
+def test_an_upload_is_told_of_a_full_disk():
+    guard = Bodies(Echo(), free_bytes=lambda: 20 << 20)
+    assert ask(guard, "POST", "/gradio_api/upload", content=b" " * 1000).status_code == 200
+    answer = ask(guard, "POST", "/gradio_api/upload", content=b" " * (5 << 20))
+    assert answer.status_code == 507 and "The disk is full" in answer.text
+
+
 @pytest.mark.parametrize("length", ["-1", "many", "9" * 5000])
 def test_a_length_that_cannot_be_is_refused(length: str):
     answer = ask(Bodies(Echo()), "POST", "/any", headers={"Content-Length": length})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from starlette.datastructures import Headers
@@ -27,6 +27,8 @@ PICTURE_PATHS = tuple(
                  "img2img", "interrogate")
 )  # fmt: skip
 MOST_LOGIN_BYTES = 4096
+KEPT_FREE_BYTES = 16 * MIB
+"""So much of the disk uploads leave free."""
 MOST_ITEMS = 100_000
 """Strings, commas and brackets in the JSON of a request."""
 MOST_ESCAPES = 1_000_000
@@ -51,9 +53,16 @@ class Bodies:
     Uploads are passed on piece by piece; everything else is read whole and looked through.
     """
 
-    def __init__(self, app: ASGIApp, pause_s: float = LONGEST_PAUSE_S) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        pause_s: float = LONGEST_PAUSE_S,
+        free_bytes: Callable[[], int] = lambda: 1 << 60,
+    ) -> None:
+        """``free_bytes`` tells how much room there is where uploads are put."""
         self._app = app
         self._pause_s = pause_s
+        self._free_bytes = free_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 408 or 413, or pass the request on."""
@@ -70,6 +79,8 @@ class Bodies:
             if not told.isdecimal() or len(told) > 15 or int(told) > most:
                 raise _too_large(most)
             if scope["path"] in UPLOAD_PATHS:
+                if self._free_bytes() < int(told) + KEPT_FREE_BYTES:
+                    raise BodyRefused(507, "DiskFull", "The disk is full. Make room and try again.")
                 await self._app(scope, self._counted(receive, most), noted)
                 return
             body = await self._in_time(self._whole(receive, most), LONGEST_BODY_S)

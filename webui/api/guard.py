@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def guarded(
 
     ``has_session`` tells whether a request has the cookie of someone who is logged in.
     """
-    inside: ASGIApp = Bodies(Files(app, settings))
+    inside: ASGIApp = Bodies(
+        Files(app, settings),
+        free_bytes=lambda: shutil.disk_usage(settings.uploads_dir.parent).free,
+    )
     if settings.auth:
         inside = Login(inside, settings.auth, has_session)
     return _Guard(Origins(inside, settings), settings.frame_ancestors)

@@ -12,17 +12,19 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from webui.embeddings import formats
 from webui.errors import AppError, BadField
-from webui.files import contained, replacing
+from webui.files import FULL, contained, finish_moves, move_all, replacing
 from webui.plain_text import is_control
 from webui.reader_process import Reader
 
 TRASH = ".trash"
 """Sub-folder of each embeddings folder that deleted files are moved to."""
+NOTE = ".moves.json"
+"""File in an embeddings folder that says what is being moved."""
 MAX_NAME = 100
 
 
@@ -87,7 +89,7 @@ def rename(root: Path, paths: Iterable[Path], stem: str, new_stem: str) -> list[
         if target.name.casefold() != path.name.casefold():
             _refuse_taken(target)
         moves.append((path, target))
-    return _move(moves)
+    return _move(root, moves)
 
 
 def move(root: Path, paths: Iterable[Path], folder: str) -> list[Path]:
@@ -109,7 +111,7 @@ def move(root: Path, paths: Iterable[Path], folder: str) -> list[Path]:
         check_inside(root, path)
         _refuse_taken(target / path.name)
         moves.append((path, target / path.name))
-    return _move(moves)
+    return _move(root, moves)
 
 
 def throw_away(root: Path, paths: Iterable[Path]) -> str:
@@ -119,7 +121,7 @@ def throw_away(root: Path, paths: Iterable[Path]) -> str:
     for path in paths:
         check_inside(root, path)
         moves.append((path, root / TRASH / token / path.relative_to(root)))
-    _move(moves)
+    _move(root, moves)
     return token
 
 
@@ -133,7 +135,7 @@ def put_back(roots: Sequence[Path], token: str) -> list[Path]:
                 moves = [(path, root / path.relative_to(trash)) for path in thrown]
                 for _, target in moves:
                     _refuse_taken(target)
-                put = _move(moves)
+                put = _move(root, moves)
                 shutil.rmtree(trash, ignore_errors=True)
                 return put
     raise AppError("The deleted files are no longer in the trash folder.")
@@ -154,22 +156,23 @@ def os_errors_as_app_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
+        if fault.errno in FULL:
+            raise AppError("The disk is full. Make room and try again.") from fault
         raise AppError(f"“{path.name}”: {fault.strerror or fault}.") from fault
 
 
-def _move(moves: list[tuple[Path, Path]]) -> list[Path]:
+def finish_broken_off(roots: Iterable[Path]) -> None:
+    """Finish what was being renamed or moved when the app was killed."""
+    for root in roots:
+        with suppress(OSError):
+            finish_moves(root / NOTE)
+
+
+def _move(root: Path, moves: list[tuple[Path, Path]]) -> list[Path]:
     """Move all files or none; return where they went. Raises AppError."""
-    done: list[tuple[Path, Path]] = []
-    try:
-        for path, target in moves:
-            with os_errors_as_app_errors(path):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(path, target)
-            done.append((path, target))
-    except AppError:
-        for path, target in reversed(done):
-            shutil.move(target, path)
-        raise
+    if moves:
+        with os_errors_as_app_errors(moves[0][0]):
+            move_all(moves, root / NOTE)
     return [target for _, target in moves]
 
 

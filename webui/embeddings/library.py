@@ -80,6 +80,7 @@ class EmbeddingLibrary:
         or with ``wait=False`` one after another in the background.
         """
         self.folders[0].mkdir(parents=True, exist_ok=True)
+        file_actions.finish_broken_off(self.folders)
         file_actions.empty_trash(self.folders, TRASH_KEPT_S)
         self._watcher.watch()
         unknown = self._intake.take_known(self._intake.take_in(self._differences()))

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from webui import files
 from webui.errors import AppError, UnreadableFile
 from webui.files import contained, replacing, room_on_disk, write_whole
 from webui.images import fitting_suffix
@@ -114,11 +114,12 @@ class Run:
             stem = re.sub(r"[^\w .-]", "_", picture.path.stem)[:80]
             copy = folder / "data" / f"{index:02d}-{stem}{fitting_suffix(picture.path)}"
             with room_on_disk():
-                shutil.copyfile(picture.path, copy)
+                write_whole(copy, picture.path.read_bytes())
                 if picture.has_text_file:
-                    copy.with_suffix(".txt").write_text(picture.text, encoding="utf-8")
+                    write_whole(copy.with_suffix(".txt"), picture.text)
                 if picture.mask_file is not None:
-                    shutil.copyfile(picture.mask_file, copy.with_name(copy.stem + MASK_ENDING))
+                    mask = copy.with_name(copy.stem + MASK_ENDING)
+                    write_whole(mask, picture.mask_file.read_bytes())
             copied(picture, copy)
             data.append((copy.name, picture.sha256))
         record = Record(
@@ -231,6 +232,8 @@ class Run:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
+        if (self.folder / EVENTS).exists():
+            files.disk.sync(self.folder / EVENTS)  # what led here is on the disk before it
         write_whole(self.folder / STATE, buffer.getvalue())
 
     def read_state(self) -> dict[str, Any] | None:
@@ -278,8 +281,8 @@ class Run:
 
     def checkpoints(self) -> tuple[int, ...]:
         """Return the steps whose vectors are kept, in order."""
-        files = (self.folder / "checkpoints").glob("step-*.safetensors")
-        return tuple(sorted(int(path.stem[5:]) for path in files if path.stem[5:].isdigit()))
+        found = (self.folder / "checkpoints").glob("step-*.safetensors")
+        return tuple(sorted(int(path.stem[5:]) for path in found if path.stem[5:].isdigit()))
 
     def read_checkpoint(self, step: int) -> dict[str, Tensor]:
         """Read the vectors of a step; AppError if they were not kept."""
