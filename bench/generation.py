@@ -1,9 +1,9 @@
 """Our txt2img beside diffusers' pipeline on one model: `python bench/generation.py`.
 
-Both draw the same prompt with the same sampler, steps, size, guidance and device in one process,
-in turns; ours with live previews and all that the app does but saving. "new" has a prompt that was
-not seen before, "again" one whose conditioning is remembered. A round's times are compared with
-each other only, because a machine is never equally fast for long.
+Both draw the same prompt with as many of Euler's steps, the same size, guidance and device in one
+process, in turns; ours with live previews and all that the app does but saving. "new" has a prompt
+that was not seen before, "again" one whose conditioning is remembered. A round's times are compared
+with each other only, because a machine is never equally fast for long.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
-from diffusers import StableDiffusionPipeline  # noqa: E402
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline  # noqa: E402
 
 from webui.generation.engine import Picture, generate  # noqa: E402
 from webui.generation.preview import Previewer  # noqa: E402
 from webui.generation.request import GenerationRequest, checked, default_request  # noqa: E402
-from webui.generation.sampling.samplers import make_scheduler  # noqa: E402
 from webui.models.catalog import find_checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402
@@ -71,9 +70,7 @@ def pipeline(model: Model, request: GenerationRequest) -> StableDiffusionPipelin
         text_encoder=model.text_encoders[0].model,
         tokenizer=model.tokenizer,
         unet=model.unet,
-        scheduler=make_scheduler(
-            request.sampler, request.schedule_type, model.scheduler_config, model.family
-        ),
+        scheduler=EulerDiscreteScheduler.from_config(model.scheduler_config),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -130,7 +127,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     checkpoint = find_checkpoint(options.models_dir, options.model)
     model = load(checkpoint, torch.device(options.device), getattr(torch, options.dtype))
-    hints = model.defaults | {"steps": options.steps}
+    hints = model.defaults | {"steps": options.steps, "sampler": "Euler"}
     request = checked(default_request(hints, prompt=PROMPTS[0], negative_prompt="blurry", seed=1))
     pipe, conditioner, previewer = pipeline(model, request), Conditioner(), Previewer(model)
     contestants: dict[str, Callable[[int], object]] = {

@@ -12,14 +12,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-from diffusers.schedulers.scheduling_euler_discrete import (
-    EulerDiscreteScheduler,
-    EulerDiscreteSchedulerOutput,
-)
-from diffusers.schedulers.scheduling_k_dpm_2_discrete import KDPM2DiscreteScheduler
 from diffusers.schedulers.scheduling_utils import AysSchedules
-from diffusers.utils.torch_utils import randn_tensor
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -36,11 +29,6 @@ __all__ = [
     "CLIPTextModelWithProjection",
     "CLIPTokenizer",
     "DDPMScheduler",
-    "DPMSolverMultistepScheduler",
-    "EulerDiscreteScheduler",
-    "EulerDiscreteSchedulerOutput",
-    "KDPM2DiscreteScheduler",
     "UNet2DConditionModel",
     "init_empty_weights",
-    "randn_tensor",
 ]

@@ -20,7 +20,6 @@ from webui.files import sha256
 from webui.generation.engine import Picture, StepDone, generate
 from webui.generation.metadata.infotext import read_infotext
 from webui.generation.request import GenerationRequest
-from webui.generation.sampling.loop import slerp
 from webui.generation.sampling.samplers import SAMPLERS
 from webui.models.hashes import lora_hashes
 from webui.models.model import Model
@@ -188,13 +187,6 @@ def test_a_varied_picture_is_the_same_in_a_batch_and_alone(tiny_model: Model):
     assert read_infotext(batch[3].infotext)[0].subseed == 12
 
 
-def test_the_noise_between_two_is_as_strong_as_they_are():
-    noises = [torch.randn(4, 64, 64, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
-    for part in (0.1, 0.5, 0.9):
-        assert abs(slerp(*noises, part).std() - 1) < 0.02
-    assert torch.allclose(slerp(noises[0], noises[0], 0.5), noises[0])
-
-
 def test_a_skipped_batch_is_given_up_and_the_next_goes_on(tiny_model: Model):
     asked = iter([False, False, True])
     events = list(
@@ -226,7 +218,9 @@ def test_hires_fix_draws_the_picture_over_at_the_new_size(
     events = list(generate(tiny_model, request, Library(), Conditioner()))
     told = [(e.step, e.steps, tuple(e.latents.shape)) for e in events[:-1]]
     small, large = (1, 4, 8, 8), (1, 4, 12, 12)
-    assert told == [(n, 7, small if n < 4 else large) for n in range(1, 8)]
+    # DDIM's timesteps are one more than its steps are
+    steps = (1, 2, 4, 7) if sampler == "DDIM" else range(1, 8)
+    assert told == [(n, 7, small if n < 4 else large) for n in steps]
     assert events[-1].image.size == (96, 96)
     assert read_infotext(events[-1].infotext)[0] == replace(request, subseed=-1)
 
@@ -288,14 +282,66 @@ def test_a_lora_of_the_hires_prompt_acts_in_the_second_pass_alone(
     assert f'"lora:My_Style": "{of_file}"' in picture.infotext
 
 
-def test_late_schedules_switch_one_step_later(tiny_model: Model):
+def test_schedules_switch_one_step_later_unless_asked_not_to(tiny_model: Model):
     library = Library(embedding("one"), embedding("two", seed=1))
     request = replace(REQUEST, prompt="[one:two:2]")
-    late = draw(tiny_model, replace(request, late_schedules=True), library)[0]
-    shifted = draw(tiny_model, replace(request, prompt="[one:two:3]"), library)[0]
-    plain = draw(tiny_model, request, library)[0]
-    assert (pixels(late.image) == pixels(shifted.image)).all()
-    assert (pixels(late.image) != pixels(plain.image)).any()
+    usual = draw(tiny_model, request, library)[0]
+    early = replace(request, early_schedules=True)
+    shifted = draw(tiny_model, replace(early, prompt="[one:two:3]"), library)[0]
+    assert (pixels(usual.image) == pixels(shifted.image)).all()
+    assert (pixels(usual.image) != pixels(draw(tiny_model, early, library)[0].image)).any()
+
+
+def test_schedules_count_the_calls_of_samplers_that_take_two_a_step(tiny_model: Model):
+    library = Library(embedding("one"), embedding("two", seed=1))
+    request = replace(REQUEST, sampler="Heun", early_schedules=True)
+    drawn = [
+        pixels(draw(tiny_model, replace(request, prompt=prompt), library)[0].image)
+        for prompt in ("[one:two:0.5]", "[one:two:4]", "[one:two:2]")
+    ]
+    assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
+
+
+def test_a_second_pass_goes_on_where_the_schedules_of_the_first_ended(tiny_model: Model):
+    library = Library(embedding("one"), embedding("two", seed=1))
+    request = replace(REQUEST, hires=True, hires_scale=1.5, denoising_strength=0.6)
+
+    def drawn(prompt: str, **changes: object) -> np.ndarray:
+        asked = replace(request, prompt=prompt, **changes)
+        return pixels(draw(tiny_model, asked, library)[0].image)
+
+    assert (drawn("[one:two:1.5]") == drawn("[one:two:6]")).all()
+    assert (drawn("[one:two:0.5]") != drawn("[one:two:0.5]", old_timelines=True)).any()
+    assert (drawn("[one:two:0.99]") != drawn("[one:two:1.5]")).any()
+
+
+def test_prompts_of_other_lengths_can_be_made_equally_long(tiny_model: Model):
+    long = replace(REQUEST, prompt="a red heart " * 40, negative_prompt="blurry")
+    apart, padded = (
+        pixels(draw(tiny_model, replace(long, pad_prompts=pad))[0].image) for pad in (False, True)
+    )
+    assert (apart != padded).any() and abs(apart - padded).mean() < 40
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rng": "CPU"},
+        {"eta_seed_delta": 31337},
+        {"noise_strength": 0.5},
+        {"leave_out_last_but_one": True},
+        {"full_noise": True},
+        {"half_alphas": True},
+        {"resized_from_width": 48, "resized_from_height": 96},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_a_request_says_of_noise_and_levels_acts(tiny_model: Model, changes: dict):
+    request = replace(REQUEST, sampler="DPM++ 2S a")
+    one, other = (draw(tiny_model, each)[0] for each in (request, replace(request, **changes)))
+    assert (pixels(one.image) != pixels(other.image)).any()
+    again = read_infotext(other.infotext)[0]
+    assert (pixels(draw(tiny_model, again)[0].image) == pixels(other.image)).all()
 
 
 def test_a_vae_that_overflows_in_half_precision_goes_on_in_float32(

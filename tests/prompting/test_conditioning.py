@@ -217,6 +217,17 @@ def test_the_shorter_prompt_is_filled_up_with_empty_chunks(sd1: Model, shelf: Sh
     torch.testing.assert_close(step.positives[1][0][:, 154:], empty)
 
 
+def test_prompts_keep_their_own_lengths_as_in_automatic1111(sd1: Model, shelf: Shelf):
+    settings = PromptSettings(equal_lengths=False)
+    step = Conditioner().prepare(sd1, "a BREAK b AND c", "bad", 1, shelf, settings).at(0)
+    assert step.negative.shape == (1, 77, 16)
+    first, second = (part for part, _ in step.positives)
+    assert first.shape == second.shape == (1, 154, 16)
+    alone = conditioning_of(sd1, "c", shelf)
+    assert torch.equal(second[:, :77], alone)
+    assert torch.equal(second[:, 77:], alone[:, -1:].expand(-1, 77, -1))
+
+
 def test_a_schedule_acts_at_its_steps_on_both_sides(sd1: Model, shelf: Shelf):
     found = Conditioner().prepare(sd1, "[cat:dog:3]", "[bad::0.5]", 10, shelf)
     cat, dog = (conditioning_of(sd1, text, shelf) for text in ("cat", "dog"))

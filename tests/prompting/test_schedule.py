@@ -89,6 +89,25 @@ def test_a_fraction_is_one_of_the_steps_at_hand():
     assert [stage.last_step for stage in stages("[a:b:0.5]", 30)] == [15, 30]
 
 
+@pytest.mark.parametrize(
+    ("number", "new", "old"),
+    [
+        ("20", [40], [20, 40]),  # of the 30 steps before: over long ago
+        ("0.5", [40], [20, 40]),
+        ("1.25", [10, 40], [1, 40]),
+        ("45", [15, 40], [40]),
+        ("2.0", [40], [2, 40]),
+        ("3e-1", [40], [12, 40]),
+    ],
+)
+def test_a_second_pass_counts_on_or_as_in_old_versions_begins_anew(
+    number: str, new: list[int], old: list[int]
+):
+    text = f"[a:b:{number}]"
+    assert [stage.last_step for stage in stages(text, 40, before=30)] == new
+    assert [stage.last_step for stage in stages(text, 40, before=30, old=True)] == old
+
+
 def test_the_inside_of_an_embeddings_call_is_not_looked_into():
     text = "[my[emb:1]:dog:4]"
     assert [stage.text for stage in stages(text, 10, [(1, 10)])] == ["my[emb:1]", "dog"]

@@ -18,12 +18,12 @@ from webui.generation.request import EMPHASES, GenerationRequest
 from webui.generation.sampling.loop import (
     BatchSkipped,
     Pass,
-    Seeds,
     Signals,
     sample,
     seeds_of_batch,
 )
-from webui.generation.sampling.samplers import eta_warnings
+from webui.generation.sampling.noise import Seeds
+from webui.generation.sampling.samplers import SAMPLERS, sampler_warnings
 from webui.generation.upscaling import upscale
 from webui.models.hashes import lora_hashes
 from webui.prompting.loras import LoraCall, list_loras, take_loras, with_bundled
@@ -164,6 +164,7 @@ def _prepared(
     request: GenerationRequest,
     steps: int,
     said: _Said,
+    before: int = 0,
     *,
     embeddings: EmbeddingSource,
     conditioner: Conditioner,
@@ -171,29 +172,44 @@ def _prepared(
     files: Mapping[str, Path],
     stopped: Callable[[], bool],
 ) -> PromptConditioning:
-    """Put the LoRAs of a pass's prompt into the model and return its conditioning."""
+    """Put the LoRAs of a pass's prompt into the model and return its conditioning.
+
+    It is for so many ``steps``; ``before`` are the calls of the UNet in the pass before.
+    """
     _, calls, _ = take_loras(request.prompt)
     added = put(calls)
     made = conditioner.prepare(
         model,
         request.prompt,
         request.negative_prompt,
-        steps,
+        calls_of(request, steps),
         with_bundled(embeddings, calls, files),
         settings=PromptSettings(
             emphasis=EMPHASES[request.emphasis],
             clip_skip=request.clip_skip,
             match_anywhere=request.match_anywhere,
-            late_schedules=request.late_schedules,
+            late_schedules=not request.early_schedules,
+            old_timelines=request.old_timelines,
+            steps_before=before,
+            equal_lengths=request.pad_prompts,
         ),
         applied=added.in_text_encoders,
         stopped=stopped,
     )
-    warnings = (*added.warnings, *made.warnings, *eta_warnings(request.sampler, request.eta))
+    warnings = (
+        *added.warnings,
+        *made.warnings,
+        *sampler_warnings(request.sampler, request.schedule_type, request.eta),
+    )
     said.used |= dict.fromkeys(made.used)
     said.warnings |= dict.fromkeys(warnings)
     said.loras |= added.files
     return made
+
+
+def calls_of(request: GenerationRequest, steps: int) -> int:
+    """Return how many calls of the UNet schedules in prompts count for so many steps."""
+    return steps * SAMPLERS[request.sampler].calls
 
 
 def _decoded(
@@ -212,7 +228,7 @@ def _drawn(
     model: Model,
     request: GenerationRequest,
     said: _Said,
-    prepare: Callable[[GenerationRequest, int, _Said], PromptConditioning],
+    prepare: Callable[..., PromptConditioning],
     seeds: list[Seeds],
     signals: Signals,
     upscalers: Mapping[str, Path],
@@ -230,7 +246,8 @@ def _drawn(
     if request.second_steps:
         second = Pass(*request.hires_size, request.second_steps, request.denoising_strength)
         own = request.second_pass
-        conditioning = prepare(own, request.second_steps, said)
+        before = calls_of(request, request.steps)
+        conditioning = prepare(own, request.second_steps, said, before)
         for done, latents in sample(model, own, conditioning, seeds, second, signals, enlarged):
             yield request.steps + done, latents
 

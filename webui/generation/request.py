@@ -13,6 +13,7 @@ from typing import Any
 
 from webui.declarations import Declaration, declarations_of, declared
 from webui.errors import BadField
+from webui.generation.sampling.noise import RNG_SOURCES
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
 from webui.generation.upscaling import UPSCALERS, upscaler_name
 
@@ -38,6 +39,7 @@ MAX_PROMPT = 20_000
 PROMPTS = ("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
 """The fields that are prompts."""
 HIRES, EXTRA, PROMPT_PARSING = "Hires. fix", "Extra (variation seed)", "Prompt parsing"
+SAMPLING = "Sampler settings"
 """The sections of the page's controls, besides the main one."""
 SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
 """What AUTOMATIC1111 calls the first pass's sampler and schedule type in the second."""
@@ -78,6 +80,11 @@ class RequestField(Declaration):
     def api_name(self) -> str | None:
         """The name in A1111's API, None if it is not there."""
         return self.name if self.api == "" else self.api
+
+
+def _off_if_negative(value: Any) -> Any:
+    """Return 0 for the -1 by which clients of A1111's API say that a size is not set."""
+    return 0 if str(value) == "-1" else value
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,23 @@ class GenerationRequest:
             infotext_aliases=("Variation strength",), axis=True, axis_name="Var. strength",
         ),
     )
+    resized_from_width: int = declared(
+        0,
+        RequestField(
+            label="Resize seed from width", note="0 = off", help="The noise of an image of this "
+            "size is put into the middle, so that a seed gives a similar image at another size.",
+            low=0, high=MAX_SIZE, step=SIZE_STEP, before=_off_if_negative, section=EXTRA,
+            infotext="Seed resize from", api="seed_resize_from_w",
+        ),
+    )
+    resized_from_height: int = declared(
+        0,
+        RequestField(
+            label="Resize seed from height", note="0 = off", help="In pixels, likewise.",
+            low=0, high=MAX_SIZE, step=SIZE_STEP, before=_off_if_negative, section=EXTRA,
+            infotext="Seed resize from", api="seed_resize_from_h",
+        ),
+    )
     hires: bool = declared(
         False,
         RequestField(
@@ -201,6 +225,23 @@ class GenerationRequest:
         RequestField(
             label="Clip skip", help="1 uses the text encoder's last layer, 2 the one before.",
             low=1, high=12, infotext="Clip skip", option="CLIP_stop_at_last_layers", axis=True,
+        ),
+    )
+    eta_seed_delta: int = declared(
+        0,
+        RequestField(
+            label="Eta noise seed delta", help="Added to the seed for the noise of ancestral "
+            "samplers in each step.", low=0, high=MAX_SEED, section=SAMPLING, infotext="ENSD",
+            api=None, option="eta_noise_seed_delta",
+        ),
+    )
+    rng: str = declared(
+        "GPU",
+        RequestField(
+            label="Random number generator", help="Where noise comes from. GPU and NV draw as an "
+            "NVIDIA card does, on every machine; CPU draws as torch does.", explained=True,
+            choices=RNG_SOURCES, section=SAMPLING, infotext="RNG", api=None,
+            option="randn_source", axis=True,
         ),
     )
     hires_sampler: str = declared(
@@ -305,11 +346,30 @@ class GenerationRequest:
             api=None,
         ),
     )
-    late_schedules: bool = declared(
+    early_schedules: bool = declared(
         False,
         RequestField(
-            label="Switch [a:b:10] and [a|b] one step later", help="As AUTOMATIC1111 does.",
-            section=PROMPT_PARSING, infotext="Prompt schedules", infotext_word="late", api=None,
+            label="Switch [a:b:10] and [a|b] one step earlier", help="After as many steps as they "
+            "say; AUTOMATIC1111 draws one more before.",
+            section=PROMPT_PARSING, infotext="Prompt schedules", infotext_word="early", api=None,
+        ),
+    )
+    old_timelines: bool = declared(
+        False,
+        RequestField(
+            label="Old prompt editing timelines", help="Read [a:b:n] as AUTOMATIC1111 did before "
+            "1.6: n below 1 is a part of the steps, and the second pass of hires. fix begins anew.",
+            section=PROMPT_PARSING, infotext="Old prompt editing timelines", infotext_word="True",
+            api=None, option="use_old_scheduling",
+        ),
+    )
+    pad_prompts: bool = declared(
+        False,
+        RequestField(
+            label="Pad prompt and negative prompt to one length", help="Both go through the model "
+            "at once, which is faster where one of them is longer; the image is another one.",
+            section=PROMPT_PARSING, infotext="Pad conds", infotext_word="True", api=None,
+            option="pad_cond_uncond",
         ),
     )
     eta: float | None = declared(
@@ -317,7 +377,65 @@ class GenerationRequest:
         RequestField(
             label="Eta", note="the sampler's own", help="Multiplies the noise that "
             "ancestral and SDE samplers (1 is usual) and DDIM (0) add in each step.",
-            low=0, high=1, step=0.05, infotext="Eta", axis=True,
+            low=0, high=1, step=0.05, section=SAMPLING, infotext="Eta", axis=True,
+        ),
+    )
+    churn: float = declared(
+        0.0,
+        RequestField(
+            label="Sigma churn", help="Noise that Euler, Heun and DPM2 add before each step.",
+            low=0, high=100, step=0.1, section=SAMPLING, infotext="Sigma churn", api="s_churn",
+            axis=True,
+        ),
+    )
+    churn_low: float = declared(
+        0.0,
+        RequestField(
+            label="Sigma tmin", help="The lowest noise level at which churn acts.",
+            low=0, high=10, step=0.1, section=SAMPLING, infotext="Sigma tmin", api="s_tmin",
+            axis=True,
+        ),
+    )
+    churn_high: float = declared(
+        0.0,
+        RequestField(
+            label="Sigma tmax", note="0 = any", help="The highest noise level at which it acts.",
+            low=0, high=999, step=0.1, section=SAMPLING, infotext="Sigma tmax", api="s_tmax",
+            axis=True,
+        ),
+    )
+    noise_strength: float = declared(
+        1.0,
+        RequestField(
+            label="Sigma noise", help="Multiplies the noise of churn and of samplers with SDE, of "
+            "DPM2 a, DPM++ 2S a and DPM fast.",
+            low=0, high=1.1, step=0.01, section=SAMPLING, infotext="Sigma noise", api="s_noise",
+            axis=True,
+        ),
+    )
+    leave_out_last_but_one: bool = declared(
+        False,
+        RequestField(
+            label="Leave out the last noise level but one", help="For every sampler, not only "
+            "DPM2, DPM2 a and DPM++ 3M SDE.", section=SAMPLING,
+            infotext="Discard penultimate sigma", infotext_word="True", api=None,
+            option="always_discard_next_to_last_sigma",
+        ),
+    )
+    full_noise: bool = declared(
+        False,
+        RequestField(
+            label="SGM noise multiplier", help="Begin with as much noise as SDXL's own program.",
+            section=SAMPLING, infotext="SGM noise multiplier", infotext_word="True", api=None,
+            option="sgm_noise_multiplier",
+        ),
+    )
+    half_alphas: bool = declared(
+        False,
+        RequestField(
+            label="Noise levels in half precision", help="As AUTOMATIC1111 had them before 1.8.",
+            section=SAMPLING, infotext="Downcast alphas_cumprod", infotext_word="True", api=None,
+            option="use_downcasted_alpha_bar",
         ),
     )
     styles: tuple[str, ...] = declared(

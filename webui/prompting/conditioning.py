@@ -47,7 +47,7 @@ class UsedEmbedding:
 
 @dataclass(frozen=True)
 class StepConditioning:
-    """What the UNet gets at one step; ``k`` is the same everywhere in it."""
+    """What the UNet gets at one step; ``k`` is the same in all ``positives``."""
 
     negative: Tensor
     """``[1, 77k, width]``."""
@@ -194,16 +194,18 @@ class _Preparation:
         return tuple(used)
 
     def _moment(self, negative: str, parts: Sequence[tuple[str, float]]) -> StepConditioning:
-        """Encode the texts of one step and make them equally long."""
+        """Encode the texts of one step and make those equally long that have to be."""
         texts = (*(text for text, _ in parts), negative)
-        count = max(len(self._chunks_of(text)) for text in texts)
+        count = 0
+        if self._settings.equal_lengths:
+            count = max(len(self._chunks_of(text)) for text in texts)
         against, against_pooled = self._against(negative, count)
         if self._model.family == "sdxl" and not negative.strip():
             # What SDXL was trained with in place of an empty negative prompt: nothing at all.
             against = against.new_zeros(against.shape)
             if against_pooled is not None:
                 against_pooled = against_pooled.new_zeros(against_pooled.shape)
-        encoded = [self._encode(text, count) for text, _ in parts]
+        encoded = _equally_long([self._encode(text, count) for text, _ in parts])
         pooleds = tuple(pooled for _, pooled in encoded if pooled is not None)
         return StepConditioning(
             against,
@@ -229,7 +231,7 @@ class _Preparation:
         return self._chunks[text]
 
     def _encode(self, text: str, count: int) -> _EncodedText:
-        """Encode a text, filled up with empty chunks to ``count`` of them.
+        """Encode a text, filled up with empty chunks to ``count`` of them or more.
 
         Returns ``[1, 77 * count, width]`` and the first chunk's ``[1, projection]`` or None, both
         in the precision of the UNet.
@@ -247,6 +249,16 @@ class _Preparation:
         made = encoded.hidden.flatten(0, 1).unsqueeze(0).to(model.dtype), pooled
         self._encoded.put(key, made)
         return made
+
+
+def _equally_long(encoded: Sequence[_EncodedText]) -> list[_EncodedText]:
+    """Return encoded texts filled up with their last vectors to the longest of them."""
+    longest = max(hidden.shape[1] for hidden, _ in encoded)
+    return [
+        (hidden[:, [*range(length), *[length - 1] * (longest - length)]], pooled)
+        for hidden, pooled in encoded
+        for length in [hidden.shape[1]]
+    ]
 
 
 def _text_at(part: Part, number: int) -> str:

@@ -80,8 +80,11 @@ class Reader:
         parts = []
         for part, weight in texts[:MOST_PARTS]:
             spans = self._spans(part) if "[" in part else ()
-            stages = schedule.stages(part, steps, spans)
-            if self._settings.late_schedules:
+            settings = self._settings
+            stages = schedule.stages(
+                part, steps, spans, settings.steps_before, settings.old_timelines
+            )
+            if settings.late_schedules:
                 stages = _a_step_late(stages, steps)
             parts.append(Part(weight, tuple(stages)))
         return Script(tuple(parts), loras)

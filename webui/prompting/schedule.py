@@ -88,16 +88,44 @@ def _weighed(text: str, start: int, end: int, spans: Sequence[Span]) -> tuple[st
     return text[start:colon], float(number)
 
 
-def stages(text: str, steps: int, spans: Sequence[Span] = ()) -> list[Stage]:
+@dataclass(frozen=True)
+class Clock:
+    """What the numbers of switches count."""
+
+    steps: int
+    before: int = 0
+    """Steps of the pass before, which are counted, too."""
+    old: bool = False
+    """Whether a number below 1 is a part of the steps, point or not, and each pass begins anew."""
+
+    def step_of(self, number: str) -> int | None:
+        """Return the step after which a switch with this number acts, None if it is none."""
+        when = float(number)
+        if not math.isfinite(when):
+            return None
+        if self.old:
+            when *= self.steps if when < 1 else 1
+        elif "." in number:
+            when = (when - bool(self.before)) * self.steps
+        else:
+            when -= self.before
+        return int(max(0, min(when, self.steps)))
+
+
+def stages(
+    text: str, steps: int, spans: Sequence[Span] = (), before: int = 0, old: bool = False
+) -> list[Stage]:
     """Return the texts a prompt becomes over ``steps`` steps, at least one, in their order.
 
-    ``when`` with a point is a fraction of the steps, otherwise a step; brackets that are no
-    schedule stay in the text for the attention grammar. Rules as in AUTOMATIC1111's prompt_parser,
+    ``when`` with a point is a fraction of the steps, otherwise a step, both counted from the
+    beginning of a pass of ``before`` steps that went before, if one did, or else as ``old``
+    versions of AUTOMATIC1111 did; brackets that are no schedule stay in the text for the attention
+    grammar. Rules as in AUTOMATIC1111's prompt_parser,
     except that one unreadable bracket does not switch the others off.
     """
     if "[" not in text:
         return [Stage(steps, text)]
-    parts = _parse(text, steps, spans)
+    parts = _parse(text, Clock(steps, before, old), spans)
     if all(isinstance(part, str) for part in parts):
         return [Stage(steps, text)]
     found: list[Stage] = []
@@ -109,7 +137,7 @@ def stages(text: str, steps: int, spans: Sequence[Span] = ()) -> list[Stage]:
     return found
 
 
-def _parse(text: str, steps: int, spans: Sequence[Span]) -> list[_Part]:
+def _parse(text: str, clock: Clock, spans: Sequence[Span]) -> list[_Part]:
     out: list[_Part] = []
     frames: list[_Frame] = []
     rounds = 0
@@ -133,7 +161,7 @@ def _parse(text: str, steps: int, spans: Sequence[Span]) -> list[_Part]:
             out.append(lexeme)
         elif top and top.bracket == "[":
             frames.pop()
-            node = _close(out, top, steps)
+            node = _close(out, top, clock)
             if node is None:
                 out.append(lexeme)
             else:
@@ -154,7 +182,7 @@ def _lexemes(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, bool]]:
         position = end
 
 
-def _close(out: list[_Part], frame: _Frame, steps: int) -> _Switch | _Turns | None:
+def _close(out: list[_Part], frame: _Frame, clock: Clock) -> _Switch | _Turns | None:
     """Return what the bracket that ends at the end of ``out`` is, or None if it is text."""
     colons = [mark for mark in frame.marks if out[mark] == ":"]
     if not frame.marks or len(colons) > 2:
@@ -169,11 +197,11 @@ def _close(out: list[_Part], frame: _Frame, steps: int) -> _Switch | _Turns | No
     if not all(isinstance(part, str) for part in number):
         return None
     match = _WHEN.fullmatch("".join(str(part) for part in number))
-    if match is None or not math.isfinite(float(match[1])):
+    when = clock.step_of(match[1]) if match else None
+    if when is None:
         return None
-    when = float(match[1]) * (steps if "." in match[1] else 1)
     before = texts[0] if len(texts) == 2 else []
-    return _Switch(before, texts[-1], int(max(0, min(when, steps))), depth)
+    return _Switch(before, texts[-1], when, depth)
 
 
 def _split(out: list[_Part], start: int, marks: list[int]) -> list[list[_Part]]:

@@ -91,3 +91,13 @@ class PromptSettings:
     late_schedules: bool = False
     """Switch ``[a:b:n]`` and ``[a|b]`` one step late, as AUTOMATIC1111 does: it counts the steps
     of the sampler from 0 and those of the schedule from 1, so that a stays for n + 1 steps."""
+    old_timelines: bool = False
+    """Read the number of ``[a:b:n]`` as AUTOMATIC1111 did before 1.6: below 1 it is a part of the
+    steps, point or not, and a second pass begins anew."""
+    steps_before: int = 0
+    """Steps of the pass before this one, from which the numbers of ``[a:b:n]`` count on: 1.5 is
+    the middle of a second pass."""
+    equal_lengths: bool = True
+    """Fill up the shorter of prompt and negative prompt with empty chunks. Otherwise each has its
+    own length, and parts joined by AND are filled up with their last vector, as AUTOMATIC1111
+    does unless it is told to pad."""

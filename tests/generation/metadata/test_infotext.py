@@ -19,6 +19,7 @@ from webui.generation.metadata.infotext import (
     write_infotext,
 )
 from webui.generation.request import EMPHASES, SAME_SAMPLER, SAME_SCHEDULE, GenerationRequest
+from webui.generation.sampling.noise import RNG_SOURCES
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
 from webui.generation.upscaling import UPSCALERS
 
@@ -103,13 +104,13 @@ def test_a_text_without_settings_is_all_prompt():
 def test_what_cannot_be_taken_is_told_and_leaves_the_control_alone():
     _, pairs = read_infotext(
         "a cat\nSteps: 20, Sampler: DPM leaping, CFG scale: 7, Seed: 1125899906842624, "
-        "Size: 513x512, ENSD: 31337, Version: v1.6.0"
+        "Size: 513x512, Lag: 31337, Version: v1.6.0"
     )
     settings = read_settings(pairs)
     assert not {"sampler", "seed", "width", "height"} & set(settings.values)
     assert settings.values["clip_skip"] == 1
     told = " ".join(settings.refused)
-    for word in ("DPM leaping", "Seed", "513x512", "ENSD: 31337"):
+    for word in ("DPM leaping", "Seed", "513x512", "Lag: 31337"):
         assert word in told
     assert "Version" not in told
 
@@ -194,7 +195,16 @@ SECOND_PASSES = st.fixed_dictionaries(
         eta=st.none() | st.integers(0, 100).map(lambda n: n / 100),
         emphasis=st.sampled_from(list(EMPHASES)),
         match_anywhere=st.booleans(),
-        late_schedules=st.booleans(),
+        early_schedules=st.booleans(),
+        old_timelines=st.booleans(),
+        pad_prompts=st.booleans(),
+        rng=st.sampled_from(list(RNG_SOURCES)),
+        eta_seed_delta=st.integers(0, 2**32 - 1),
+        churn=st.integers(0, 1000).map(lambda n: n / 10),
+        noise_strength=st.integers(0, 110).map(lambda n: n / 100),
+        leave_out_last_but_one=st.booleans(),
+        full_noise=st.booleans(),
+        half_alphas=st.booleans(),
     )
 )
 def test_a_request_survives_the_text(request: GenerationRequest):
@@ -212,5 +222,47 @@ def test_any_text_is_read_as_prompts_and_settings_within_their_limits(text: str)
 def test_what_version_0_1_0_wrote_is_read(written: dict):
     said = written["request"] | {"styles": tuple(written["request"]["styles"])}
     request, pairs = read_infotext(written["text"])
-    assert request == GenerationRequest(**said)
+    late = said.pop("late_schedules")
+    then = {"rng": "CPU", "pad_prompts": True, "early_schedules": not late}
+    assert request == GenerationRequest(**said, **then)
     assert read_settings(pairs).refused == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "then"),
+    [
+        ("v1.5.2", {"old_timelines": True, "half_alphas": True}),
+        ("1.7.0", {"half_alphas": True}),
+        ("v1.10.1", {}),
+        ("f2.0.1v1.10.1-previous-635-gf5330788", {}),
+        ("f0.0.17v1.8.0rc-latest-276-g29be1da7", {}),
+        ("a5ed2fe", {}),
+        ("Embeddings WebUI 0.1.0", {"rng": "CPU", "pad_prompts": True, "early_schedules": True}),
+        ("Embeddings WebUI 0.2.0", {}),
+    ],
+)
+def test_a_text_means_what_its_version_drew(version: str, then: dict):
+    text = "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512"
+    request, _ = read_infotext(f"{text}, Version: {version}")
+    assert request == replace(read_infotext(text)[0], **then)
+    assert request.rng == then.get("rng", "GPU")
+
+
+def test_what_automatic1111_writes_of_noise_and_levels_is_read_and_written_again():
+    text = (
+        "a cat\nSteps: 20, Sampler: DDIM, Schedule type: Karras, CFG scale: 7, Seed: 1, "
+        "Size: 512x512, Eta DDIM: 0.5, RNG: NV, ENSD: 31337, Sigma churn: 2.5, Sigma tmin: 0.1, "
+        "Sigma tmax: 9, Sigma noise: 0.9, Discard penultimate sigma: True, "
+        "SGM noise multiplier: True, Downcast alphas_cumprod: True, Pad conds: True, "
+        "Seed resize from: 448x512, Version: v1.10.1"
+    )
+    request, pairs = read_infotext(text)
+    assert read_settings(pairs).refused == ()
+    assert (request.eta, request.rng, request.eta_seed_delta) == (0.5, "NV", 31337)
+    assert (request.churn, request.churn_low, request.churn_high) == (2.5, 0.1, 9)
+    assert request.noise_strength == 0.9 and request.leave_out_last_but_one
+    assert request.full_noise and request.half_alphas and request.pad_prompts
+    assert (request.resized_from_width, request.resized_from_height) == (448, 512)
+    again = write(request)
+    assert read_infotext(again)[0] == request
+    assert {part for part in text.split(", ")[5:-1]} <= set(again.split("\n")[-1].split(", "))

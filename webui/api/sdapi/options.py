@@ -18,8 +18,6 @@ from webui.studio.studio import Studio
 OF_REQUESTS = {field.option: field for field in FIELDS.values() if field.option}
 """Options that are fields of requests."""
 FIXED: Mapping[str, Any] = {
-    "randn_source": "CPU",
-    "eta_noise_seed_delta": 0,
     "samples_save": True,
     "samples_format": "png",
     "grid_save": False,
@@ -72,7 +70,13 @@ class OptionValues(Shape):
     directories_filename_pattern: str
     save_to_dirs: bool
     randn_source: str
+    """Where noise comes from in requests over the API."""
     eta_noise_seed_delta: int
+    always_discard_next_to_last_sigma: bool
+    sgm_noise_multiplier: bool
+    use_downcasted_alpha_bar: bool
+    use_old_scheduling: bool
+    pad_cond_uncond: bool
     samples_save: bool
     samples_format: str
     grid_save: bool

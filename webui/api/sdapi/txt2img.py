@@ -14,13 +14,10 @@ from webui import __version__
 from webui.api.sdapi.answers import Question, Shape
 from webui.api.sdapi.options import passed_over
 from webui.api.sdapi.pictures import to_text
-from webui.errors import AppError, BadField
+from webui.errors import BadField
 from webui.generation.metadata.infotext import read_infotext
 from webui.generation.request import FIELDS, GenerationRequest, default_request
 from webui.generation.sampling.samplers import (
-    SAMPLERS,
-    SCHEDULE_TYPES,
-    make_scheduler,
     split_sampler,
 )
 from webui.models.model import Model
@@ -103,10 +100,6 @@ NOT_HERE: Mapping[str, tuple[object, ...]] = {
     "script_name": ("", "None"),
     "script_args": ([],),
     "alwayson_scripts": ({},),
-    "seed_resize_from_w": (-1, 0),
-    "seed_resize_from_h": (-1, 0),
-    "s_churn": (0,),
-    "s_noise": (1,),
     "s_min_uncond": (0,),
     "refiner_checkpoint": ("", "None"),
     "firstphase_width": (0,),
@@ -120,7 +113,7 @@ NOT_HERE: Mapping[str, tuple[object, ...]] = {
 }
 """What would change the picture and is not to be had, with the values that change nothing."""
 PASSED_OVER = frozenset(
-    "s_tmin s_tmax seed_enable_extras refiner_switch_at comments".split()
+    "seed_enable_extras refiner_switch_at comments".split()
     + "hr_additional_modules distilled_cfg_scale hr_distilled_cfg image_cfg_scale".split()
 )
 """Fields of A1111 and its kin without effect on the pictures drawn here."""
@@ -144,7 +137,6 @@ def read(body: Txt2ImgRequest, model: Model, options: Mapping[str, Any]) -> Gene
     changes |= _sampler(given)
     changes["styles"] = tuple(name for name in given.get("styles") or () if name not in NO_STYLE)
     request = default_request({**USUAL, **model.defaults}, **changes)
-    _check_schedule(request, model)
     return request
 
 
@@ -220,18 +212,6 @@ def scheduler_name(label: str) -> str:
     return label.strip().lower().replace(" ", "_")
 
 
-def _check_schedule(request: GenerationRequest, model: Model) -> None:
-    """Raise BadField if a sampler cannot take its scheduler; names are checked elsewhere."""
-    for each, field in ((request, "scheduler"), (request.second_pass, "hr_scheduler")):
-        if each.sampler in SAMPLERS and each.schedule_type in SCHEDULE_TYPES:
-            try:
-                make_scheduler(
-                    each.sampler, each.schedule_type, model.scheduler_config, model.family
-                )
-            except AppError as error:
-                raise BadField(field, str(error)) from error
-
-
 def renamed(error: BadField) -> BadField:
     """Return an error of our request under the name that the field has in the body."""
     field = FIELDS.get(error.field)
@@ -286,8 +266,8 @@ def _info(
         "sd_model_hash": model.short_hash,
         "sd_vae_name": model.vae_name,
         "sd_vae_hash": model.vae_hash,
-        "seed_resize_from_w": -1,
-        "seed_resize_from_h": -1,
+        "seed_resize_from_w": request.resized_from_width or -1,
+        "seed_resize_from_h": request.resized_from_height or -1,
         "denoising_strength": request.denoising_strength if request.hires else None,
         "extra_generation_params": {"Schedule type": request.schedule_type},
         "index_of_first_image": 0,

@@ -80,7 +80,8 @@ def read_graph(text: str) -> str | None:
     ):
         if value is not None:
             pairs[key] = value
-    pairs |= {"Emphasis": "ComfyUI", "Version": "ComfyUI"}
+    pairs |= {"Emphasis": "ComfyUI", "RNG": "CPU", "SGM noise multiplier": "True"}
+    pairs |= {"Prompt schedules": "early", "Version": "ComfyUI"}
     prompts = [_prompt(nodes, inputs.get(side)) for side in ("positive", "negative")]
     return compose(prompts[0], prompts[1], pairs)
 

@@ -18,13 +18,15 @@ from webui.generation.request import (
     RequestField,
     acts,
 )
-from webui.generation.sampling.samplers import SCHEDULE_TYPES, split_sampler
+from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES, split_sampler
 
 NEGATIVE = "Negative prompt:"
 # Bounded, so that a hostile text is read in a time that grows with its length alone.
 _PAIR = re.compile(r'(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
 PLACED = "Embedding placed"
 """Our key that says where a plot put an embedding."""
+ETA_OF_DDIM = "Eta DDIM"
+"""What the eta of samplers that go over timesteps is called."""
 _FEWEST_PAIRS = 3
 """A last line with fewer pairs is a line of the prompt, not the settings."""
 _LONGEST_SHOWN, _MOST_SHOWN = 60, 12
@@ -109,6 +111,8 @@ def write_infotext(
                 f"{re.sub('[:,]', '', name)}: {digest}" for name, digest in digests.items()
             )
     fields |= {key: value for key, value in last.items() if value is not None}
+    if "Eta" in fields and SAMPLERS[request.sampler].by_timesteps:
+        fields[ETA_OF_DDIM] = fields.pop("Eta")
     fields["Version"] = f"Embeddings WebUI {__version__}"
     files = {f"embed:{name}": digest[:10] for name, digest in embeddings.items()}
     files |= {f"lora:{name}": of_file for name, (_, of_file) in loras.items()}
@@ -211,7 +215,36 @@ def _in_our_words(pairs: Mapping[str, str]) -> dict[str, str]:
         given["Schedule type"] = levels
     if given.get("Hires sampler") in ("Default", "Same as primary"):
         given["Hires sampler"] = SAME_SAMPLER
-    return given
+    return _as_then(given)
+
+
+OURS = "Embeddings WebUI"
+_VERSION = re.compile(rf"(?:^|({OURS}) |v)(\d+)\.(\d+)")
+
+
+def _as_then(pairs: Mapping[str, str]) -> dict[str, str]:
+    """Return the pairs with what the version of the program that wrote them always did.
+
+    Ours drew its noise on the CPU before 0.2, padded the shorter prompt, and switched schedules a
+    step earlier. Of AUTOMATIC1111's versions it is what the program itself goes back to.
+    """
+    found = dict(pairs)
+    if ETA_OF_DDIM in found:
+        found.setdefault("Eta", found.pop(ETA_OF_DDIM))
+    match = _VERSION.search(found.get("Version", ""))
+    if match is None:
+        return found
+    version = int(match[2]), int(match[3])
+    if match[1]:
+        if version < (0, 2):
+            then = {"RNG": "CPU", "Pad conds": "True", "Prompt schedules": "early"}
+            found = then | found
+        return found
+    if version < (1, 6):
+        found.setdefault("Old prompt editing timelines", "True")
+    if version < (1, 8):
+        found.setdefault("Downcast alphas_cumprod", "True")
+    return found
 
 
 def _read(key: str, text: str) -> dict[str, Any]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from webui.errors import AppError, Interrupted
-from webui.generation.sampling.samplers import Scheduler, make_scheduler
+from webui.generation.sampling.noise import PictureNoise, Seeds
+from webui.generation.sampling.samplers import SAMPLERS, Course, LevelSettings, lay_out
 from webui.prompting.encoding import size_conditioning
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from webui.generation.request import GenerationRequest
+    from webui.generation.sampling.noise_levels import LevelTable
+    from webui.generation.sampling.solvers import Given
     from webui.models.model import Model
     from webui.prompting.conditioning import PromptConditioning, StepConditioning
 
@@ -42,16 +44,6 @@ class Signals:
             raise Interrupted("Interrupted.")
         if self.skipped():
             raise BatchSkipped
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """What the noise of one picture is drawn from."""
-
-    seed: int
-    subseed: int
-    subseed_strength: float
-    """0 is the noise of ``seed`` alone, 1 that of ``subseed`` alone."""
 
 
 @dataclass(frozen=True)
@@ -96,44 +88,62 @@ def sample(
 ) -> Iterator[tuple[int, Tensor]]:
     """Denoise one batch; yields the number of steps done and the latents ``[batch, 4, h, w]``.
 
-    ``start`` is what a pass with a strength below 1 begins with, of the pass's size. Raises
-    Interrupted or BatchSkipped when asked to, AppError if the latents are not finite at the end.
+    ``start`` is what a pass with a strength below 1 begins with, of the pass's size. On the way
+    the latents are what the model predicts. Raises Interrupted or BatchSkipped when asked to,
+    AppError if the latents are not finite at the end.
     """
     import torch
 
-    scheduler = make_scheduler(
-        request.sampler, request.schedule_type, model.scheduler_config, model.family, request.eta
-    )
-    if getattr(scheduler, "one_by_one", False) and len(seeds) > 1:
+    from webui.generation.sampling.noise_levels import LevelTable
+
+    sampler = SAMPLERS[request.sampler]
+    if sampler.one_by_one and len(seeds) > 1:
         yield from _one_by_one(model, request, conditioning, seeds, plan, signals, start)
         return
-    generators = [torch.Generator().manual_seed(each.seed) for each in seeds]
-    noise = first_noise(model, plan, seeds, generators)
-    total = plan.steps
+    table = LevelTable.of(model.scheduler_config, half=request.half_alphas)
+    total, taken = plan.steps, None
     if start is not None:
         total = min(int(plan.steps / min(plan.strength, 0.999)), MOST_TIMESTEPS)
-    scheduler.set_timesteps(total, device=model.device)
-    begin = (total - plan.steps) * scheduler.order
-    if start is None:
-        latents = noise * scheduler.init_noise_sigma
-    else:
-        if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(begin)
-        first = scheduler.timesteps[begin : begin + 1]
-        latents = scheduler.add_noise(start, noise, first.expand(len(start)))
-    guidance = request.cfg_scale / getattr(scheduler, "cfg_unit", 1)
-    both = getattr(scheduler, "needs_unguided", False)
-    done = 0
-    for step, timestep in calls(scheduler, begin, plan.steps):
-        if step > done:
-            done = step
-            yield done, latents
+        taken = plan.steps
+    settings = LevelSettings(
+        model.family == "sdxl", request.leave_out_last_but_one, request.full_noise
+    )
+    course = lay_out(request.sampler, request.schedule_type, table, total, taken, settings)
+    noises = _noises(model, request, plan, seeds)
+    latents = course.noise * torch.stack([noise.first() for noise in noises]).to(model.device)
+    if start is not None:
+        latents = course.picture * start.float() + latents
+    unguided: list[Tensor] = []
+    given = _given(model, request, table, course, noises, seeds, unguided)
+    path = sampler.path(latents, course.levels, given)
+    done, count, call = 0, 0, next(path)
+    while True:
         signals.check()
         with torch.inference_mode():
-            scaled = scheduler.scale_model_input(latents, timestep)
-            at_step = conditioning.at(step)
-            outputs = _guided(model, guidance, plan, at_step, scaled, timestep, both)
-            latents = _step(scheduler, *outputs, timestep, latents, generators)
+            timestep = table.timestep_of(call.sigma) if call.timestep is None else call.timestep
+            outputs = _guided(
+                model,
+                request.cfg_scale / sampler.cfg_unit,
+                plan,
+                conditioning.at(count),
+                call.latents / math.sqrt(call.sigma**2 + 1),
+                torch.tensor(timestep, dtype=torch.float32, device=model.device),
+                sampler.unguided,
+            )
+            predicted = [
+                _picture_in(call.latents, output, call.sigma, model.prediction_type)
+                for output in outputs
+            ]
+            unguided[:] = predicted[1:]
+            count += 1
+            try:
+                call = path.send(predicted[0])
+            except StopIteration as end:
+                latents = end.value * course.end
+                break
+        if call.step > done:
+            done = min(call.step, plan.steps)
+            yield done, predicted[0]
     yield plan.steps, latents
     if not bool(torch.isfinite(latents).all()):
         raise AppError(
@@ -142,20 +152,62 @@ def sample(
         )
 
 
-def calls(scheduler: Scheduler, begin: int, steps: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield the step, counted from 0, and the timestep of each UNet call of a pass.
+def _noises(
+    model: Model, request: GenerationRequest, plan: Pass, seeds: Sequence[Seeds]
+) -> list[PictureNoise]:
+    """Return the noise of each picture, made on the CPU so that all devices draw alike."""
+    shape = (4, plan.height // model.latent_scale, plan.width // model.latent_scale)
+    sides = (request.resized_from_height, request.resized_from_width)
+    rows, columns = (side // model.latent_scale for side in sides)
+    resized = (rows, columns) if min(rows, columns) > 0 else None
+    return [
+        PictureNoise(request.rng, each, shape, resized, request.eta_seed_delta) for each in seeds
+    ]
 
-    ``begin`` is the first of the scheduler's timesteps. Each call is to be answered by the
-    scheduler's ``step`` before the next one is asked for, which may depend on it.
-    """
-    if not hasattr(scheduler, "asked"):
-        timesteps = scheduler.timesteps[begin:]
-        # DPM2 calls the UNet about twice a step
-        for call, timestep in enumerate(timesteps):
-            yield call * steps // len(timesteps), timestep
-        return
-    while scheduler.asked is not None:
-        yield scheduler.asked
+
+def _given(
+    model: Model,
+    request: GenerationRequest,
+    table: LevelTable,
+    course: Course,
+    noises: Sequence[PictureNoise],
+    seeds: Sequence[Seeds],
+    unguided: Sequence[Tensor],
+) -> Given:
+    """Return what the walk may use; ``unguided`` holds the last prediction without guidance."""
+    import torch
+
+    from webui.generation.sampling.brownian import BrownianNoise, BrownianTree
+    from webui.generation.sampling.solvers import Churn, Given
+
+    sampler = SAMPLERS[request.sampler]
+    brownian = BrownianNoise(
+        [
+            BrownianTree(course.low, course.high, each.seed, noise.of_seed)
+            for noise, each in zip(noises, seeds, strict=True)
+        ]
+        if sampler.brownian
+        else []
+    )
+    eta = request.eta if request.eta is not None else sampler.eta
+    return Given(
+        table,
+        noise=lambda: torch.stack([noise.next() for noise in noises]).to(model.device),
+        brownian=lambda level, lower: brownian(level, lower).to(model.device),
+        unguided=lambda: unguided[0],
+        eta=1.0 if eta is None else eta,
+        noise_strength=request.noise_strength,
+        churn=Churn(request.churn, request.churn_low, request.churn_high or math.inf),
+    )
+
+
+def _picture_in(x: Tensor, output: Tensor, sigma: float, kind: str) -> Tensor:
+    """Return the picture that an output of the UNet stands for, at latents ``x``."""
+    if kind == "sample":
+        return output
+    if kind == "epsilon":
+        return x - sigma * output
+    return x / (sigma**2 + 1) - output * (sigma / math.sqrt(sigma**2 + 1))
 
 
 def _one_by_one(
@@ -187,59 +239,6 @@ def _one_by_one(
                 yield reported, latents
 
 
-def first_noise(
-    model: Model, plan: Pass, seeds: Sequence[Seeds], generators: Sequence[torch.Generator]
-) -> Tensor:
-    """Return ``[batch, 4, h, w]`` of noise, made on the CPU so that all devices draw alike."""
-    import torch
-
-    shape = (4, plan.height // model.latent_scale, plan.width // model.latent_scale)
-    noises = []
-    for each, generator in zip(seeds, generators, strict=True):
-        noise = torch.randn(shape, generator=generator)
-        if each.subseed_strength:
-            other = torch.randn(shape, generator=torch.Generator().manual_seed(each.subseed))
-            noise = slerp(noise, other, each.subseed_strength)
-        noises.append(noise)
-    return torch.stack(noises).to(model.device, torch.float32)
-
-
-def slerp(start: Tensor, end: Tensor, part: float) -> Tensor:
-    """Return the noise ``part`` of the way from one to another, ``[4, h, w]``, column by column.
-
-    Each column of a channel turns on the arc between the two (Shoemake 1985, "Animating Rotation
-    with Quaternion Curves"), so that the result is as strong as noise is; a straight line would
-    be weaker in the middle.
-    """
-    import torch
-
-    directions = (noise / noise.norm(dim=1, keepdim=True) for noise in (start, end))
-    first, second = directions
-    angle = (first * second).sum(dim=1, keepdim=True).clamp(-1, 1).acos()  # [4, 1, w]
-    sine = angle.sin()
-    turned = (start * ((1 - part) * angle).sin() + end * (part * angle).sin()) / sine
-    return torch.where(sine > 1e-4, turned, torch.lerp(start, end, part))
-
-
-def _step(
-    scheduler: Scheduler,
-    output: Tensor,
-    unguided: Tensor | None,
-    timestep: Tensor,
-    latents: Tensor,
-    generators: list[torch.Generator],
-) -> Tensor:
-    """Take one step of the scheduler; noise comes from each picture's own generator."""
-    takes = inspect.signature(scheduler.step).parameters
-    extra: dict[str, Any] = {"generator": generators} if "generator" in takes else {}
-    if "eta" in takes:
-        extra["eta"] = scheduler.eta
-    if getattr(scheduler, "needs_unguided", False):
-        extra["unguided"] = unguided
-    following: Tensor = scheduler.step(output, timestep, latents, return_dict=False, **extra)[0]
-    return following
-
-
 def _guided(
     model: Model,
     cfg_scale: float,
@@ -248,13 +247,13 @@ def _guided(
     latents: Tensor,
     timestep: Tensor,
     both: bool,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, ...]:
     """Return the UNet's output with and without classifier-free guidance.
 
-    Both are ``[batch, 4, h, w]`` float32; the second is None where it was not needed and not
-    asked for by ``both``. All parts of the prompt and the negative prompt go through the UNet in
-    one call; the guidance of the parts joined by AND is added (Liu et al. 2022, "Compositional
-    Visual Generation").
+    Both are ``[batch, 4, h, w]`` float32; the second is left out where it was not needed and not
+    asked for by ``both``. All parts of the prompt, and the negative prompt where it is as long, go
+    through the UNet in one call; the guidance of the parts joined by AND is added (Liu et al. 2022,
+    "Compositional Visual Generation").
     """
     import torch
 
@@ -265,18 +264,24 @@ def _guided(
     if guided:
         context.append(conditioning.negative)
         pooled += [] if conditioning.negative_pooled is None else [conditioning.negative_pooled]
-    count, batch = len(context), latents.shape[0]
-    states = torch.cat([tensor.expand(batch, -1, -1) for tensor in context])
-    texts = torch.cat([tensor.expand(batch, -1) for tensor in pooled]) if pooled else None
-    output = model.unet(
-        torch.cat([latents] * count).to(model.dtype),
-        timestep,
-        encoder_hidden_states=states.to(model.dtype),
-        added_cond_kwargs=size_conditioning(model, texts, plan.height, plan.width),
-        return_dict=False,
-    )[0].float()
+    batch, last = latents.shape[0], len(positives)
+    alike = [slice(0, last), slice(last, None)]
+    if not guided or context[0].shape == context[-1].shape:
+        alike = [slice(None)]
+    outputs: list[Tensor] = []
+    for rows in alike:
+        states = torch.cat([tensor.expand(batch, -1, -1) for tensor in context[rows]])
+        texts = torch.cat([each.expand(batch, -1) for each in pooled[rows]]) if pooled else None
+        output = model.unet(
+            torch.cat([latents] * (len(states) // batch)).to(model.dtype),
+            timestep,
+            encoder_hidden_states=states.to(model.dtype),
+            added_cond_kwargs=size_conditioning(model, texts, plan.height, plan.width),
+            return_dict=False,
+        )[0].float()
+        outputs += output.split(batch)
     if not guided:
-        return output, None
-    *parts, base = output.chunk(count)
+        return (outputs[0],)
+    *parts, base = outputs
     shift = sum(weight * (part - base) for part, (_, weight) in zip(parts, positives, strict=True))
     return base + cfg_scale * shift, base

@@ -1,155 +1,135 @@
-"""Samplers and noise schedules under AUTOMATIC1111's names, made of schedulers."""
+"""Samplers and schedule types under AUTOMATIC1111's names, and the levels that they go over."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
-
-import numpy as np
-
-from webui.errors import AppError
-from webui.generation.sampling import noise_levels
-from webui.generation.sampling.noise_levels import Span
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-
-class Scheduler(Protocol):
-    """What the sampling loop asks of a scheduler, diffusers' or our own."""
-
-    order: int
-    """UNet calls of a step."""
-    timesteps: Tensor
-    """``[calls]``, the highest first."""
-    eta: float
-    """What added noise is multiplied by; only there where the sampler has one."""
-
-    @property
-    def init_noise_sigma(self) -> float | Tensor:
-        """Strength of the noise that a picture is begun with."""
-
-    def set_timesteps(self, num_inference_steps: int, device: torch.device) -> None:
-        """Lay out the timesteps of so many steps."""
-
-    def scale_model_input(self, sample: Tensor, timestep: Tensor) -> Tensor:
-        """Return latents ``[batch, 4, h, w]`` as the UNet takes them."""
-
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Return latents with the noise of the timesteps ``[batch]``."""
-
-    def step(
-        self, model_output: Tensor, timestep: Tensor, sample: Tensor, *, return_dict: bool = True
-    ) -> Any:
-        """Return the latents of the next call, first of a tuple without ``return_dict``."""
+    from webui.generation.sampling.noise_levels import LevelTable
+    from webui.generation.sampling.solvers import Given, Path
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How a sampler is made of a scheduler."""
+    """How a sampler walks, and what it needs for that."""
 
-    scheduler: str
-    """Class name in ``module``."""
+    walk: str
+    """Name of a function in ``module``."""
     aliases: tuple[str, ...] = ()
     """AUTOMATIC1111's other names, which clients of its API use."""
     automatic: str = "Uniform"
     """The schedule type that "Automatic" stands for."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    module: str = "diffusers"
+    module: str = "solvers"
+    """In this room."""
     eta: float | None = None
     """What the noise added in each step is multiplied by, unless a request says otherwise; None if
     the sampler has no such noise."""
+    calls: int = 1
+    """Calls of the UNet that a step counts as, for schedules in prompts."""
+    brownian: bool = False
+    """Whether its noise is that of a Brownian motion."""
+    by_timesteps: bool = False
+    """Whether it goes over even timesteps, whatever the schedule type."""
+    own_steps: bool = False
+    """Whether it takes nothing but both ends of the levels, and without a start from a picture
+    those of the model."""
+    leaves_out_last_but_one: bool = False
+    """Whether the lowest level before 0 is left out, with one step more to make up for it."""
+    stride: int = 1
+    """Every how-manieth timestep of the model it knows."""
+    one_by_one: bool = False
+    """Whether a batch is drawn picture by picture, because each one goes its own way."""
+    cfg_unit: float = 1.0
+    """The CFG scale that stands for a guidance of 1."""
+    unguided: bool = False
+    """Whether it asks what the model predicts without guidance, too."""
 
+    def path(self, x: Tensor, levels: Sequence[float], given: Given) -> Path:
+        """Walk from latents ``[batch, 4, h, w]`` at the first level down to the last."""
+        room = import_module(f"{__package__}.{self.module}")
+        walk: Callable[[Tensor, Sequence[float], Given], Path] = getattr(room, self.walk)
+        return walk(x, levels, given)
 
-@dataclass(frozen=True)
-class ScheduleType:
-    """How a schedule type changes a scheduler."""
-
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Which timesteps are taken, as diffusers calls it."""
-    levels: Callable[[int, Span], np.ndarray] | None = None
-    """Or else the noise levels of the steps."""
-
-
-OWN = "webui.generation.sampling.solvers"
-OWN_DPM = "webui.generation.sampling.dpm_solver"
-OWN_DPM2 = "webui.generation.sampling.dpm2"
-OWN_SDE = "webui.generation.sampling.multistep_sde"
-MULTISTEP = "DPMSolverMultistepScheduler"
-SDE = {"algorithm_type": "sde-dpmsolver++"}
 
 SAMPLERS: Mapping[str, Sampler] = {
-    "DPM++ 2M": Sampler(MULTISTEP, ("k_dpmpp_2m",), "Karras", {"algorithm_type": "dpmsolver++"}),
-    "DPM++ SDE": Sampler("DpmSolverSde", ("k_dpmpp_sde",), "Karras", module=OWN, eta=1),
-    "DPM++ 2M SDE": Sampler("MultistepSde", ("k_dpmpp_2m_sde",), "Exponential", SDE, OWN_SDE, 1),
+    "DPM++ 2M": Sampler("dpmpp_2m", ("k_dpmpp_2m",), "Karras", "multistep"),
+    "DPM++ SDE": Sampler("dpmpp_sde", ("k_dpmpp_sde",), "Karras", eta=1, calls=2, brownian=True),
+    "DPM++ 2M SDE": Sampler(
+        "dpmpp_2m_sde", ("k_dpmpp_2m_sde",), "Exponential", "multistep", eta=1, brownian=True
+    ),
     "DPM++ 2M SDE Heun": Sampler(
-        "MultistepSde",
+        "dpmpp_2m_sde_heun",
         ("k_dpmpp_2m_sde_heun",),
         "Exponential",
-        SDE | {"solver_type": "heun"},
-        OWN_SDE,
-        1,
+        "multistep",
+        eta=1,
+        brownian=True,
     ),
-    "DPM++ 2S a": Sampler("DpmSolver2sAncestral", ("k_dpmpp_2s_a",), "Karras", module=OWN, eta=1),
+    "DPM++ 2S a": Sampler("dpmpp_2s_ancestral", ("k_dpmpp_2s_a",), "Karras", eta=1, calls=2),
     "DPM++ 3M SDE": Sampler(
-        "MultistepSde",
+        "dpmpp_3m_sde",
         ("k_dpmpp_3m_sde",),
         "Exponential",
-        SDE | {"solver_order": 3},
-        OWN_SDE,
-        1,
+        "multistep",
+        eta=1,
+        brownian=True,
+        leaves_out_last_but_one=True,
     ),
-    "Euler a": Sampler("EulerAncestral", ("k_euler_a", "k_euler_ancestral"), module=OWN, eta=1),
-    "Euler": Sampler("EulerDiscreteScheduler", ("k_euler",)),
-    "LMS": Sampler("LinearMultistep", ("k_lms",), module=OWN),
-    "Heun": Sampler("Heun", ("k_heun",), module=OWN),
-    "DPM2": Sampler("Dpm2", ("k_dpm_2",), "Karras", module=OWN_DPM2),
-    "DPM2 a": Sampler("Dpm2Ancestral", ("k_dpm_2_a",), "Karras", module=OWN, eta=1),
-    "DPM fast": Sampler("DpmFast", ("k_dpm_fast",), module=OWN_DPM),
-    "DPM adaptive": Sampler("DpmAdaptive", ("k_dpm_ad",), module=OWN_DPM),
-    "Restart": Sampler("Restart", ("restart",), "Karras", module=OWN),
-    "DDIM": Sampler("DDIMScheduler", ("ddim",), eta=0),
-    "DDIM CFG++": Sampler("DdimCfgPlusPlus", ("ddim_cfgpp",), module=OWN, eta=0),
-    "PLMS": Sampler("PNDMScheduler", ("plms",), options={"skip_prk_steps": True}),
-    "UniPC": Sampler("UniPCMultistepScheduler", ("unipc",)),
-    "LCM": Sampler("LCMScheduler", ("k_lcm",)),
+    "Euler a": Sampler("euler_ancestral", ("k_euler_a", "k_euler_ancestral"), eta=1),
+    "Euler": Sampler("euler", ("k_euler",)),
+    "LMS": Sampler("linear_multistep", ("k_lms",), module="multistep"),
+    "Heun": Sampler("heun", ("k_heun",), calls=2),
+    "DPM2": Sampler("dpm2", ("k_dpm_2",), "Karras", calls=2, leaves_out_last_but_one=True),
+    "DPM2 a": Sampler(
+        "dpm2_ancestral", ("k_dpm_2_a",), "Karras", eta=1, calls=2, leaves_out_last_but_one=True
+    ),
+    "DPM fast": Sampler("dpm_fast", ("k_dpm_fast",), module="dpm_solver", eta=1, own_steps=True),
+    "DPM adaptive": Sampler(
+        "dpm_adaptive",
+        ("k_dpm_ad",),
+        module="dpm_solver",
+        eta=1,
+        own_steps=True,
+        one_by_one=True,
+    ),
+    "Restart": Sampler("restart", ("restart",), "Karras", calls=2),
+    "DDIM": Sampler("ddim", ("ddim",), module="timesteps", eta=0, by_timesteps=True),
+    "DDIM CFG++": Sampler(
+        "ddim_cfg_plus_plus",
+        ("ddim_cfgpp",),
+        module="timesteps",
+        eta=0,
+        by_timesteps=True,
+        cfg_unit=12.5,
+        unguided=True,
+    ),
+    "PLMS": Sampler("plms", ("plms",), module="timesteps", by_timesteps=True),
+    "UniPC": Sampler("unipc", ("unipc",), module="timesteps", by_timesteps=True),
+    "LCM": Sampler("lcm", ("k_lcm",), stride=20),
 }
 """Every sampler of the page and the API, the default first."""
 
-SCHEDULE_TYPES: Mapping[str, ScheduleType] = {
-    "Automatic": ScheduleType(),
-    "Uniform": ScheduleType(),
-    "Karras": ScheduleType(levels=noise_levels.karras),
-    "Exponential": ScheduleType(levels=noise_levels.exponential),
-    "Polyexponential": ScheduleType(levels=noise_levels.exponential),
-    "SGM Uniform": ScheduleType({"timestep_spacing": "trailing"}),
-    "KL Optimal": ScheduleType(levels=noise_levels.kl_optimal),
-    "Align Your Steps": ScheduleType(levels=noise_levels.align_your_steps),
-    "Simple": ScheduleType({"timestep_spacing": "trailing"}),
-    "Normal": ScheduleType({"timestep_spacing": "linspace"}),
-    "DDIM": ScheduleType({"timestep_spacing": "leading", "steps_offset": 1}),
-    "Beta": ScheduleType(levels=noise_levels.beta),
+SCHEDULE_TYPES: Mapping[str, str] = {
+    "Automatic": "",
+    "Uniform": "uniform",
+    "Karras": "karras",
+    "Exponential": "exponential",
+    "Polyexponential": "polyexponential",
+    "SGM Uniform": "sgm_uniform",
+    "KL Optimal": "kl_optimal",
+    "Align Your Steps": "align_your_steps",
+    "Simple": "simple",
+    "Normal": "uniform",
+    "DDIM": "ddim",
+    "Beta": "beta",
 }
-"""Every schedule type. Polyexponential has AUTOMATIC1111's usual exponent, which is 1."""
-
-USUAL_HIGHEST = 14.6146
-"""The highest sigma of Stable Diffusion's noise schedule."""
-TAKEN_FROM_MODEL = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "prediction_type",
-    "timestep_spacing",
-    "rescale_betas_zero_snr",
-    "steps_offset",
-)
-"""What of a checkpoint's scheduler configuration goes for every sampler."""
+"""Every schedule type, and the function of ``noise_levels`` that it is."""
 
 
 def split_sampler(name: str) -> tuple[str, str]:
@@ -170,88 +150,118 @@ def split_sampler(name: str) -> tuple[str, str]:
     return name, "Automatic"
 
 
-def eta_warnings(sampler: str, eta: float | None) -> tuple[str, ...]:
-    """Say that an eta has no effect, where it has none."""
-    if eta is None or SAMPLERS[sampler].eta is not None:
-        return ()
-    return (f"Eta has no effect with the sampler {sampler}.",)
+def sampler_warnings(sampler: str, schedule_type: str, eta: float | None) -> tuple[str, ...]:
+    """Say what has no effect with a sampler."""
+    warnings = []
+    chosen = SAMPLERS[sampler]
+    if eta is not None and chosen.eta is None:
+        warnings.append(f"Eta has no effect with the sampler {sampler}.")
+    if schedule_type != "Automatic" and (chosen.by_timesteps or chosen.own_steps):
+        warnings.append(
+            f"The schedule type has no effect with the sampler {sampler}, which has its own steps."
+        )
+    return tuple(warnings)
 
 
-def make_scheduler(
+@dataclass(frozen=True)
+class Course:
+    """Where a walk begins, and the levels that it goes over."""
+
+    levels: tuple[float, ...]
+    """From the highest down, as the sampler's walk takes them."""
+    noise: float
+    """Strength of the noise to begin with."""
+    picture: float
+    """Strength of the picture to begin with, where there is one."""
+    end: float
+    """What the last latents are multiplied by."""
+    low: float
+    high: float
+    """The ends of all levels, also of those that are left out for a start from a picture."""
+
+
+@dataclass(frozen=True)
+class LevelSettings:
+    """What besides sampler and schedule type decides the levels."""
+
+    sdxl: bool = False
+    leave_out_last_but_one: bool = False
+    """Whether every sampler leaves it out."""
+    full_noise: bool = False
+    """Whether the noise to begin with is as strong as the level and a picture together."""
+
+
+def lay_out(
     sampler: str,
     schedule_type: str,
-    config: Mapping[str, Any],
-    family: str = "sd1",
-    eta: float | None = None,
-) -> Scheduler:
-    """Build the scheduler for a sampler and a checkpoint's ``scheduler_config``.
+    table: LevelTable,
+    steps: int,
+    taken: int | None = None,
+    settings: LevelSettings = LevelSettings(),  # noqa: B008 - frozen
+) -> Course:
+    """Lay out ``steps`` steps, of which the last ``taken`` are gone when a picture is drawn over.
 
-    A model trained with zero terminal SNR has no finite largest sigma, so "Automatic" keeps to
-    evenly spaced timesteps there. ``eta`` goes to samplers that have one, which see to it as
-    ``scheduler.eta``. Raises AppError if the sampler cannot take the schedule type.
+    A model trained with zero terminal SNR begins with pure noise, and "Automatic" keeps to even
+    timesteps there, of which fewer are spent on it.
     """
     chosen = SAMPLERS[sampler]
-    kind = getattr(import_module(chosen.module), chosen.scheduler)
-    takes = inspect.signature(kind.__init__).parameters
-    zero_snr = bool(config.get("rescale_betas_zero_snr"))
-    options = {key: config[key] for key in TAKEN_FROM_MODEL if key in config and key in takes}
-    options |= chosen.options
+    table = table.every(chosen.stride)
+    if chosen.by_timesteps:
+        return _by_timesteps(chosen, table, steps, taken)
     name = schedule_type
     if name == "Automatic":
-        name = "Uniform" if zero_snr else chosen.automatic
-    schedule = SCHEDULE_TYPES[name]
-    asked = {"use_karras_sigmas": True} if schedule.levels else schedule.options
-    if not takes.keys() >= asked.keys():
-        raise AppError(f"The sampler {sampler} has no schedule type {name}; choose Automatic.")
-    options |= asked
-    if schedule.levels and "timestep_spacing" in takes:
-        options["timestep_spacing"] = "linspace"  # the noise to begin with is the highest level's
-    if zero_snr and "rescale_betas_zero_snr" not in takes:
-        options["trained_betas"] = _zero_snr_betas(config)
-    if "clip_sample" in takes:
-        options["clip_sample"] = False
-    scheduler: Scheduler = kind(**options)
-    if chosen.eta is not None:
-        scheduler.eta = chosen.eta if eta is None else eta
-    if schedule.levels:
-        _set_levels(scheduler, schedule.levels, family == "sdxl")
-    return scheduler
+        name = "Uniform" if table.high > NO_PICTURE_ABOVE else chosen.automatic
+    left_out = chosen.leaves_out_last_but_one or settings.leave_out_last_but_one
+    levels = _levels(name, table, steps + left_out, settings.sdxl)
+    if left_out:
+        levels = [*levels[:-2], levels[-1]]
+    ends = min(level for level in levels if level), max(levels)
+    if taken is not None:
+        levels = levels[-1 - taken :]
+    noise = levels[0]
+    if taken is None and settings.full_noise:
+        noise = math.hypot(noise, 1)
+    if taken is None and chosen.own_steps:
+        levels = _levels("Exponential", table, steps, settings.sdxl)
+    return Course(tuple(levels), noise, 1.0, 1.0, *ends)
 
 
-def _set_levels(scheduler: Any, levels: Callable[[int, Span], np.ndarray], sdxl: bool) -> None:
-    """Let a scheduler that can have Karras' noise levels take others in their place.
+NO_PICTURE_ABOVE = 1000.0
+"""A model whose highest level is above this was trained with zero terminal SNR."""
 
-    They begin with the model's highest one. Where that is pure noise, the others are those of an
-    ordinary model: few would be left for the picture if they were spread over thousands.
+
+def _levels(name: str, table: LevelTable, steps: int, sdxl: bool) -> list[float]:
+    from webui.generation.sampling import noise_levels
+
+    of: noise_levels.LevelsOf = getattr(noise_levels, SCHEDULE_TYPES[name])
+    levels: list[float] = of(steps, noise_levels.Span(table, sdxl)).tolist()
+    return levels
+
+
+def _by_timesteps(chosen: Sampler, table: LevelTable, steps: int, taken: int | None) -> Course:
+    """Lay out even timesteps for latents of variance 1.
+
+    A picture that is drawn over has the noise of one timestep more than the walk begins with, as
+    in AUTOMATIC1111.
     """
-    alphas = scheduler.alphas_cumprod[[0, -1]].double().numpy()
-    low, high = np.sqrt((1 - alphas) / alphas).tolist()
-    span = Span(low, min(high, USUAL_HIGHEST), sdxl)
-    above = [high] if high > 2 * USUAL_HIGHEST else []
+    from webui.generation.sampling.noise_levels import even_timesteps
 
-    def convert(in_sigmas: object, num_inference_steps: int | None = None) -> np.ndarray:
-        count = num_inference_steps or scheduler.num_inference_steps
-        return np.concatenate([above, levels(count - len(above), span)])
-
-    scheduler._convert_to_karras = convert  # the one place where diffusers lets them in
-
-
-def _zero_snr_betas(config: Mapping[str, Any]) -> list[float]:
-    """Return rescaled betas for schedulers that cannot rescale them themselves.
-
-    The last cumulative alpha is 2**-24 in place of zero, so that sigmas stay finite
-    (Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", with the
-    guard that diffusers' Euler scheduler uses).
-    """
-    import torch
-
-    from webui.libraries import EulerDiscreteScheduler
-
-    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
-    rescaled = EulerDiscreteScheduler(
-        **{key: config[key] for key in keys if key in config}, rescale_betas_zero_snr=True
-    )
-    kept = rescaled.alphas_cumprod.double()
-    kept[-1] = 2.0**-24
-    ratios = torch.cat([kept[:1], kept[1:] / kept[:-1]])
-    return cast("list[float]", (1 - ratios).tolist())
+    timesteps = even_timesteps(steps, table)
+    kept = table.kept.tolist()
+    begin = kept[0]
+    if taken is not None:
+        begin = kept[timesteps[min(max(taken - 1, 1), len(timesteps) - 1)]]
+        timesteps = timesteps[: max(taken - 1, 2)]
+    if chosen.walk == "unipc":
+        top = float(timesteps[-1] if taken is not None else table.last)
+        count = len(timesteps)
+        levels = [top * (count - step) / count for step in range(count + 1)]
+        first, last = kept[int(top)], kept[0]
+    else:
+        levels = table.sigmas[timesteps[::-1]].tolist()
+        first, last = kept[timesteps[-1]], kept[timesteps[0]]
+    raised = 1 / math.sqrt(first)
+    if taken is None:
+        return Course(tuple(levels), raised, 0.0, math.sqrt(last), table.low, table.high)
+    noise, picture = math.sqrt(1 - begin) * raised, math.sqrt(begin) * raised
+    return Course(tuple(levels), noise, picture, math.sqrt(last), table.low, table.high)

@@ -16,6 +16,7 @@ from webui.generation.request import (
     FIELDS,
     HIRES,
     PROMPT_PARSING,
+    SAMPLING,
     SIZE_STEP,
     GenerationRequest,
     RequestField,
@@ -34,6 +35,7 @@ FROM_MODEL = tuple(name for name, field in FIELDS.items() if field.from_model)
 SECTIONS = {
     HIRES: "hires-settings",
     EXTRA: "extra-settings",
+    SAMPLING: "sampler-settings",
     PROMPT_PARSING: "prompt-settings",
 }
 """The closed accordions below the main controls, and their ids in the page."""

@@ -16,7 +16,7 @@ from webui.ui.polling import Poll
 from webui.ui.theme import asset
 from webui.ui.txt2img.controls import Controls
 
-SETTINGS = ("steps", "emphasis", "match_anywhere", "late_schedules")
+SETTINGS = ("steps", "emphasis", "match_anywhere", "early_schedules", "old_timelines")
 """Fields of a request that decide how its prompts are read."""
 
 
@@ -26,7 +26,7 @@ def build(studio: Studio, poll: Poll, box: gr.Textbox, *, negative: bool) -> Non
     def look(asked: list[Any]) -> dict[str, Any] | None:
         if not isinstance(asked, list) or len(asked) != 2 + len(SETTINGS):
             return None
-        text, beside, steps, emphasis, anywhere, late = asked
+        text, beside, steps, emphasis, anywhere, early, old = asked
         model = studio.models.state.model
         if model is None or not all(isinstance(one, str) for one in (text, beside, emphasis)):
             return None
@@ -43,7 +43,8 @@ def build(studio: Studio, poll: Poll, box: gr.Textbox, *, negative: bool) -> Non
                 PromptSettings(
                     emphasis=EMPHASES.get(emphasis, "original"),
                     match_anywhere=bool(anywhere),
-                    late_schedules=bool(late),
+                    late_schedules=not early,
+                    old_timelines=bool(old),
                 ),
                 steps=min(max(steps, 1), MAX_STEPS) if isinstance(steps, int) else 20,
                 negative=negative,
