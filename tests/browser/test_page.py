@@ -119,15 +119,15 @@ def test_the_line_follows_how_prompts_are_parsed(
     page.locator("#steps input").fill("10")
     page.locator(PROMPT).fill("(marc_allante:1.3) [cat:dog:0.5]")
     expect(line.locator(".chip").first).to_have_text("marc_allante × 1.3")
-    expect(line.locator(".mark").first).to_have_text("steps 1–5")
-    page.get_by_role("button", name="Prompt parsing").click()
-    page.locator("#late-schedules input").check()
     expect(line.locator(".mark").first).to_have_text("steps 1–6")
+    page.get_by_role("button", name="Prompt parsing").click()
+    page.locator("#early-schedules input").check()
+    expect(line.locator(".mark").first).to_have_text("steps 1–5")
     page.locator("#emphasis input").click()
     page.get_by_role("option", name="Ignore").click()
     expect(line.locator(".chip").first).to_have_text("marc_allante")
     page.locator("#steps input").fill("20")
-    expect(line.locator(".mark").first).to_have_text("steps 1–11")
+    expect(line.locator(".mark").first).to_have_text("steps 1–10")
 
 
 def test_keys_change_the_weight_of_the_word_at_the_caret(open_page: Callable[..., Page]):

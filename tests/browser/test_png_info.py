@@ -20,7 +20,7 @@ PROMPT, NEGATIVE = "#prompt textarea", "#negative-prompt textarea"
 HOSTILE = "<img src=x onerror=document.body.dataset.x=1>"
 SETTINGS = (
     "Steps: 7, Sampler: DPM++ 2M Karras, CFG scale: 5.5, Seed: 77, Size: 128x192, "
-    "Model hash: 0123456789, Model: v1-5, Clip skip: 2, ENSD: 31337"
+    "Model hash: 0123456789, Model: v1-5, Clip skip: 2, Lag: 31337"
 )
 
 
@@ -58,7 +58,7 @@ def test_a_picture_is_read_compared_and_sent(
     expect(found.locator(".finding-renamed")).to_contain_text("under another name: “png_mood”")
     expect(found.locator(".finding-different")).to_contain_text("png_mood")
     expect(found.locator(".finding-missing")).to_contain_text(["v1-5", "gone"])
-    expect(found).to_contain_text("ENSD: 31337")
+    expect(found).to_contain_text("Lag: 31337")
     expect(page.locator("#png-info-table")).to_contain_text(HOSTILE)
     assert page.evaluate("document.body.dataset.x") is None
 
@@ -71,7 +71,7 @@ def test_a_picture_is_read_compared_and_sent(
         ("height", "192"), ("sampler", "DPM++ 2M"), ("schedule-type", "Karras"),
     ):  # fmt: skip
         expect(page.locator(f"#{field} input").first).to_have_value(value)
-    expect(page.locator("#messages")).to_contain_text("ENSD: 31337")
+    expect(page.locator("#messages")).to_contain_text("Lag: 31337")
     (app.embeddings / "png_mood.pt").unlink()
 
 

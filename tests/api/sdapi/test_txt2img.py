@@ -106,9 +106,27 @@ def test_eta_acts_and_is_told(client: httpx.Client):
     plain = draw(client, PLAIN | {"sampler_name": "DDIM"})
     noisy = draw(client, PLAIN | {"sampler_name": "DDIM", "eta": 1})
     assert noisy["images"] != plain["images"] and noisy["parameters"]["eta"] == 1
-    assert "Eta: 1," in json.loads(noisy["info"])["infotexts"][0]
+    assert "Eta DDIM: 1," in json.loads(noisy["info"])["infotexts"][0]
     [warning] = json.loads(draw(client, PLAIN | {"eta": 1})["info"])["warnings"]
     assert "no effect with the sampler Euler" in warning
+
+
+def test_a_scheduler_that_a_sampler_passes_over_is_said(client: httpx.Client):
+    body = PLAIN | {"sampler_name": "DDIM", "scheduler": "karras"}
+    [warning] = json.loads(draw(client, body)["info"])["warnings"]
+    assert "The schedule type has no effect with the sampler DDIM" in warning
+
+
+def test_what_clients_say_of_noise_is_taken(client: httpx.Client):
+    usual = {"seed_resize_from_w": -1, "s_tmin": 0, "s_noise": 1, "s_churn": 0}
+    plain = draw(client, PLAIN | usual)
+    assert plain["images"] == draw(client, PLAIN)["images"]
+    for change in (
+        {"s_churn": 5},
+        {"seed_resize_from_w": 48, "seed_resize_from_h": 96},
+        {"override_settings": {"randn_source": "CPU"}},
+    ):
+        assert draw(client, PLAIN | change)["images"] != plain["images"]
 
 
 def test_pictures_can_be_left_out_of_the_answer(client: httpx.Client):

@@ -15,7 +15,7 @@ from webui.ui.txt2img.controls import FROM_MODEL
 
 TEXT = (
     "a <b>heart</b>\nNegative prompt: a star\nSteps: 7, Sampler: Euler a, Schedule type: Karras, "
-    "CFG scale: 5.5, Seed: 3, Clip skip: 2, <i>ENSD: 31337"
+    "CFG scale: 5.5, Seed: 3, Clip skip: 2, <i>Lag: 31337"
 )
 
 
@@ -34,7 +34,7 @@ def test_what_the_text_says_is_set_and_the_rest_stays(studio: Studio, target: Ta
     assert not {"width", "batch_size"} & given.keys()
     assert changes[target.held] == [None] * len(FROM_MODEL)
     messages = changes[target.messages]
-    assert "Ignored (unsupported)" in messages and "ENSD" in messages and "<i>" not in messages
+    assert "Ignored (unsupported)" in messages and "Lag" in messages and "<i>" not in messages
 
 
 def test_a_text_that_is_too_long_changes_nothing(studio: Studio, target: Target):

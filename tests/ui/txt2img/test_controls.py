@@ -50,6 +50,7 @@ def test_what_a_browser_kept_comes_back():
 
 def test_what_a_browser_kept_of_version_0_1_0_comes_back():
     saved = json.loads((OLD / "browser_memory.json").read_text(encoding="utf-8"))
+    del saved["late_schedules"]  # what it stood for is the usual now
     assert restored(saved) == saved
 
 
