@@ -33,7 +33,7 @@ TEXTS = {
         "strength: 0.45, Clip skip: 2, Hires upscale: 1.5, Hires steps: 3, Hires upscaler: "
         'Latent (nearest-exact), TI hashes: "EasyNegative: c74b4e810b03", Version: v1.5.2',
         FIRST | SIZE | SECOND | {"schedule_type": "Karras", "clip_skip": 2,
-         "hires_upscaler": "Latent (nearest-exact)"},
+         "hires_upscaler": "Latent (nearest-exact)", "old_timelines": True, "half_alphas": True},
     ),
     "A1111 1.6, another sampler in the second pass": Written(
         "Steps: 2, Sampler: DPM++ 2M Karras, CFG scale: 6.5, Seed: 7, Size: 64x96, Model hash: "
@@ -43,7 +43,7 @@ TEXTS = {
         FIRST | SIZE | {"hires": True, "denoising_strength": 0.45, "hires_steps": 3,
          "schedule_type": "Karras", "hires_sampler": "DPM++ SDE", "hires_schedule_type": "Karras",
          "hires_prompt": "a castle, at night", "hires_negative_prompt": "fog",
-         "hires_width": 96, "hires_upscaler": "Lanczos"},
+         "hires_width": 96, "hires_upscaler": "Lanczos", "half_alphas": True},
     ),
     "A1111 1.8": Written(
         "Steps: 2, Sampler: Euler a, CFG scale: 6.5, Seed: 7, Size: 64x96, Model hash: 6ce0161689, "

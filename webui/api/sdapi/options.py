@@ -39,7 +39,6 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "face_restoration": (False,),
     "enable_emphasis": (True,),
     "use_old_emphasis_implementation": (False,),
-    "use_old_scheduling": (False,),
     "comma_padding_backtrack": (20,),
     "sd_noise_schedule": ("Default",),
     "skip_early_cond": (0,),
