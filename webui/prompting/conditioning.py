@@ -221,7 +221,7 @@ class _Preparation:
         if self._whole is None:
             return self._encode(text, count)
         [rows] = self._whole.vectors.values()  # [77, width]
-        return rows.to(self._model.device, self._model.dtype).repeat(count, 1)[None], None
+        return rows.to(self._model.device, self._model.dtype).repeat(max(count, 1), 1)[None], None
 
     def _chunks_of(self, text: str) -> tuple[Chunk, ...]:
         if self._stopped():
@@ -254,10 +254,10 @@ class _Preparation:
 def _equally_long(encoded: Sequence[_EncodedText]) -> list[_EncodedText]:
     """Return encoded texts filled up with their last vectors to the longest of them."""
     longest = max(hidden.shape[1] for hidden, _ in encoded)
+    places = range(longest)
     return [
-        (hidden[:, [*range(length), *[length - 1] * (longest - length)]], pooled)
+        (hidden[:, [min(place, hidden.shape[1] - 1) for place in places]], pooled)
         for hidden, pooled in encoded
-        for length in [hidden.shape[1]]
     ]
 
 
