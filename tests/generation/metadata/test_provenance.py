@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from webui.embeddings.cards import Card
-from webui.embeddings.sidecars import Notes
-from webui.generation.metadata.infotext import read_infotext
-from webui.generation.metadata.provenance import check_embeddings, check_model, with_names_here
+from webui.embeddings.sidecars import Notes, Published
+from webui.generation.metadata.infotext import civitai_resources, read_infotext, read_settings
+from webui.generation.metadata.provenance import (
+    check_embeddings,
+    check_loras,
+    check_model,
+    with_names_here,
+)
 
 TAIL = "Steps: 20, Sampler: Euler, Seed: 1"
 HASH = "c74b4e810b03"
@@ -46,6 +52,52 @@ def test_hashes_of_other_programs_are_read():
     civitai = f'{TAIL}, Hashes: {{"model": "6ce0161689", "embed:mood": "{HASH[:10].upper()}"}}'
     assert states(f"a\n{civitai}", card("mood")) == {"mood": "present"}
     assert states(f"a\n{TAIL}, TI: mood", card("mood")) == {"mood": "unchecked"}
+
+
+RESOURCES = (
+    '[{"type":"checkpoint","modelVersionId":290640,"modelName":"Easy [Ink], XL",'
+    '"modelVersionName":"V6 (start)"},{"type":"embed","weight":1,"modelVersionId":9208,'
+    '"modelName":"Mood"},{"type":"lora","weight":0.8,"modelVersionId":7,"modelName":"Soft Paper"}]'
+)
+CIVITAI = (
+    f"a cat\nSteps: 25, Sampler: DPM++ 2M Karras, CFG scale: 6.5, Seed: 7, Size: 832x1216, Clip "
+    f"skip: 2, Created Date: 2024-04-01T12:00:00.0000000Z, Civitai resources: {RESOURCES}, "
+    "Civitai metadata: {}"
+)
+
+
+def test_what_civitais_own_generator_lists_is_understood():
+    request, pairs = read_infotext(CIVITAI)
+    assert (request.steps, request.seed, request.clip_skip, request.width) == (25, 7, 2, 832)
+    assert read_settings(pairs).refused == ()
+    assert pairs["Civitai resources"] == RESOURCES and pairs["Civitai metadata"] == "{}"
+    published = Notes(published=Published("Mood v1", version_id=9208))
+    assert states(CIVITAI, card("my-mood", notes=published)) == {"Mood": "present"}
+    assert states(CIVITAI, card("mood")) == {"Mood": "unchecked"}
+    assert states(CIVITAI, card("other")) == {"Mood": "missing"}
+    model = check_model(pairs, {"easyInkXL_v6Start": None, "other": None}, "other")
+    assert (model.name, model.state) == ("Easy [Ink], XL", "unchecked")
+    assert model.here == "easyInkXL_v6Start"
+    assert check_model(pairs, {"other": None}, "other").state == "missing"
+    [lora] = check_loras(pairs, {"softpaper_v2": ""})
+    assert (lora.name, lora.state, lora.here) == ("Soft Paper", "unchecked", "softpaper_v2")
+
+
+def test_loras_that_a_picture_names_are_looked_for():
+    hashes = f'a\n{TAIL}, Lora hashes: "ink: {HASH}, Paper: 01", Hashes: {{"lora:ink": "{HASH}"}}'
+    found = check_loras(read_infotext(hashes)[1], {"paper": ""})
+    assert [(item.name, item.state) for item in found] == [
+        ("ink", "missing"), ("Paper", "unchecked"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "[1]", '[{"modelName": 5}]', "[" * 50_000, '["a: [",' * 9999]
+)
+def test_resources_that_are_none_do_no_harm(text: str):
+    begun = time.monotonic()
+    pairs = read_infotext(f"a\n{TAIL}, Civitai resources: {text}")[1]
+    assert civitai_resources(pairs) == [] and time.monotonic() - begun < 5
 
 
 def test_names_in_the_prompts_are_found_by_the_prompt_language():

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from webui import __version__
 from webui.errors import BadField
@@ -20,9 +20,13 @@ from webui.generation.request import (
 )
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES, split_sampler
 
+T = TypeVar("T", list[Any], dict[str, Any])
 NEGATIVE = "Negative prompt:"
 # Bounded, so that a hostile text is read in a time that grows with its length alone.
-_PAIR = re.compile(r'(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
+_PAIR = re.compile(
+    r'(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|\{[^{}]*\}'
+    r'|\[(?:"(?:\\.|[^\\"])*"|[^\[\]"])*\]|[^,]*)(?:,|$)'
+)
 PLACED = "Embedding placed"
 """Our key that says where a plot put an embedding."""
 ETA_OF_DDIM = "Eta DDIM"
@@ -47,6 +51,9 @@ _WITHOUT_EFFECT = {
     "Batch",
     "Batch pos",
     "Batch size",
+    "Civitai metadata",
+    "Civitai resources",
+    "Created Date",
     "Distilled CFG Scale",
     "Embeddings",
     "Hashes",
@@ -267,7 +274,7 @@ def embedding_hashes(pairs: Mapping[str, str]) -> dict[str, str]:
     """
     entries = (entry.rsplit(":", 1) for entry in pairs.get("TI hashes", "").split(","))
     found = {entry[0].strip(): entry[1].strip() for entry in entries if len(entry) == 2}
-    for key, digest in _json_object(pairs.get("Hashes", "")).items():
+    for key, digest in _json(pairs.get("Hashes", ""), dict).items():
         if key.startswith("embed:") and isinstance(digest, str):
             found.setdefault(key.removeprefix("embed:").strip(), digest.strip())
     for key in ("TI", "Embeddings"):
@@ -275,6 +282,42 @@ def embedding_hashes(pairs: Mapping[str, str]) -> dict[str, str]:
             found.setdefault(name.strip(), "")
     found.pop("", None)
     return found
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Something that CivitAI says an image was made with."""
+
+    kind: str
+    """checkpoint, embedding, lora, or CivitAI's own word in lower case."""
+    name: str
+    """Of the model on CivitAI, which is not that of its file."""
+    version_id: int
+    """Of its version there, 0 if it is not said."""
+
+
+_KINDS = {"embed": "embedding", "textualinversion": "embedding", "locon": "lora", "dora": "lora"}
+
+
+def civitai_resources(pairs: Mapping[str, str]) -> list[Resource]:
+    """Return what ``Civitai resources`` lists, as far as it has names."""
+    found = []
+    for entry in _json(pairs.get("Civitai resources", ""), list):
+        name = entry.get("modelName") if isinstance(entry, dict) else None
+        if isinstance(name, str) and name.strip():
+            kind, version = str(entry.get("type", "")).lower(), entry.get("modelVersionId")
+            version_id = version if isinstance(version, int) else 0
+            found.append(Resource(_KINDS.get(kind, kind), name.strip(), version_id))
+    return found
+
+
+def lora_names(pairs: Mapping[str, str]) -> list[str]:
+    """Return the LoRAs that a picture's settings name: in ``Lora hashes`` or ``Hashes``."""
+    entries = (entry.rsplit(":", 1) for entry in pairs.get("Lora hashes", "").split(","))
+    names = [entry[0].strip() for entry in entries if len(entry) == 2]
+    hashes = _json(pairs.get("Hashes", ""), dict)
+    names += [key[5:].strip() for key in hashes if key.lower().startswith("lora:")]
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def with_pairs(text: str, pairs: Mapping[str, object]) -> str:
@@ -296,12 +339,13 @@ def _short(value: str) -> str:
     return value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}…"
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _json(text: str, kind: type[T]) -> T:
+    """Return the value of JSON of a kind, an empty one for everything else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return kind()
+    return value if isinstance(value, kind) else kind()
 
 
 def _quoted(value: str) -> str:

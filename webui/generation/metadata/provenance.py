@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from webui.embeddings.cards import Card
-from webui.generation.metadata.infotext import embedding_hashes
+from webui.generation.metadata.infotext import civitai_resources, embedding_hashes, lora_names
 from webui.generation.request import PROMPTS, GenerationRequest
 from webui.prompting.editing.calls import call_text
 from webui.prompting.names import NameIndex, find_calls
@@ -41,7 +41,46 @@ def check_embeddings(
     named = {_plain(name): (name, digest) for name, digest in embedding_hashes(pairs).items()}
     for name in called_in([getattr(request, field) for field in PROMPTS], cards):
         named.setdefault(_plain(name), (name, ""))
-    return [_check(name, digest, cards) for name, digest in named.values()]
+    found = [_check(name, digest, cards) for name, digest in named.values()]
+    for resource in civitai_resources(pairs):
+        if resource.kind == "embedding" and _plain(resource.name) not in named:
+            found.append(_check_published(resource.name, resource.version_id, cards))
+    return found
+
+
+def _check_published(name: str, version_id: int, cards: Sequence[Card]) -> Finding:
+    """Return how an embedding stands here that is named as on CivitAI."""
+    same = [card for card in cards if version_id and card.notes.published.version_id == version_id]
+    if same:
+        card = next((card for card in same if card.usable), same[0])
+        return Finding(name, "present", f"CivitAI's “{name}” is here: “{card.name}”.", card.name)
+    if any(_plain(card.name) == _plain(name) for card in cards):
+        return _check(name, "", cards)
+    sentence = "CivitAI calls it so; none here is known to be it. Look them up on CivitAI."
+    return Finding(name, "missing", sentence)
+
+
+def check_loras(pairs: Mapping[str, str], here: Mapping[str, object]) -> list[Finding]:
+    """Return how each LoRA that a picture's settings name stands here.
+
+    ``here`` has the names of the LoRAs, case folded.
+    """
+    named = lora_names(pairs)
+    findings = [
+        Finding(name, "unchecked", "There is one of this name here.", name)
+        if name.casefold() in here
+        else Finding(name, "missing", "It is not here; the image will look different.")
+        for name in named
+    ]
+    published = [item.name for item in civitai_resources(pairs) if item.kind == "lora"]
+    for name in published if not named else ():
+        file = next((file for file in here if _is_file_of(file, name)), "")
+        sentence = f"There is one of this name here: “{file}”." if file else _NOT_HERE
+        findings.append(Finding(name, "unchecked" if file else "missing", sentence, file))
+    return findings
+
+
+_NOT_HERE = "CivitAI calls it so; there is no file of such a name here."
 
 
 def called_in(texts: Sequence[str], cards: Sequence[Card]) -> list[str]:
@@ -115,11 +154,15 @@ def check_model(
     ``loaded`` is the name of the one in use.
     """
     name, digest = pairs.get("Model", ""), pairs.get("Model hash", "")
-    if not name and not digest:
+    resources = civitai_resources(pairs)
+    published = next((item.name for item in resources if item.kind == "checkpoint"), "")
+    if not (name or digest or published):
         return None
-    shown = name or digest
+    shown = name or digest or published
     by_hash = [other for other, known in here.items() if same_hash(known or "", digest)]
     by_name = [other for other in here if name and _stem(other) == _stem(name)]
+    if not (name or digest):
+        by_name = [other for other in here if _is_file_of(other, published)]
     both = next((other for other in by_name if other in by_hash), None)
     if both or by_hash:
         found = both or by_hash[0]
@@ -159,6 +202,15 @@ def same_hash(one: str, other: str) -> bool:
 def _plain(name: str) -> str:
     """Return a name as it can be compared: hashes are written without colons and commas."""
     return re.sub("[:,]", "", name).strip().casefold()
+
+
+def _is_file_of(file: str, published: str) -> bool:
+    """Say whether a file is called as CivitAI calls those of a model: its name, then its version's.
+
+    CivitAI leaves out blanks and signs, e.g. ``easyInk_v2`` for version v2 of “Easy Ink”.
+    """
+    letters = "".join(filter(str.isalnum, published)).casefold()
+    return bool(letters) and "".join(filter(str.isalnum, _stem(file))).startswith(letters)
 
 
 def _stem(name: str) -> str:

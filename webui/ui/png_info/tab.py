@@ -13,7 +13,13 @@ import gradio as gr
 from webui.errors import AppError
 from webui.generation.metadata.infotext import read_infotext, read_settings
 from webui.generation.metadata.png_info import MAX_TEXT, read_picture
-from webui.generation.metadata.provenance import Finding, check_embeddings, check_model
+from webui.generation.metadata.provenance import (
+    Finding,
+    check_embeddings,
+    check_loras,
+    check_model,
+)
+from webui.prompting.loras import list_loras
 from webui.studio.studio import Studio
 from webui.ui.markup import facts, message
 from webui.ui.toasts import failure
@@ -124,6 +130,7 @@ def _show(studio: Studio, text: str) -> list[Any]:
     request, pairs = read_infotext(text)
     embeddings = check_embeddings(request, pairs, studio.library.snapshot().cards)
     model = _model(studio, pairs)
+    loras = list_loras(studio.settings.models_dir / "lora")
     refused = read_settings(pairs).refused
     rows = [("Prompt", request.prompt), ("Negative prompt", request.negative_prompt)]
     rows += list(pairs.items())[:MOST_ROWS]
@@ -132,6 +139,7 @@ def _show(studio: Studio, text: str) -> list[Any]:
     return [
         _findings("Model", [model] if model else [])
         + _findings("Embeddings", (_with_reason(studio, finding) for finding in embeddings))
+        + _findings("LoRAs", check_loras(pairs, loras))
         + "".join(message(sentence, "warn") for sentence in refused),
         facts(rows),
         gr.update(interactive=bool(text.strip())),
