@@ -66,6 +66,7 @@ TESTED_WITH_OTHERS = {
 """What tests the modules that have no test file of their name; the first pattern counts."""
 OF_THE_WHOLE = {
     "test_architecture.py", "test_offline.py", "test_package.py",
+    "api/sdapi/test_clients.py",
     "embeddings/formats/test_formats.py",
     "generation/metadata/test_other_programs.py", "prompting/test_documentation.py",
     "training/runs/test_old_files.py",

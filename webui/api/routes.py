@@ -9,7 +9,15 @@ from typing import Protocol, cast
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
-from webui.api import cards, documentation, embedding_files, prompt_edits, sdapi, thumbnails
+from webui.api import (
+    cards,
+    documentation,
+    embedding_files,
+    prompt_edits,
+    queue_status,
+    sdapi,
+    thumbnails,
+)
 from webui.api.guard import guarded
 from webui.studio.studio import Studio
 
@@ -43,6 +51,7 @@ def add(app: FastAPI, studio: Studio) -> None:
         thumbnails.routes(studio),
         embedding_files.routes(studio),
         prompt_edits.routes(studio),
+        queue_status.routes(studio),
         api,
         documentation.routes(api),
     ):

@@ -115,8 +115,9 @@ class Options:
         """Return those of the given options that differ, checked and ready for ``apply``.
 
         Clients send back all that they were told; what stays as it is may be anything. What means
-        nothing here is passed over; ``passed_over`` tells of it. Raises BadField with the first
-        option that has no such value, is misspelt, or would change images and cannot.
+        nothing here is passed over, as ``passed_over`` tells, and so is an empty choice. Raises
+        BadField with the first option that has no such value, is misspelt, or would change images
+        and cannot.
         """
         now = self.values()
         changes = {}
@@ -128,7 +129,8 @@ class Options:
             if near and key not in now:
                 text = f"There is no option “{key[:80]}”; it may be meant for “{near[0]}”."
                 raise BadField(prefix + key, text)
-            if key in now and key not in FIXED and value != now[key]:
+            chosen = value not in (None, "") or key not in CHANGEABLE
+            if chosen and key in now and key not in FIXED and value != now[key]:
                 changes[key] = self._checked(key, value, prefix)
         return changes
 
