@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from webui.embeddings.cards import Card
 from webui.embeddings.embedding import Embedding
 from webui.settings import Settings
 from webui.studio.studio import Studio
+
+T = TypeVar("T")
 
 
 class Library:
@@ -55,6 +60,15 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def in_a_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns, run in a loop of a thread of its own.
+
+    The browser tests leave a loop running in the thread of the tests.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 START = """
 import sys, threading
@@ -32,6 +34,7 @@ sys.exit(repr(wrong) if wrong else 0)
 """
 
 
+@pytest.mark.slow
 def test_threads_that_import_networks_at_once_get_whole_modules():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", START], cwd=ROOT, capture_output=True, text=True

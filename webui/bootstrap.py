@@ -54,6 +54,7 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
             run_history=False,
             enable_monitoring=False,
             footer_links=["api"],
+            mcp_server=settings.mcp,
             theme=theme(),
             css=asset("app.css"),
             head=head(),

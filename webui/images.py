@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from webui.errors import AppError
+from webui.errors import AppError, BadField
 from webui.files import open_regular
 from webui.reader_process import Answer, Ended, Faulty, Reader, shared_reader
 
@@ -117,3 +120,27 @@ def _plain(image: Image.Image) -> Image.Image:
         image = image.point(lambda value: value / 257).convert("L")
     transparent = "A" in image.getbands() or "transparency" in image.info
     return image.convert("RGBA" if transparent else "RGB")
+
+
+def to_bytes(text: str, field: str) -> bytes:
+    """Return the bytes of a base64 text; BadField if it is none."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadField(field, f"“{field}” is not the base64 text of an image.") from error
+    if not data:
+        raise BadField(field, f"“{field}” is empty; it takes the base64 text of an image.")
+    return data
+
+
+@contextmanager
+def as_files(texts: list[str], field: str) -> Iterator[list[Path]]:
+    """Yield files with the pictures of base64 texts; they are gone after the ``with`` block."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for number, text in enumerate(texts, start=1):
+            paths.append(Path(folder) / f"{number:02d}.png")
+            paths[-1].write_bytes(to_bytes(text, field))
+        yield paths

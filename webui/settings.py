@@ -55,6 +55,8 @@ class Settings:
     """Further names by which browsers may reach the app, e.g. that of a proxy before it."""
     behind_proxy: bool = False
     """Whether the headers that a proxy adds, X-Forwarded-…, are believed."""
+    mcp: bool = False
+    """Whether language models may use the app as a tool server; needs ``gradio[mcp]``."""
     frame_ancestors: tuple[str, ...] = ()
     """Origins, https://my.example, of pages that may show the app in a frame."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.parts import in_a_loop
 
 
 class Echo:
@@ -39,4 +40,4 @@ def ask(
         async with httpx.AsyncClient(transport=transport, base_url=base) as client:
             return await client.request(method, url, **more)
 
-    return asyncio.run(asked())
+    return in_a_loop(asked())

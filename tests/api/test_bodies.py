@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Message
 
 from tests.api.asgi import Echo, ask
+from tests.parts import in_a_loop
 from webui.api.bodies import (
     LONGEST_PAUSE_S,
     MOST_BYTES,
@@ -108,7 +109,7 @@ def test_a_body_whose_rest_does_not_come_is_given_up(path: str):
         sent.append(message)
 
     scope = {"type": "http", "path": path, "headers": [], "method": "POST"}
-    asyncio.run(Bodies(Echo(), pause_s=0.05)(scope, receive, send))
+    in_a_loop(Bodies(Echo(), pause_s=0.05)(scope, receive, send))
     assert sent[0]["status"] == 408
 
 
@@ -122,5 +123,5 @@ def test_a_client_that_goes_away_is_no_error():
         sent.append(message)
 
     scope = {"type": "http", "path": "/any", "headers": [], "method": "POST"}
-    asyncio.run(Bodies(Echo())(scope, receive, send))
+    in_a_loop(Bodies(Echo())(scope, receive, send))
     assert sent == []

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT, write_tiny_checkpoint
 from tests.hub import serving
 
@@ -23,6 +25,7 @@ def download(repo_id: str, models: Path, endpoint: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 def test_a_model_is_downloaded_or_it_is_said_why_not(tmp_path: Path):
     write_tiny_checkpoint(tmp_path / "hub" / "someone" / "tiny")
     models = tmp_path / "models"

@@ -16,6 +16,7 @@ from webui.cli.scoring import numbers_of, prompts_of
 from webui.errors import BadField
 
 
+@pytest.mark.slow
 def test_what_a_run_made_is_measured_on_its_pictures(
     tmp_path: Path, data: Path, place: list[str], capsys: pytest.CaptureFixture[str]
 ):

@@ -93,6 +93,7 @@ def jobs_file(tmp_path: Path, data: Path, *names: str) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_jobs_are_trained_one_after_another_and_the_finished_ones_not_again(
     tmp_path: Path, data: Path, place: list[str], capsys: pytest.CaptureFixture[str]
 ):
@@ -159,6 +160,7 @@ def test_without_ray_the_way_to_it_is_told(
         main(["train", "--jobs", str(jobs_file(tmp_path, data, "job_a")), "--ray", *place])
 
 
+@pytest.mark.slow
 def test_the_same_command_after_a_finished_run_says_so_and_where_the_file_is(
     tmp_path: Path, data: Path, place: list[str], capsys: pytest.CaptureFixture[str]
 ):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import write_tiny_checkpoint
-from webui.generation.request import FIELDS
 from webui.studio.studio import Studio
 from webui.ui import page
 
@@ -13,21 +12,6 @@ from webui.ui import page
 @pytest.fixture
 def config(studio: Studio) -> dict:
     return page.build(studio).config
-
-
-def test_generation_is_the_only_public_endpoint(config: dict):
-    public = {
-        dependency["api_name"]
-        for dependency in config["dependencies"]
-        if dependency["api_visibility"] == "public"
-    }
-    assert public == {"txt2img"}
-
-
-def test_a_program_may_leave_out_every_parameter(studio: Studio):
-    [endpoint] = page.build(studio).get_api_info()["named_endpoints"].values()
-    required = [p for p in endpoint["parameters"] if not p["parameter_has_default"]]
-    assert required == [] and len(endpoint["parameters"]) == len(FIELDS) + 1
 
 
 def test_no_connection_is_held_per_tab(config: dict):

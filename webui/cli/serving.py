@@ -6,6 +6,7 @@ import argparse
 import logging
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from webui.bootstrap import serve
@@ -51,6 +52,9 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         "--no-auth", action="store_true", help="serve the network to everyone without a login"
     )
     parser.add_argument(
+        "--mcp", action="store_true", help="let language models draw and train (gradio[mcp])"
+    )
+    parser.add_argument(
         "--allowed-host", action="append", default=[], help="another name of this machine"
     )
     parser.add_argument(
@@ -82,6 +86,8 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
             "serving the network needs a login: add --auth user:password, or --no-auth to let "
             "everyone in"
         )
+    if flags.mcp and not find_spec("mcp"):
+        parser.error("--mcp needs one more library: pip install 'gradio[mcp]'")
     try:
         re.compile(flags.cors_allow_origins_regex)
     except re.error as fault:
@@ -103,6 +109,7 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         auth=(user, password) if flags.auth else None,
         allowed_hosts=tuple(flags.allowed_host),
         behind_proxy=flags.behind_proxy,
+        mcp=flags.mcp,
         frame_ancestors=tuple(flags.frame_ancestor),
         civitai=not flags.no_civitai,
         cors_origins=tuple(filter(None, map(str.strip, flags.cors_allow_origins.split(",")))),

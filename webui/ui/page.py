@@ -13,7 +13,7 @@ from webui.errors import AppError
 from webui.models.families import FAMILIES
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
-from webui.ui import models_panel
+from webui.ui import models_panel, tools
 from webui.ui.cards import keep_current
 from webui.ui.embeddings import tab as embeddings_tab
 from webui.ui.png_info import tab as png_info_tab
@@ -41,6 +41,7 @@ def build(studio: Studio) -> gr.Blocks:
         fill_width=True,
     )
     with demo:
+        tools.build(studio)
         poll = Poll()
         _header(studio, poll)
         if studio.settings.host in LOCAL_HOSTS or studio.settings.auth:

@@ -22,6 +22,7 @@ def body(name: str, **fields: Any) -> dict[str, Any]:
     return QUICK | {"embedding_name": name, "pictures": [picture_text() for _ in range(3)]} | fields
 
 
+@pytest.mark.slow
 def test_a_run_is_started_and_watched_to_its_end(client: httpx.Client):
     started = client.post("/train/embedding", json=body("api-mug", init_text="mug", wait=False))
     assert started.status_code == 200, started.text
@@ -155,6 +156,7 @@ def test_files_of_templates_are_read_where_they_are(client: httpx.Client, served
     assert client.post("/train/embedding", json=request).status_code == 422
 
 
+@pytest.mark.slow
 def test_runs_are_listed_steered_installed_deleted_and_brought_back(client: httpx.Client):
     asked = body("list-mug", init_text="mug", steps=5000, save_embedding_every=5, wait=False)
     first = client.post("/train/embedding", json=asked).json()["run"]["run_id"]

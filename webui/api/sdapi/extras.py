@@ -11,11 +11,11 @@ from PIL import Image, PngImagePlugin
 from pydantic import ConfigDict, Field
 
 from webui.api.sdapi.answers import REFUSED, Question, Shape
-from webui.api.sdapi.pictures import as_files, to_text
+from webui.api.sdapi.pictures import to_text
 from webui.errors import AppError, BadField
 from webui.generation.metadata.png_info import read_picture
 from webui.generation.upscaling import PIXEL_UPSCALERS
-from webui.images import MAX_PIXELS, open_picture
+from webui.images import MAX_PIXELS, as_files, open_picture
 
 NO_UPSCALER = "None"
 """Leaves a picture as it is."""

@@ -8,10 +8,10 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from webui.api.sdapi.answers import REFUSED, Question, Shape
-from webui.api.sdapi.pictures import as_files
 from webui.errors import AppError, BadField
 from webui.generation.metadata.infotext import read_infotext
 from webui.generation.metadata.png_info import read_picture
+from webui.images import as_files
 
 
 class PngInfoRequest(Question):

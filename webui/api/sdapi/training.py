@@ -13,8 +13,8 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field, create_model
 
 from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Question, Shape, waited
-from webui.api.sdapi.pictures import as_files
 from webui.errors import AppError, BadField
+from webui.images import as_files
 from webui.job_state import JobState
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio

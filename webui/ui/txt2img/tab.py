@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from webui.errors import BadField
-from webui.generation.request import FIELDS
 from webui.studio.studio import Studio
 from webui.ui.cards import card_grid
 from webui.ui.polling import Poll
@@ -133,11 +131,11 @@ def _connect(
         yield from results.follow(outputs, job, studio)
 
     drawn = go.click(
-        _with_named_parameters(txt2img),
+        txt2img,
         [*inputs.values(), outputs.job, chips],
         outputs.components(),
         show_progress="hidden",
-        api_name="txt2img",
+        api_visibility="private",
         concurrency_limit=results.MOST_FOLLOWED,
         trigger_mode="multiple",
     )
@@ -149,17 +147,3 @@ def _connect(
     outputs.interrupt.click(studio.generating.stop, outputs.job, None, **quiet)
     outputs.skip.click(studio.generating.skip, outputs.job, None, **quiet)
     return drawn
-
-
-def _with_named_parameters(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a function of ``*values`` the parameters that clients of the page's API see.
-
-    Gradio lets them leave out those whose component has a value, or whose default is None.
-    """
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    names = (*FIELDS, "after_job", overrides.FIELD)
-    named: Any = function
-    named.__signature__ = inspect.Signature(
-        [inspect.Parameter(name, kind, default=None) for name in names]
-    )
-    return function
