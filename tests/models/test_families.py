@@ -30,11 +30,14 @@ def test_an_embedding_fits_the_models_it_has_vectors_for():
     assert incompatibility(sd1, sd1, "mine") is None
     assert incompatibility(sdxl, sdxl, "mine") is None
     assert incompatibility(sdxl, sd1, "mine") is None
+    assert incompatibility(sd1, sdxl, "mine", first_encoder=True) is None
 
 
 def test_a_misfit_says_what_it_is_and_what_the_model_takes():
     sd1, sdxl = dict(FAMILIES["sd1"].widths), dict(FAMILIES["sdxl"].widths)
     assert "Made for SD1 (768); “mine” needs 768+1280" in incompatibility(sd1, sdxl, "mine")
+    half = incompatibility(sd1, {"clip_l": 128}, "mine", first_encoder=True)
+    assert half == "Made for SDXL's first text encoder (768); “mine” needs 128."
     assert "width 333;" in incompatibility({"clip_l": 333}, sd1, "mine")
 
 

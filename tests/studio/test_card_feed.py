@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.parts import studio_without_model, wait_until
 from webui.embeddings.library import Card, Notes
+from webui.embeddings.sidecars import Published
 from webui.studio.card_feed import CardFeed, call, card_data
 from webui.studio.studio import Studio
 
@@ -50,6 +52,22 @@ def test_a_card_says_what_the_file_is_or_why_it_cannot_be_used(studio: Studio):
     bad, good = (card_data(studio, card) for card in studio.library.snapshot().cards)
     assert good["badges"] == ["SD1", "3 vectors"] and good["reason"] is None
     assert bad["badges"] == [] and "text file" in bad["reason"]
+
+
+def test_a_card_is_marked_where_its_vectors_are_no_usual_ones(studio: Studio):
+    folder = studio.settings.embeddings_dirs[0]
+    save_file({"clip_l": torch.randn(2, 768)}, folder / "half.safetensors")
+    save_file({"embedding": torch.randn(1, 77, 768)}, folder / "reneg.safetensors")
+    wait_until(lambda: len(studio.library.snapshot().cards) == 2)
+    half, whole = (card_data(studio, card) for card in studio.library.snapshot().cards)
+    assert (half["badges"], half["family"]) == (["SDXL (clip_l only)", "2 vectors"], "SDXL")
+    assert (whole["badges"], whole["side"]) == (["whole negative prompt", "SD1"], "negative")
+
+
+def test_a_card_shows_what_civitai_says_where_nothing_else_is_written(studio: Studio):
+    said = Published("Easy v1", ("mjau",), "SD 1.5")
+    data = card_data(studio, card("easy", published=said))
+    assert data["description"] == "Easy v1" and "mjau" in data["haystack"]
 
 
 def test_a_page_gets_all_cards_at_first_and_then_only_what_changed(studio: Studio):

@@ -50,6 +50,7 @@ def _inspect(flags: argparse.Namespace) -> None:
             print(f"  {len(embedding)} vectors, {kind} ({describe_widths(embedding.widths)} wide)")
             for label, value in (
                 ("name inside", embedding.inner_name),
+                ("kind", embedding.kind or None),
                 ("trained on", embedding.trained_on),
                 ("steps", embedding.step),
                 ("vectors' hash", embedding.content_hash),

@@ -60,5 +60,8 @@ def incompatibility(
         return None
     made_for = family_of_widths(embedding)
     widths = describe_widths(embedding)
+    needed = describe_widths(model)
+    if first_encoder:
+        return f"Made for SDXL's first text encoder ({widths}); “{model_name}” needs {needed}."
     kind = f"{made_for.label} ({widths})" if made_for else f"a model of width {widths}"
-    return f"Made for {kind}; “{model_name}” needs {describe_widths(model)}."
+    return f"Made for {kind}; “{model_name}” needs {needed}."

@@ -137,6 +137,12 @@ class Lookup:
             self.refuse(sentence)
             raise _Unusable("")
 
+    def accept_output(self, name: str) -> bool:
+        """Say whether the bare name calls a text encoder's output, in a negative prompt."""
+        card = self.card(name)
+        explicit = card is not None and card.explicit_only
+        return not explicit and self.output(name) is not None
+
     def output(self, name: str) -> Embedding | None:
         """Return the embedding of a name if it is a text encoder's output that fits the model."""
         card = self.card(name)

@@ -94,13 +94,7 @@ class Reader:
 
         It takes the place of the whole negative prompt; what else stands in that is left out.
         """
-
-        def accept(name: str) -> bool:
-            card = self.lookup.card(name)
-            explicit = card is not None and card.explicit_only
-            return not explicit and self.lookup.output(name) is not None
-
-        for call in find_calls(text, self._index, accept):
+        for call in find_calls(text, self._index, self.lookup.accept_output):
             if found := self.lookup.output(call.name):
                 self.used[call.name] = found
                 if (text[: call.start] + text[call.end :]).strip(" ,\n"):

@@ -76,7 +76,7 @@ def versions(studio: Studio) -> tuple[int, int, int]:
 def card_data(studio: Studio, card: Card) -> dict[str, Any]:
     """Return what the grids' script needs of a card, as plain JSON."""
     reason = studio.why_unusable(card)
-    badges = [] if card.problem else describe(card).split(", ")
+    badges = [] if card.problem else _badges(card)
     notes, said = card.notes, card.notes.published
     side = notes.side or ("negative" if card.kind == OUTPUT else "")
     return {
@@ -84,7 +84,7 @@ def card_data(studio: Studio, card: Card) -> dict[str, Any]:
         "name": card.name,
         "family": None if card.problem else _family(card),
         "folder": card.folder,
-        "badges": [*(["negative"] if side == "negative" else []), *badges],
+        "badges": [*(["negative"] if notes.side == "negative" else []), *badges],
         "about": _about(card),
         "reason": reason,
         "note": None if reason else _model_note(studio, card),
@@ -126,10 +126,14 @@ def thumbnail_url(card: Card) -> str | None:
 
 def describe(card: Card) -> str:
     """Return in a few words what a readable embedding is, e.g. ``SD1, 8 vectors``."""
+    return ", ".join(_badges(card))
+
+
+def _badges(card: Card) -> list[str]:
     if card.kind == OUTPUT:
-        return f"{_family(card)}, whole negative prompt"
-    half = ", first encoder only" if card.kind == FIRST_ENCODER else ""
-    return f"{_family(card)}, {_count(card.vectors, 'vector')}{half}"
+        return ["whole negative prompt", _family(card)]
+    only = " (clip_l only)" if card.kind == FIRST_ENCODER else ""
+    return [_family(card) + only, _count(card.vectors, "vector")]
 
 
 def made_for(card: Card) -> str:

@@ -22,7 +22,11 @@ def finder_of(source: EmbeddingSource, model: Model | None, anywhere: bool) -> F
     index = index_of(source)
     if model is None:
         return lambda text: find_calls(text, index, lambda name: not _explicit_only(source, name))
-    accept = Lookup(source, model.widths, model.name, load=False).accept
+    lookup = Lookup(source, model.widths, model.name, load=False)
+
+    def accept(name: str) -> bool:
+        return lookup.accept_output(name) or lookup.accept(name)
+
     if not anywhere:
         return lambda text: find_calls(text, index, accept)
     tokens = tokens_of(model.tokenizer)
