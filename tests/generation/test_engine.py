@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import save_file
 
+from tests.generation.sampling import published
 from tests.generation.test_loras import write_lora
 from tests.parts import Library
 from webui.embeddings.embedding import Embedding
@@ -20,6 +22,7 @@ from webui.files import sha256
 from webui.generation.engine import Picture, StepDone, generate
 from webui.generation.metadata.infotext import read_infotext
 from webui.generation.request import GenerationRequest
+from webui.generation.sampling.noise import stream
 from webui.generation.sampling.samplers import SAMPLERS
 from webui.models.hashes import lora_hashes
 from webui.models.model import Model
@@ -70,6 +73,38 @@ def test_batch_count_goes_on_with_the_next_seeds(tiny_model: Model):
     pictures = draw(tiny_model, replace(REQUEST, batch_count=2, batch_size=2))
     assert [picture.request.seed for picture in pictures] == [5, 6, 7, 8]
     assert read_infotext(pictures[3].infotext)[0].seed == 8
+
+
+@pytest.mark.parametrize("schedule", ["Automatic", "Karras"])
+def test_a_picture_is_the_one_that_diffusers_draws_from_the_same_noise_over_the_same_levels(
+    tiny_model: Model, schedule: str
+):
+    request = replace(REQUEST, sampler="Euler", schedule_type=schedule, negative_prompt="blurry")
+    config = dict(tiny_model.scheduler_config)
+    levels = published.levels("Uniform" if schedule == "Automatic" else schedule, request.steps)
+    pipe = StableDiffusionPipeline(
+        vae=tiny_model.vae,
+        text_encoder=tiny_model.text_encoders[0].model,
+        tokenizer=tiny_model.tokenizer,
+        unet=tiny_model.unet,
+        scheduler=EulerDiscreteScheduler(**config | {"timestep_spacing": "linspace"}),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    [theirs] = pipe(
+        request.prompt,
+        negative_prompt=request.negative_prompt,
+        sigmas=levels[:-1],
+        guidance_scale=request.cfg_scale,
+        width=64,
+        height=64,
+        latents=stream("NV", request.seed).normal((1, 4, 8, 8)),
+    ).images
+    assert abs(pixels(draw(tiny_model, request)[0].image) - pixels(theirs)).max() <= 2
+    other = replace(request, rng="CPU")
+    assert abs(pixels(draw(tiny_model, other)[0].image) - pixels(theirs)).max() > 2
 
 
 def test_an_embedding_changes_the_picture_and_is_named_on_every_picture(tiny_model: Model):

@@ -67,7 +67,7 @@ def walk(
         eta = 1.0 if chosen.eta is None else chosen.eta
     last: list[Tensor] = []
     given = Given(
-        table,
+        table.every(chosen.stride),
         draws(seed, tuple(x.shape)),
         brownian_noise(course, seed, tuple(x.shape)),
         unguided=lambda: last[0],

@@ -191,7 +191,7 @@ def _given(
     )
     eta = request.eta if request.eta is not None else sampler.eta
     return Given(
-        table,
+        table.every(sampler.stride),
         noise=lambda: torch.stack([noise.next() for noise in noises]).to(model.device),
         brownian=lambda level, lower: brownian(level, lower).to(model.device),
         unguided=lambda: unguided[0],

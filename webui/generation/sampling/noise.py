@@ -18,6 +18,8 @@ RNG_SOURCES: Mapping[str, str] = {
 }
 """The sources of noise by AUTOMATIC1111's names, its default first. It draws "GPU" on the card it
 has and "NV" as any NVIDIA card would; here both are the latter, on every machine."""
+PURE_NOISE = 1000.0
+"""Above this sigma nothing of a picture is left: the first level of a zero-SNR model."""
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85

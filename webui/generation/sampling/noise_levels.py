@@ -31,7 +31,9 @@ class LevelTable:
     """The noise levels that a model was trained with, by timestep, the lowest first."""
 
     kept: Tensor
-    """``[timesteps]`` float32: the cumulative alphas."""
+    """``[levels]`` float32: the cumulative alphas."""
+    stride: int = 1
+    """How many timesteps the levels are apart."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], half: bool = False) -> LevelTable:
@@ -48,7 +50,7 @@ class LevelTable:
 
     @property
     def sigmas(self) -> Tensor:
-        """``[timesteps]`` float32."""
+        """``[levels]`` float32."""
         return ((1 - self.kept) / self.kept) ** 0.5
 
     @property
@@ -63,7 +65,7 @@ class LevelTable:
 
     @property
     def last(self) -> int:
-        """The highest timestep."""
+        """The place of the highest level, which is its timestep where none is left out."""
         return len(self.kept) - 1
 
     def at(self, timesteps: Tensor) -> Tensor:
@@ -77,9 +79,13 @@ class LevelTable:
         logs = self.sigmas.double().log().numpy()
         return float(np.interp(math.log(sigma), logs, np.arange(len(logs))))
 
+    def timestep_at(self, place: int) -> float:
+        """Return the timestep of a level by its place in the table."""
+        return float(place * self.stride + self.stride - 1)
+
     def every(self, stride: int) -> LevelTable:
-        """Return the levels of each ``stride``-th timestep, the last among them."""
-        return LevelTable(self.kept[stride - 1 :: stride])
+        """Return those of each ``stride``-th timestep of a whole table, the last among them."""
+        return LevelTable(self.kept[stride - 1 :: stride], stride)
 
 
 def _cumulative_alphas(config: Mapping[str, Any]) -> Tensor:
@@ -128,13 +134,13 @@ def sgm_uniform(count: int, span: Span) -> Tensor:
 
 
 def simple(count: int, span: Span) -> Tensor:
-    """Every so-manieth timestep from the highest down."""
+    """Whole timesteps, as evenly as they go, from the highest down."""
     stride = len(span.table.kept) / count
     return _and_zero(span.table.sigmas[[-1 - int(step * stride) for step in range(count)]])
 
 
 def ddim(count: int, span: Span) -> Tensor:
-    """Every so-manieth timestep from the second up; their number may be another one."""
+    """Whole timesteps a stride apart, from the second up; their number may be another one."""
     stride = max(len(span.table.kept) // count, 1)
     return _and_zero(span.table.sigmas[1::stride].flip(0))
 

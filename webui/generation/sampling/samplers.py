@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from webui.generation.sampling.noise import PURE_NOISE
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,7 +44,9 @@ class Sampler:
     leaves_out_last_but_one: bool = False
     """Whether the lowest level before 0 is left out, with one step more to make up for it."""
     stride: int = 1
-    """Every how-manieth timestep of the model it knows."""
+    """How many timesteps of the model those that it knows are apart."""
+    between_timesteps: bool = False
+    """Whether it goes over timesteps, which need not be whole ones, in the place of levels."""
     one_by_one: bool = False
     """Whether a batch is drawn picture by picture, because each one goes its own way."""
     cfg_unit: float = 1.0
@@ -110,7 +114,9 @@ SAMPLERS: Mapping[str, Sampler] = {
         unguided=True,
     ),
     "PLMS": Sampler("plms", ("plms",), module="timesteps", by_timesteps=True),
-    "UniPC": Sampler("unipc", ("unipc",), module="timesteps", by_timesteps=True),
+    "UniPC": Sampler(
+        "unipc", ("unipc",), module="timesteps", by_timesteps=True, between_timesteps=True
+    ),
     "LCM": Sampler("lcm", ("k_lcm",), stride=20),
 }
 """Every sampler of the page and the API, the default first."""
@@ -210,7 +216,7 @@ def lay_out(
         return _by_timesteps(chosen, table, steps, taken)
     name = schedule_type
     if name == "Automatic":
-        name = "Uniform" if table.high > NO_PICTURE_ABOVE else chosen.automatic
+        name = "Uniform" if table.high > PURE_NOISE else chosen.automatic
     left_out = chosen.leaves_out_last_but_one or settings.leave_out_last_but_one
     levels = _levels(name, table, steps + left_out, settings.sdxl)
     if left_out:
@@ -224,10 +230,6 @@ def lay_out(
     if taken is None and chosen.own_steps:
         levels = _levels("Exponential", table, steps, settings.sdxl)
     return Course(tuple(levels), noise, 1.0, 1.0, *ends)
-
-
-NO_PICTURE_ABOVE = 1000.0
-"""A model whose highest level is above this was trained with zero terminal SNR."""
 
 
 def _levels(name: str, table: LevelTable, steps: int, sdxl: bool) -> list[float]:
@@ -252,7 +254,7 @@ def _by_timesteps(chosen: Sampler, table: LevelTable, steps: int, taken: int | N
     if taken is not None:
         begin = kept[timesteps[min(max(taken - 1, 1), len(timesteps) - 1)]]
         timesteps = timesteps[: max(taken - 1, 2)]
-    if chosen.walk == "unipc":
+    if chosen.between_timesteps:
         top = float(timesteps[-1] if taken is not None else table.last)
         count = len(timesteps)
         levels = [top * (count - step) / count for step in range(count + 1)]

@@ -16,10 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from webui.generation.sampling.noise import PURE_NOISE
 from webui.generation.sampling.noise_levels import LevelTable, karras_between
-
-PURE_NOISE = 1000.0
-"""Above this sigma nothing of the picture is left: the first level of a zero-SNR model."""
 
 
 class Call(NamedTuple):
@@ -54,7 +52,7 @@ class Given:
     """What a walk may use besides latents and levels."""
 
     table: LevelTable
-    """The levels of the model."""
+    """The levels that the sampler knows of the model."""
     noise: Callable[[], Tensor]
     """Draws noise for the batch, each picture's from its own generator."""
     brownian: Callable[[float, float], Tensor]
@@ -189,20 +187,15 @@ def with_restarts(levels: Sequence[float]) -> list[tuple[float, float]]:
 
 def lcm(x: Tensor, levels: Sequence[float], given: Given) -> Path:
     """Each prediction with new noise (Luo et al. 2023, "Latent Consistency Models")."""
-    logs, stride = given.table.every(LCM_STRIDE).sigmas.log(), LCM_STRIDE
+    logs = given.table.sigmas.log()
     for step, (sigma, lower) in enumerate(pairwise(levels)):
-        place = int((logs - math.log(sigma)).abs().argmin())
-        timestep = float(place * stride + stride - 1)
+        timestep = given.table.timestep_at(int((logs - math.log(sigma)).abs().argmin()))
         predicted = yield Call(x, sigma, step, timestep)
         share = math.hypot(10 * timestep, 0.5)
         x = predicted * (10 * timestep / share) + x * (0.5 / share) ** 2
         if lower:
             x = x + lower * given.noise()
     return x
-
-
-LCM_STRIDE = 20
-"""Such models were distilled at each so-manieth timestep."""
 
 
 def ancestral(sigma: float, lower: float, eta: float) -> tuple[float, float]:

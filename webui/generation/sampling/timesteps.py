@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from webui.generation.sampling.solvers import PURE_NOISE, Call, Given, Path, ancestral
+from webui.generation.sampling.noise import PURE_NOISE
+from webui.generation.sampling.solvers import Call, Given, Path, ancestral
 
 UNIPC_ORDER = 3
 """AUTOMATIC1111's usual one."""
