@@ -17,11 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.hostile.faulty_disks import ForgetfulDisk  # noqa: E402
 from tests.hostile.scenarios import (  # noqa: E402
     CASES,
     Case,
@@ -31,6 +33,7 @@ from tests.hostile.scenarios import (  # noqa: E402
     quick,
     with_full_disk,
     with_power_cut,
+    written_through,
 )
 
 
@@ -38,7 +41,7 @@ def main() -> None:
     """Print a line for each kind of fault and each thing that was going on."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=200)
-    options.add_argument("--power-cuts", type=int, default=5, help="times each operation")
+    options.add_argument("--most", type=int, default=100, help="operations of a case with faults")
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     logging.disable(logging.CRITICAL)
@@ -49,11 +52,8 @@ def main() -> None:
     for name, case in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             kills = kill(case, Path(folder), chosen.kills // len(CASES), chance)
-        full = each(case, lambda case, place, at: with_full_disk(case, place, at))
-        cuts = [0, 0]
-        for _ in range(chosen.power_cuts):
-            found = each(case, lambda case, place, at: with_power_cut(case, place, at, chance))
-            cuts = [sum(pair) for pair in zip(cuts, found, strict=True)]
+        full = each(case, chosen.most, with_full_disk)
+        cuts = each(case, chosen.most, partial(with_power_cut, chance=chance))
         figures = [*kills, *full, *cuts]
         print(f"| {name} | " + " | ".join(f"{figure:,}" for figure in figures) + " |", flush=True)
 
@@ -76,16 +76,27 @@ def kill(case: Case, folder: Path, times: int, chance: random.Random) -> list[in
     return [count, missing]
 
 
-def each(case: Case, fault: Callable[[Case, Path, int], tuple[bool, list[str]]]) -> list[int]:
-    """Have a fault at each operation of a scenario; return how many, and what was lost."""
+def each(
+    case: Case, most: int, fault: Callable[[Case, Path, int], tuple[bool, list[str]]]
+) -> list[int]:
+    """Have a fault at each operation, or so many of them; return how many, and what was lost."""
     count = missing = 0
     with tempfile.TemporaryDirectory() as folder:
-        while True:
-            reached, found = fault(quick(case), Path(folder) / str(count), count)
+        total = operations(case, Path(folder) / "whole")
+        for at in sorted({number * total // most for number in range(most)}):
+            _, found = fault(quick(case), Path(folder) / str(at), at)
             missing += shown(found)
-            if not reached:
-                return [count, missing]
             count += 1
+    return [count, missing]
+
+
+def operations(case: Case, folder: Path) -> int:
+    """Return how many operations of the disk a scenario takes."""
+    folder.mkdir()
+    disk = ForgetfulDisk(folder, 1 << 30)
+    with written_through(disk):
+        case.run(folder, lambda *told: None)
+    return (1 << 30) - disk.left
 
 
 def shown(found: list[str]) -> int:

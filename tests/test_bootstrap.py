@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import httpx
 import pytest
 
 from tests.parts import free_port
-from webui.bootstrap import launch
+from webui.bootstrap import launch, prepare_environment
 from webui.settings import ROOT, Settings
 
 
@@ -82,3 +83,18 @@ def test_the_routes_are_there_with_the_first_answer_of_the_server(tmp_path: Path
         ended.set()
         asking.join()
     assert set(answers) == {200}
+
+
+def test_uploads_of_earlier_runs_and_versions_are_swept_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    settings = replace(Settings(), outputs_dir=tmp_path / "outputs")
+    old, new = settings.uploads_dir / "a" / "old.png", settings.uploads_dir / "new.png"
+    earlier = settings.cache_dir / "uploads" / "b" / "left.png"
+    for path in (old, new, earlier):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    prepare_environment(settings)
+    assert new.exists() and not old.exists() and not earlier.exists()

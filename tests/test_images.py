@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from webui.errors import AppError
-from webui.images import fitting_suffix, open_picture
+from webui.images import fitting_suffix, open_picture, small_picture
+from webui.reader_process import ReaderProcess
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "1", "RGB"])
@@ -98,3 +100,19 @@ def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(AppError, match="no regular file"):
         open_picture(tmp_path / "a.png")
+
+
+def test_a_picture_that_takes_too_much_memory_costs_nothing_else(tmp_path: Path):
+    Image.new("RGB", (3000, 3000)).save(tmp_path / "a.png")
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "b.png")
+    reader = ReaderProcess(memory_bytes=60 << 20)
+    with pytest.raises(AppError, match="a.png is damaged"):
+        open_picture(tmp_path / "a.png", reader)
+    assert open_picture(tmp_path / "b.png", reader).getpixel((0, 0)) == (255, 0, 0)
+    reader.close()
+
+
+def test_small_pictures_have_the_sides_that_were_asked_for(tmp_path: Path):
+    Image.new("RGB", (300, 100), "red").save(tmp_path / "a.jpg")
+    data = small_picture(tmp_path / "a.jpg", 64)
+    assert Image.open(io.BytesIO(data)).size == (64, 21)
