@@ -21,6 +21,9 @@ def check(data: bytes, most_items: int, most_escapes: int = 2_000_000) -> None:
     Escaped characters within strings have a limit of their own. Nothing is parsed, and what is no
     JSON passes.
     """
+    openings = data.count(b"[") + data.count(b"{")
+    if len(data) <= min(most_items, most_escapes) and openings <= DEEPEST:
+        return  # there cannot be more than that
     place = depth = items = escapes = 0
     while token := _TOKEN.search(data, place):
         mark, place = token[0], token.end()
