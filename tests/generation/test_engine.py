@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.generation.sampling import published
+from tests.generation.test_esrgan import compact_network
 from tests.generation.test_loras import write_lora
 from tests.parts import Library
 from webui.embeddings.embedding import Embedding
@@ -255,7 +256,7 @@ def test_hires_fix_draws_the_picture_over_at_the_new_size(
     small, large = (1, 4, 8, 8), (1, 4, 12, 12)
     # DDIM's timesteps are one more than its steps are
     steps = (1, 2, 4, 7) if sampler == "DDIM" else range(1, 8)
-    assert told == [(n, 7, small if n < 4 else large) for n in steps]
+    assert told == [(n, 7, small if n <= 4 else large) for n in steps]
     assert events[-1].image.size == (96, 96)
     assert read_infotext(events[-1].infotext)[0] == replace(request, subseed=-1)
 
@@ -315,6 +316,26 @@ def test_a_lora_of_the_hires_prompt_acts_in_the_second_pass_alone(
     assert of_file == sha256(file)[:10]
     assert f'Lora hashes: "My_Style: {of_weights}"' in picture.infotext
     assert f'"lora:My_Style": "{of_file}"' in picture.infotext
+
+
+def test_an_upscaler_is_read_before_anything_is_drawn_and_stops_between_squares(
+    tiny_model: Model, tmp_path: Path
+):
+    request = replace(REQUEST, hires=True, hires_upscaler="net", steps=1)
+    broken = tmp_path / "net.pth"
+    broken.write_bytes(b"no network")
+    with pytest.raises(AppError, match="net.pth could not be loaded"):
+        next(generate(tiny_model, request, Library(), Conditioner(), upscalers={"net": broken}))
+    save_file(compact_network(), tmp_path / "net.safetensors")
+    files = {"net": tmp_path / "net.safetensors"}
+    kept = []
+    with pytest.raises(Interrupted):
+        for event in generate(
+            tiny_model, request, Library(), Conditioner(), upscalers=files,
+            stopped=lambda: bool(kept),
+        ):  # fmt: skip
+            kept.append(event)
+    assert kept[-1].image.size == (64, 64), "the first pass is kept"
 
 
 def test_schedules_switch_one_step_later_unless_asked_not_to(tiny_model: Model):

@@ -13,7 +13,10 @@ from tests.parts import wait_until
 from webui.errors import BadField
 from webui.generation.metadata.infotext import read_infotext
 from webui.generation.outputs import read_parameters
+from webui.generation.plots.prompt_list import ListOptions
+from webui.generation.plots.prompt_matrix import MatrixOptions
 from webui.generation.request import GenerationRequest
+from webui.generation.styles import Style
 from webui.images import open_picture
 from webui.settings import Settings
 from webui.studio.jobs import GenerationJob
@@ -135,3 +138,42 @@ def test_models_are_switched_and_the_one_from_before_comes_back(settings: Settin
     wait_until(lambda: studio.models.state.name == "first")
     studio.models.get(60)
     studio.close()
+
+
+def test_a_prompt_matrix_is_a_grid_of_its_parts(studio: Studio):
+    request = replace(REQUEST, prompt="a heart | red | big")
+    view = wait(studio.plotting.start_matrix(request, MatrixOptions())).view
+    assert view.state == "finished", view.problem
+    assert [picture.request.prompt for picture in view.pictures] == [
+        "a heart", "a heart, red", "a heart, big", "a heart, red, big",
+    ]  # fmt: skip
+    _, pairs = read_infotext(read_parameters(view.grid.path))
+    assert pairs["Script"] == "Prompt matrix"
+
+
+def test_a_list_of_prompts_has_no_grid_and_its_styles_are_written_out(studio: Studio):
+    studio.styles.save(Style("ink", "ink", ""))
+    lines = "a heart\n--prompt a star --steps 1"
+    request = replace(REQUEST, prompt="", styles=("ink",))
+    view = wait(studio.plotting.start_list(request, lines, ListOptions())).view
+    assert view.state == "finished", view.problem
+    assert [(made.request.prompt, made.request.steps) for made in view.pictures] == [
+        ("a heart, ink", 2), ("a star, ink", 1),
+    ]  # fmt: skip
+    assert view.grid is None
+
+
+def test_an_axis_of_styles_and_one_of_upscalers_name_what_is_there(studio: Studio):
+    studio.styles.save(Style("ink", "ink", ""))
+    request = replace(REQUEST, hires=True, hires_scale=1.0, denoising_strength=0.5)
+    axes = [("Styles", "none, ink"), ("Hires upscaler", "Latent, Lanczos"), OFF]
+    view = wait(studio.plotting.start(request, axes)).view
+    assert view.state == "finished", view.problem
+    made = [(each.request.prompt, each.request.hires_upscaler) for each in view.pictures]
+    assert made == [
+        (prompt, upscaler)
+        for upscaler in ("Latent", "Lanczos")
+        for prompt in ("a red heart", "a red heart, ink")
+    ]
+    with pytest.raises(BadField, match="no upscaler"):
+        studio.plotting.start(request, [("Hires upscaler", "4x-Ultra"), OFF, OFF])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from webui.errors import Interrupted
+from webui.generation.esrgan import read_upscaler
 from webui.generation.loras import AppliedLoras, switching
 from webui.generation.metadata.infotext import write_infotext
 from webui.generation.preview import decode
@@ -111,6 +112,8 @@ def generate(
     the second does, the batch is given up and the next one goes on. Raises AppError for requests
     that the model or the sampler cannot fulfil.
     """
+    if request.hires and (network := (upscalers or {}).get(request.hires_upscaler)):
+        read_upscaler(network, model.device)  # a file that cannot be read is told at once
     files = list_loras(loras) if loras and _calls_loras(request) else {}
     with switching(model, files) as put:
         prepare = partial(
@@ -237,13 +240,15 @@ def _drawn(
     first = Pass(request.width, request.height, request.steps)
     conditioning = prepare(request, request.steps, said)
     for done, latents in sample(model, request, conditioning, seeds, first, signals):
-        if done < request.steps or not request.hires:
-            yield done, latents
+        yield done, latents
     if not request.hires:
         return
-    enlarged = upscale(model, latents, request.hires_upscaler, *request.hires_size, upscalers)
-    yield request.steps, enlarged
-    if request.second_steps:
+    enlarged = upscale(
+        model, latents, request.hires_upscaler, *request.hires_size, upscalers, signals.check
+    )
+    if not request.second_steps:
+        yield request.steps, enlarged
+    else:
         second = Pass(*request.hires_size, request.second_steps, request.denoising_strength)
         own = request.second_pass
         before = calls_of(request, request.steps)

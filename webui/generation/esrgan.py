@@ -51,10 +51,17 @@ class Upscaler:
     run: Callable[[Tensor], Tensor]
     """Takes ``[batch, 3, h, w]`` in 0 to 1 and returns ``[batch, 3, h · scale, w · scale]``."""
 
-    def enlarge(self, picture: Tensor, tile: int = TILE, overlap: int = OVERLAP) -> Tensor:
+    def enlarge(
+        self,
+        picture: Tensor,
+        tile: int = TILE,
+        overlap: int = OVERLAP,
+        check: Callable[[], None] = lambda: None,
+    ) -> Tensor:
         """Return a picture ``[1, 3, h, w]`` in 0 to 1 enlarged, in squares that fade into another.
 
-        That bounds the memory: the network's own grows with the pixels it sees at once.
+        That bounds the memory: the network's own grows with the pixels it sees at once. ``check``
+        is called before each square and may raise.
         """
         import torch
 
@@ -64,6 +71,7 @@ class Upscaler:
         weights = picture.new_zeros(1, 1, height * scale, width * scale)
         for top in _starts(height, tile, overlap):
             for left in _starts(width, tile, overlap):
+                check()
                 part = picture[:, :, top : top + tile, left : left + tile]
                 with torch.inference_mode():
                     large = self.run(part)

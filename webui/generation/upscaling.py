@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,13 +89,14 @@ def upscale(
     width: int,
     height: int,
     files: Mapping[str, Path] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Enlarge latents ``[batch, 4, h, w]`` to ``width`` by ``height`` pixels.
 
     ``upscaler`` is one of ``UPSCALERS`` or of ``files``. Where the proportions differ, the picture
     covers the new size and is cut at its middle. The latent upscalers need a second pass to
-    become sharp; the others decode, enlarge and encode. Raises UnreadableFile for a network that
-    cannot be used.
+    become sharp; the others decode, enlarge and encode. ``check`` is called now and then and may
+    raise. Raises UnreadableFile for a network that cannot be used.
     """
     rows, columns = height // model.latent_scale, width // model.latent_scale
     old_rows, old_columns = latents.shape[2:]
@@ -109,7 +110,7 @@ def upscale(
         if how is None:
             network = read_upscaler((files or {})[upscaler], model.device)
             pictures = [
-                _drawn_larger(each, network, size, model) for each in decode(model, latents)
+                _drawn_larger(each, network, size, model, check) for each in decode(model, latents)
             ]
         else:
             pictures = [each.resize(size, how) for each in decode(model, latents)]
@@ -125,7 +126,11 @@ def _interpolated(latents: Tensor, how: _Latent, size: tuple[int, int]) -> Tenso
 
 
 def _drawn_larger(
-    picture: Image.Image, network: Upscaler, size: tuple[int, int], model: Model
+    picture: Image.Image,
+    network: Upscaler,
+    size: tuple[int, int],
+    model: Model,
+    check: Callable[[], None],
 ) -> Image.Image:
     """Return a picture at a size in pixels, by a network as often as that needs, then resampled.
 
@@ -138,7 +143,7 @@ def _drawn_larger(
             break
         swapped = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[..., ::-1])
         pixels = torch.from_numpy(swapped).to(model.device).permute(2, 0, 1)[None].float() / 255
-        large = network.enlarge(pixels)[0].clamp(0, 1).permute(1, 2, 0).flip(-1)
+        large = network.enlarge(pixels, check=check)[0].clamp(0, 1).permute(1, 2, 0).flip(-1)
         picture = Image.fromarray((large * 255).round().byte().cpu().numpy())
         if network.scale == 1:
             break
