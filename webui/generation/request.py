@@ -241,7 +241,7 @@ class GenerationRequest:
             label="Random number generator", help="Where noise comes from. GPU and NV draw as an "
             "NVIDIA card does, on every machine; CPU draws as torch does.", explained=True,
             choices=RNG_SOURCES, section=SAMPLING, infotext="RNG", api=None,
-            option="randn_source", axis=True,
+            option="randn_source", axis=True, axis_name="RNG source",
         ),
     )
     hires_sampler: str = declared(
@@ -393,7 +393,7 @@ class GenerationRequest:
         RequestField(
             label="Sigma tmin", help="The lowest noise level at which churn acts.",
             low=0, high=10, step=0.1, section=SAMPLING, infotext="Sigma tmin", api="s_tmin",
-            axis=True,
+            axis=True, axis_name="Sigma min",
         ),
     )
     churn_high: float = declared(
@@ -401,7 +401,7 @@ class GenerationRequest:
         RequestField(
             label="Sigma tmax", note="0 = any", help="The highest noise level at which it acts.",
             low=0, high=999, step=0.1, section=SAMPLING, infotext="Sigma tmax", api="s_tmax",
-            axis=True,
+            axis=True, axis_name="Sigma max",
         ),
     )
     noise_strength: float = declared(
@@ -419,7 +419,8 @@ class GenerationRequest:
             label="Leave out the last noise level but one", help="For every sampler, not only "
             "DPM2, DPM2 a and DPM++ 3M SDE.", section=SAMPLING,
             infotext="Discard penultimate sigma", infotext_word="True", api=None,
-            option="always_discard_next_to_last_sigma",
+            option="always_discard_next_to_last_sigma", axis=True,
+            axis_name="Always discard next-to-last sigma",
         ),
     )
     full_noise: bool = declared(
@@ -427,7 +428,7 @@ class GenerationRequest:
         RequestField(
             label="SGM noise multiplier", help="Begin with as much noise as SDXL's own program.",
             section=SAMPLING, infotext="SGM noise multiplier", infotext_word="True", api=None,
-            option="sgm_noise_multiplier",
+            option="sgm_noise_multiplier", axis=True,
         ),
     )
     half_alphas: bool = declared(

@@ -63,6 +63,11 @@ def test_samplers_schedules_sizes_layers_and_models():
     assert planned(("Schedule type", "karras")).cells[0].request.schedule_type == "Karras"
     assert planned(("Size", "64x128")).cells[0].request.height == 128
     assert [c.request.eta for c in planned(("Eta", "0, 0.5")).cells] == [0, 0.5]
+    switched = planned(("Always discard next-to-last sigma", "true, False")).cells
+    assert [c.request.leave_out_last_but_one for c in switched] == [True, False]
+    assert planned(("SGM noise multiplier", "*")).labels[0][0] == "SGM noise multiplier: True"
+    assert [c.request.rng for c in planned(("RNG source", "cpu, NV")).cells] == ["CPU", "NV"]
+    assert planned(("Sigma max", "5")).cells[0].request.churn_high == 5
     assert planned(("Emphasis", "no norm")).cells[0].request.emphasis == "No norm"
     variations = planned(("Variation seed strength", "0, 0.5"), ("Variation seed", "8")).cells
     assert variations[1].request.subseed_strength == 0.5 and variations[1].request.subseed == 8

@@ -62,11 +62,14 @@ def _axis_of(field: RequestField) -> Axis:
 
     def names(context: PlotContext) -> list[str]:
         more = context.upscalers if field.name == "hires_upscaler" else ()
-        return [*field.choices, *more]
+        return ["True", "False"] if field.type is bool else [*field.choices, *more]
+
+    named = field.type is bool or bool(field.choices)
 
     def read_values(text: str, base: GenerationRequest, context: PlotContext) -> Sequence[Any]:
-        if field.choices:
-            return _listed(field.label.lower(), names(context), text)
+        if named:
+            found = _listed(field.label.lower(), names(context), text)
+            return [field.check(value) for value in found]
         values = read_whole_numbers(text) if field.type is int else read_numbers(text)
         drawn = [secrets.randbelow(MAX_SEED + 1) if field.random and v == -1 else v for v in values]
         return [field.check(value) for value in drawn]
@@ -78,13 +81,13 @@ def _axis_of(field: RequestField) -> Axis:
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         return shown if field.choices else f"{name}: {shown}"
 
-    if field.choices:
-        hint = f"names: {', '.join(list(field.choices)[1:3])}"
+    if named:
+        hint = f"names: {', '.join((list(field.choices) or ['', 'True', 'False'])[1:3])}"
     else:
         hint = f"{'whole ' if field.type is int else ''}numbers {field.limits}"
     return Axis(
         name, hint, read_values, apply, label, field=field,
-        choices=names if field.choices else None,
+        choices=names if named else None,
     )  # fmt: skip
 
 
