@@ -61,6 +61,17 @@ TEXTS = {
         FIRST | SIZE | SECOND | {"schedule_type": "Exponential", "clip_skip": 2,
          "hires_sampler": "Euler", "hires_schedule_type": "Karras"},
     ),
+    "A1111 1.10, with all that is unusual": Written(
+        "Steps: 2, Sampler: Euler a, Schedule type: Exponential, CFG scale: 6.5, Seed: 7, Size: "
+        "64x96, Model hash: 6ce0161689, Model: v1-5-pruned, Variation seed: 12, Variation seed "
+        "strength: 0.3, Seed resize from: 64x64, Denoising strength: 0.45, Clip skip: 2, ENSD: "
+        '31337, RNG: CPU, Hires prompt: "a castle, at night", Hires upscale: 1.5, Hires steps: '
+        "3, Hires upscaler: Latent, Emphasis: No norm, Eta: 0.5, Version: v1.10.1",
+        FIRST | SIZE | SECOND | {"sampler": "Euler a", "schedule_type": "Exponential",
+         "clip_skip": 2, "subseed": 12, "subseed_strength": 0.3, "resized_from_width": 64,
+         "resized_from_height": 64, "eta_seed_delta": 31337, "rng": "CPU",
+         "emphasis": "No norm", "eta": 0.5, "hires_prompt": "a castle, at night"},
+    ),
     "A1111 of 2022": Written(
         "Steps: 2, Sampler: Euler a, CFG scale: 6.5, Seed: 7, Size: 96x144, Model hash: 7460a6fa, "
         "Denoising strength: 0.45, First pass size: 64x96",

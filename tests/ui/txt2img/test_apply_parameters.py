@@ -7,7 +7,10 @@ import pytest
 
 from tests.conftest import write_tiny_checkpoint
 from webui.errors import BadField
-from webui.generation.request import FIELDS
+from webui.generation.metadata.infotext import with_pairs
+from webui.generation.plots.plan import PlotContext
+from webui.generation.plots.xyz import plan
+from webui.generation.request import FIELDS, GenerationRequest
 from webui.studio.studio import Studio
 from webui.ui.txt2img import overrides
 from webui.ui.txt2img.apply_parameters import Target, apply_infotext
@@ -22,7 +25,10 @@ TEXT = (
 @pytest.fixture
 def target() -> Target:
     with gr.Blocks():
-        return Target({name: gr.Textbox() for name in FIELDS}, gr.JSON(), gr.HTML(), gr.Dropdown())
+        axes = [(gr.Dropdown(), gr.Textbox()) for _ in range(3)]
+        return Target(
+            {name: gr.Textbox() for name in FIELDS}, gr.JSON(), gr.HTML(), gr.Dropdown(), axes
+        )
 
 
 def test_what_the_text_says_is_set_and_the_rest_stays(studio: Studio, target: Target):
@@ -65,3 +71,19 @@ def test_another_model_and_vae_become_settings_that_can_be_taken_away(
     assert overrides.choice(studio, []) is None
     with pytest.raises(BadField):
         overrides.choice(studio, ["Model: missing"])
+
+
+def test_the_axes_of_a_plot_come_back_with_the_seeds_that_were_drawn(
+    studio: Studio, target: Target
+):
+    drawn = plan(
+        GenerationRequest(prompt="a"), [("Seed", "-1, 4"), ("Nothing", ""), ("Steps", "2-3")],
+        PlotContext(),
+    )  # fmt: skip
+    text = with_pairs(TEXT, drawn.pairs)
+    changes = apply_infotext(studio, target, text)
+    seeds = f"{drawn.cells[0].request.seed}, 4"
+    assert [(changes[kind], changes[values]) for kind, values in target.axes] == [
+        ("Seed", seeds), ("Nothing", ""), ("Steps", "2-3"),
+    ]  # fmt: skip
+    assert target.axes[0][0] not in apply_infotext(studio, target, TEXT)

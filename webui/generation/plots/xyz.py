@@ -25,6 +25,8 @@ from webui.generation.request import FIELDS, GenerationRequest, acts, checked
 
 VALUES = ("x_values", "y_values", "z_values")
 """The fields that errors name: the values of the three axes."""
+SCRIPT = "X/Y/Z plot"
+"""What the parameters of a grid call the plot."""
 ALL = "*"
 """Stands for all values of an axis that can be counted."""
 
@@ -56,7 +58,7 @@ def plan(
     labels = [
         tuple(axis.label(value) for value in row) for axis, row in zip(axes, values, strict=True)
     ]
-    pairs: dict[str, object] = {"Script": "X/Y/Z plot"}
+    pairs: dict[str, object] = {"Script": SCRIPT}
     for letter, axis, (_, text), row in zip("XYZ", axes, chosen, values, strict=True):
         if axis.name != NOTHING:
             pairs |= {f"{letter} Type": axis.name, f"{letter} Values": text.strip()}

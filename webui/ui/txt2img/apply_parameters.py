@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,7 @@ from webui.generation.metadata.provenance import check_embeddings, with_names_he
 from webui.generation.request import FIELDS, PROMPTS
 from webui.studio.studio import Studio
 from webui.ui.markup import message
-from webui.ui.txt2img import overrides
+from webui.ui.txt2img import overrides, xyz_panel
 from webui.ui.txt2img.controls import FROM_MODEL, Controls
 
 NOT_PARAMETERS = (
@@ -34,9 +35,18 @@ class Target:
     overrides: gr.Dropdown
     """Settings of the text that are no controls; they hold for what is drawn next."""
 
+    axes: xyz_panel.Axes = ()
+    """The axes of the X/Y/Z plot."""
+
     def outputs(self) -> list[Component]:
         """Return the components that ``apply_infotext`` may set."""
-        return [*self.controls.values(), self.held, self.messages, self.overrides]
+        return [
+            *self.controls.values(),
+            self.held,
+            self.messages,
+            self.overrides,
+            *chain(*self.axes),
+        ]
 
 
 def apply_infotext(studio: Studio, target: Target, text: str) -> dict[Component, Any]:
@@ -48,10 +58,12 @@ def apply_infotext(studio: Studio, target: Target, text: str) -> dict[Component,
         sentence = f"The text is longer than the {MAX_TEXT:,} characters that are read."
         return {target.messages: message(sentence, "bad")}
     values, sentences = field_values(studio, text)
-    chips, missing = overrides.found(studio, read_infotext(text)[1])
+    pairs = read_infotext(text)[1]
+    chips, missing = overrides.found(studio, pairs)
     sentences += missing
     return {
         **{target.controls[field]: value for field, value in values.items()},
+        **xyz_panel.restored(target.axes, pairs),
         target.held: [None] * len(FROM_MODEL),
         target.overrides: gr.update(choices=chips, value=chips, visible=bool(chips)),
         target.messages: "".join(message(sentence, "warn") for sentence in sentences),

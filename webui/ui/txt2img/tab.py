@@ -75,7 +75,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
             outputs = results.build(studio, interrupt, skip, last_seed)
             actions = gallery_actions.build(studio, outputs)
     with settings:
-        xyz_panel.build(studio, inputs, outputs, chips)
+        axes = xyz_panel.build(studio, inputs, outputs, chips)
         prompt_scripts.build(studio, inputs, outputs, chips)
     drawn = _connect(studio, inputs, outputs, chips, go)
     poll.watch(lambda: _examples(studio), lambda: [_examples(studio)], [examples])
@@ -83,7 +83,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
     memory.remember_controls(demo, studio, inputs, held)
     followed = memory.remember_job(demo, studio, poll, outputs)
     memory.remember_forever(demo, outputs, drawn, followed, forever)
-    target = Target(inputs, held, outputs.messages, chips)
+    target = Target(inputs, held, outputs.messages, chips, axes)
     connect_paste(studio, paste, target)
     actions.connect(target)
     return target, actions

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from webui.errors import BadField
-from webui.generation.plots.axes import AXES, NOTHING
+from webui.generation.plots.axes import AXES, NOTHING, find_axis
 from webui.generation.plots.axis_values import write_list
 from webui.generation.plots.plan import MAX_CELLS
 from webui.generation.plots.prompt_edit import MARKER
-from webui.generation.plots.xyz import VALUES
+from webui.generation.plots.xyz import SCRIPT, VALUES
 from webui.studio.studio import Studio
 from webui.ui.markup import message
 from webui.ui.toasts import failure
@@ -21,6 +21,8 @@ from webui.ui.txt2img import controls, overrides, results
 from webui.ui.txt2img.controls import Controls, element_id
 from webui.ui.txt2img.results import Results
 
+Axes = Sequence[tuple[gr.Dropdown, gr.Textbox]]
+"""Kind and values of the x, y and z axis."""
 TRAINING_STEP = "Training step"
 ABOUT = (
     f"Draws a cell for each combination of values, at most {MAX_CELLS}, all from one seed. "
@@ -39,10 +41,10 @@ _QUIET: dict[str, Any] = {
 }
 
 
-def build(studio: Studio, inputs: Controls, outputs: Results, chips: gr.Dropdown) -> None:
+def build(studio: Studio, inputs: Controls, outputs: Results, chips: gr.Dropdown) -> Axes:
     """Build the panel inside the open Blocks, below the controls that its cells share.
 
-    ``chips`` are the override settings.
+    ``chips`` are the override settings. Returns the controls of the axes.
     """
     with gr.Accordion("X/Y/Z plot", open=False, elem_id="xyz"):
         gr.HTML(message(ABOUT), js_on_load=None)
@@ -91,6 +93,19 @@ def build(studio: Studio, inputs: Controls, outputs: Results, chips: gr.Dropdown
         swapped = [kinds[one], kinds[other], values[one], values[other]]
         button.click(None, swapped, swapped, js=_SWAP, **_QUIET)
     _connect_drawing(studio, inputs, outputs, [*kinds, *values, run, chips], draw)
+    return list(zip(kinds, values, strict=True))
+
+
+def restored(axes: Axes, pairs: Mapping[str, str]) -> dict[Component, str]:
+    """Return the axes' controls as the parameters of a plot say; nothing for other images."""
+    if pairs.get("Script") != SCRIPT:
+        return {}
+    values: dict[Component, str] = {}
+    for letter, (kind, text) in zip("XYZ", axes, strict=True):
+        axis = find_axis(pairs.get(f"{letter} Type", NOTHING)) or AXES[NOTHING]
+        fixed = pairs.get(f"Fixed {letter} Values") or pairs.get(f"{letter} Values", "")
+        values |= {kind: axis.name, text: "" if axis.name == NOTHING else fixed}
+    return values
 
 
 def _connect_axes(
