@@ -394,11 +394,11 @@ def test_interrupt_ends_a_long_generation(open_page: Callable[..., Page]):
     expect(page.locator("#interrupt")).to_be_disabled()
 
 
-def test_two_pictures_sixteen_pictures_and_a_pdf_are_refused_at_the_pictures(
+def test_two_pictures_and_a_pdf_are_refused_at_the_pictures(
     open_page: Callable[..., Page], tmp_path: Path
 ):
     files = []
-    for number in range(16):
+    for number in range(3):
         path = tmp_path / f"{number}.png"
         Image.new("RGB", (64, 64), (number * 15, 90, 200 - number * 10)).save(path)
         files.append(path)
@@ -410,9 +410,8 @@ def test_two_pictures_sixteen_pictures_and_a_pdf_are_refused_at_the_pictures(
     page.locator("#train-name input").fill("my_thing_1")
     page.locator("#train-initializer input").fill("star")
     for given, words in (
-        (files[:2], "3 to 15"),
-        (files, "3 to 15"),
-        ([*files[:3], pdf], "scan.jpg"),
+        (files[:2], "at least 3"),
+        ([*files, pdf], "scan.jpg"),
     ):
         if page.locator("#train-pictures").get_by_label("Clear").count():
             page.locator("#train-pictures").get_by_label("Clear").click()

@@ -157,6 +157,41 @@ def test_the_initializer_can_follow_the_name():
     assert caption(recipe, CAT, "ann", "person", 0.0) == "a photo of a [name] person"
 
 
+def test_stages_have_sentences_of_their_own_for_their_share_of_the_run():
+    lines = (
+        "# 50 %",
+        "[name]",
+        "# 25",
+        "[name] painting",
+        "a [name] painting",
+        "#25%",
+        "[name], x",
+    )
+    recipe = Recipe(templates=lines)
+    for at, sentences in (
+        (0.0, {"[name]"}), (0.49, {"[name]"}), (0.5, {"[name] painting", "a [name] painting"}),
+        (0.75, {"[name], x"}), (1.0, {"[name], x"}),
+    ):  # fmt: skip
+        drawn = {caption(recipe, CAT, "my-cat", "cat", draw / 20, at) for draw in range(20)}
+        assert drawn == sentences, at
+    shown = examples(recipe, [CAT], "my-cat", "cat", 8)
+    assert shown[:4] == ["my-cat"] * 4 and shown[6:] == ["my-cat, x"] * 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (("# 40 %", "# 60 %", "[name]"), "40 % has no templates"),
+        (("[name]", "# 60 %", "[name]"), "begins with a line"),
+        (("# 0 %", "[name]", "# 1", "[name]"), "some steps"),
+        (("# a stage", "[name]"), "lacks"),
+    ],
+)
+def test_stages_that_make_no_sense_are_refused(lines: tuple[str, ...], said: str):
+    with pytest.raises(BadField, match=said):
+        Recipe(templates=lines)
+
+
 def test_examples_show_captions_with_the_name():
     shown = examples(Recipe(), [CAT], "my-cat", "cat")
     assert len(shown) == 10 and all("my-cat" in line for line in shown)

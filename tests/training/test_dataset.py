@@ -15,6 +15,7 @@ from webui.training import dataset
 from webui.training.dataset import (
     PictureCache,
     find_pictures,
+    held_out_count,
     pair_captions,
     read_picture,
     read_pictures,
@@ -137,10 +138,30 @@ def test_every_bad_file_and_a_wrong_number_are_told_at_once(
     assert "one.jpg" in str(caught.value) and "two.jpg" in str(caught.value)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 16])
-def test_three_to_fifteen_pictures_are_taken(picture_files: Callable, count: int):
-    with pytest.raises(AppError, match="3 to 15"):
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_fewer_than_three_pictures_are_refused(picture_files: Callable, count: int):
+    with pytest.raises(AppError, match="at least 3"):
         read_pictures(picture_files(count))
+
+
+def test_more_than_a_thousand_pictures_are_refused_before_any_is_read():
+    with pytest.raises(AppError, match="There are 1001 images; training takes at most 1000"):
+        read_pictures([Path(f"{number}.png") for number in range(1001)])
+
+
+def test_many_pictures_are_taken_and_scaled_down_to_what_memory_holds(
+    picture_files: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    files = picture_files(20)
+    side = read_picture(files[0]).image.width
+    assert {picture.image.width for picture in read_pictures(files)} == {side}
+    monkeypatch.setattr(dataset, "MAX_PIXELS_IN_ALL", 20 * side * side // 4)
+    assert {picture.image.width for picture in read_pictures(files)} == {side // 2}
+
+
+@pytest.mark.parametrize(("count", "held"), [(3, 0), (5, 1), (15, 1), (20, 2), (100, 10)])
+def test_of_many_pictures_one_in_ten_is_held_out(count: int, held: int):
+    assert held_out_count(count) == held
 
 
 def test_the_text_beside_a_picture_is_its_caption_else_its_name(tmp_path: Path):
@@ -173,6 +194,7 @@ def test_pictures_that_are_large_together_are_refused_before_they_are_decoded(
     picture_files: Callable, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(dataset, "MAX_PIXELS_IN_ALL", 1000)
+    monkeypatch.setattr(dataset, "MAX_PIXELS_EACH", 200)
     with pytest.raises(AppError, match="million pixels"):
         read_pictures(picture_files(5))
 

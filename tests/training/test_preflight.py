@@ -42,5 +42,7 @@ def test_one_background_in_all_pictures_is_advised_against():
 
 def test_only_a_wrong_number_of_pictures_stops():
     findings = preflight([as_picture(scene(1))], 64)
-    assert findings[0] == Finding(True, None, "There is 1 image; training takes 3 to 15. Add more.")
+    assert findings[0] == Finding(
+        True, None, "There is 1 image; training takes at least 3. Add more."
+    )
     assert not any(finding.stops for finding in findings[1:])

@@ -23,10 +23,9 @@ from webui.errors import AppError, BadField
 from webui.files import write_whole
 from webui.reader_process import shared_reader
 from webui.studio.measuring import STRENGTHS, Sheet, image_bytes, in_a_line
-from webui.training.captions import NAME
 from webui.training.dataset import find_pictures, read_pictures
 from webui.training.jobs.job import Job
-from webui.training.recipe import Recipe
+from webui.training.recipe import NAME, Recipe
 
 if TYPE_CHECKING:
     from PIL import Image

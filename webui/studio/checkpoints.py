@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from webui.errors import AppError
 from webui.files import replacing
-from webui.training.captions import NAME, preview_of
+from webui.training.captions import preview_of
+from webui.training.recipe import NAME
 from webui.training.runs.run_folder import Record, Run
 
 if TYPE_CHECKING:

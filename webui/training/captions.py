@@ -11,16 +11,16 @@ from webui.errors import AppError, BadField
 from webui.files import open_regular
 from webui.prompting.chunks import CHUNK_TOKENS, Chunk, Insert, Words, lay_out
 from webui.prompting.tokens import tokens_of
+from webui.training.recipe import NAME, Recipe, stage_at, stages_of
 
 if TYPE_CHECKING:
     from webui.libraries import CLIPTokenizer
     from webui.training.dataset import Picture
-    from webui.training.recipe import Recipe
 
 LONGEST_TEMPLATES = 64 * 1024
 """Bytes of a file of templates that are read."""
-NAME, TEXT = "[name]", "[filewords]"
-"""What stands for the embedding and for a picture's text in templates, as in AUTOMATIC1111's."""
+TEXT = "[filewords]"
+"""What stands for a picture's text in templates, as in AUTOMATIC1111's."""
 
 OBJECT_TEMPLATES = (
     "a photo of a [name]",
@@ -57,7 +57,8 @@ TEMPLATES = {"object": OBJECT_TEMPLATES, "style": STYLE_TEMPLATES, "negative": N
 def read_templates(path: Path) -> tuple[str, ...]:
     """Read a file of templates as AUTOMATIC1111 has them: a line each, with ``[name]``.
 
-    Raises AppError, naming the file, if it cannot be read or a line lacks the name.
+    Lines such as ``# 40 %`` begin stages. Raises AppError, naming the file, if it cannot be read
+    or a line lacks the name.
     """
     try:
         with open_regular(path) as file:
@@ -65,25 +66,34 @@ def read_templates(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as problem:
         raise AppError(f"The templates {path.name} cannot be read.") from problem
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
-    wrong = next((line for line in lines if NAME not in line), None)
-    if wrong is not None or not lines:
-        raise AppError(f"{path.name} is no file of templates: “{wrong or ''}” lacks {NAME}.")
+    try:
+        stages_of(lines or ("",))
+    except ValueError as problem:
+        raise AppError(f"{path.name} is no file of templates: {problem}") from problem
     return lines
 
 
-def templates_of(recipe: Recipe) -> tuple[str, ...]:
-    """Return the sentences that a recipe draws from, each with ``[name]``."""
+def templates_of(recipe: Recipe, at: float = 1.0) -> tuple[str, ...]:
+    """Return the sentences that a recipe draws from, each with ``[name]``.
+
+    ``at`` from 0 to 1 is the part of the run that is over: stages have sentences of their own.
+    """
     lines = recipe.templates or TEMPLATES[recipe.kind]
+    if recipe.templates:
+        lines = stage_at(stages_of(lines), at).lines
     if recipe.caption_mode == "filewords" and not recipe.templates:
         return tuple(f"{line}, {TEXT}" for line in lines)
     return lines
 
 
-def caption(recipe: Recipe, picture: Picture, name: str, initializer: str, draw: float) -> str:
+def caption(
+    recipe: Recipe, picture: Picture, name: str, initializer: str, draw: float, at: float = 1.0
+) -> str:
     """Return one caption for a picture, with ``[name]`` where the vectors go.
 
-    ``draw`` in [0, 1) chooses the template, and what is left out or shuffled. Raises AppError if
-    the picture's own text is to be used and does not hold the name.
+    ``draw`` in [0, 1) chooses the template, and what is left out or shuffled; ``at`` as for
+    ``templates_of``. Raises AppError if the picture's own text is to be used and does not hold the
+    name.
     """
     chance = random.Random(draw)
     if recipe.caption_mode == "files":
@@ -95,7 +105,7 @@ def caption(recipe: Recipe, picture: Picture, name: str, initializer: str, draw:
                 "nothing would be learned from it. Add it to the text, or use templates."
             )
     else:
-        lines = templates_of(recipe)
+        lines = templates_of(recipe, at)
         line = lines[int(draw * len(lines))].replace(TEXT, _by_lot(recipe, picture.text, chance))
     if chance.random() < recipe.caption_dropout:
         line = NAME
@@ -121,14 +131,15 @@ def _by_lot(recipe: Recipe, text: str, chance: random.Random) -> str:
 def examples(
     recipe: Recipe, pictures: Sequence[Picture], name: str, initializer: str, count: int = 10
 ) -> list[str]:
-    """Return captions as a run would draw them, with the name in its place."""
+    """Return captions as a run would draw them from its start to its end, with the name."""
     draw = random.Random(recipe.seed)
-    return [
-        caption(recipe, pictures[index % len(pictures)], name, initializer, draw.random()).replace(
-            NAME, name
+    lines = (
+        caption(
+            recipe, pictures[index % len(pictures)], name, initializer, draw.random(), index / count
         )
         for index in range(count if pictures else 0)
-    ]
+    )
+    return [line.replace(NAME, name) for line in lines]
 
 
 def preview_of(recipe: Recipe, prompt: str, call: str) -> tuple[str, str]:

@@ -14,6 +14,8 @@ from webui.training.dataset import Picture
 
 Size = tuple[int, int]
 """Width and height in pixels."""
+MOST_CROPS = 1000
+"""Crops of a concept, unless it has more pictures; they are held in memory and encoded."""
 LONGEST = 2
 """Sides are at most so many times as long as a square's, and at least one part of it."""
 USUAL_STEP = 64
@@ -67,9 +69,10 @@ def make_crops(
     They are squares of ``side`` pixels, scaled and never squashed; random crops take 70 to 100 %
     of the short side. With ``flip`` each is there a second time, mirrored. ``positions`` as in
     ``Recipe.crop_positions``. With ``buckets`` each is cut to the shape among them that is nearest
-    to the picture's own.
+    to the picture's own. Of very many pictures fewer random crops are made: ``MOST_CROPS``.
     """
     made = []
+    crops = max(1, min(crops, MOST_CROPS // (max(1, len(pictures)) * (2 if flip else 1))))
     for index, picture in enumerate(pictures):
         draw = random.Random(f"{seed} {picture.sha256}")
         size = size_in(picture, side, buckets)

@@ -18,13 +18,17 @@ from webui.errors import AppError
 from webui.files import open_regular, sha256
 from webui.images import open_picture, size_of
 
-MINIMUM, MAXIMUM = 3, 15
-"""How many pictures a concept is learned from."""
+MINIMUM, MAXIMUM = 3, 1000
+"""How many pictures a concept may be learned from."""
+ENOUGH = 15
+"""So many pictures are as good as more for most things; with more a run goes on all the same."""
 MAX_PIXELS_IN_ALL = 400_000_000
-"""Of the pictures of a concept together; they are held in memory, 3 bytes a pixel."""
+"""Of the pictures of a concept together as they are held in memory, 3 bytes a pixel."""
+MAX_PIXELS_EACH = 15_000_000
+"""On average, as they are read, if they have more than ``MAX_PIXELS_IN_ALL``."""
 HOLD_OUT_FROM = 5
 """Number of pictures from which one can be spared, to tell learning from memorising."""
-HOW_MANY = f"{MINIMUM} to {MAXIMUM}"
+HOW_MANY = f"{MINIMUM} to {ENOUGH}"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MASK_ENDING = "-masklabel.png"
 """Ends the name of the mask beside a picture, as OneTrainer has it: white is learned."""
@@ -211,16 +215,17 @@ def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> li
     if len(paired) > MAXIMUM:
         raise AppError(count_problem(len(paired)))
     pictures, problems, pixels = [], [], 0
+    most, each = max(MAX_PIXELS_IN_ALL, MAX_PIXELS_EACH * len(paired)), kept_pixels(len(paired))
     for path, *beside in paired:
         try:
             width, height = size_of(path)
-            if (pixels := pixels + width * height) > MAX_PIXELS_IN_ALL:
+            if (pixels := pixels + width * height) > most:
                 problems.append(
                     f"With {path.name} the images have more than "
-                    f"{MAX_PIXELS_IN_ALL // 1_000_000} million pixels; make them smaller."
+                    f"{most // 1_000_000} million pixels; make them smaller."
                 )
                 break
-            pictures.append(read(path, *beside))
+            pictures.append(fitted(read(path, *beside), each))
         except AppError as problem:
             problems.append(str(problem))
     if len(paired) < MINIMUM:
@@ -228,6 +233,27 @@ def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> li
     if problems:
         raise AppError(" ".join(problems))
     return pictures
+
+
+def kept_pixels(count: int) -> int:
+    """Return how many pixels each of so many pictures may have in memory."""
+    return MAX_PIXELS_IN_ALL // max(1, count)
+
+
+def fitted(picture: Picture, pixels: int) -> Picture:
+    """Return a picture scaled down to at most so many pixels."""
+    width, height = picture.image.size
+    scale = (pixels / (width * height)) ** 0.5
+    if scale >= 1:
+        return picture
+    size = max(1, int(width * scale)), max(1, int(height * scale))
+    image = picture.image.resize(size, Image.Resampling.LANCZOS)
+    return replace(picture, image=image, mask=picture.mask and picture.mask.resize(size))
+
+
+def held_out_count(count: int) -> int:
+    """Return how many of so many pictures training does not see: one, or one in ten of many."""
+    return max(1, count // 10) if count >= HOLD_OUT_FROM else 0
 
 
 def count_problem(count: int) -> str:
@@ -240,4 +266,5 @@ def count_problem(count: int) -> str:
         else (f"There are {count} images")
     )
     advice = "Add more" if count < MINIMUM else "Keep the best ones"
-    return f"{have}; training takes {HOW_MANY}. {advice}."
+    takes = f"at least {MINIMUM}" if count < MINIMUM else f"at most {MAXIMUM}"
+    return f"{have}; training takes {takes}. {advice}."

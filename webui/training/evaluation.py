@@ -15,8 +15,9 @@ from webui.embeddings.health import examine
 from webui.prompting.chunks import Insert, Words
 from webui.prompting.encoding import encode, encode_with
 from webui.prompting.tokens import tokens_of
-from webui.training.captions import NAME, lay_out_caption
+from webui.training.captions import lay_out_caption
 from webui.training.denoising import Batch, denoising_errors, generator_for
+from webui.training.recipe import NAME
 from webui.training.runs.report import EvalResult
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def prepare_eval_set(setup: TrainingSetup, count: int) -> EvalSet:
         ((0.05 + 0.9 * spread) * total).long(),
     )
     lines = tuple(
-        setup.line(setup.latents.pictures[crop], float(torch.rand((), generator=draw)))
-        for crop in crops
+        setup.line(setup.latents.pictures[crop], float(torch.rand((), generator=draw)), at)
+        for crop, at in zip(crops, spread.tolist(), strict=True)
     )
     words = errors_of(setup, batch, lines, setup.initializer_ids)
     empty = errors_of(setup, batch, [NAME] * len(lines), ())
@@ -147,6 +148,7 @@ def score(setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]
     learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
     base, held = eval_set.initializer, eval_set.held_out
     gain, error = gain_of(learned, base)
+    unseen, unseen_error = gain_of(learned[held], base[held]) if held.any() else (None, None)
     total = setup.schedule.config["num_train_timesteps"]
     third = (eval_set.batch.timesteps * 3 // total).clamp(max=2)
 
@@ -157,7 +159,8 @@ def score(setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]
         loss=float(learned.mean()),
         gain=gain,
         error=error,
-        held_out=gain_of(learned[held], base[held])[0] if held.any() else None,
+        held_out=unseen,
+        held_out_error=unseen_error,
         over_empty=gain_of(learned, eval_set.empty)[0],
         thirds=(gain_at(0), gain_at(1), gain_at(2)),
     )

@@ -12,11 +12,14 @@ from webui.errors import AppError, BadField
 from webui.prompting.tokens import tokens_of
 from webui.training.captions import examples, initializer_advice, initializer_tokens
 from webui.training.dataset import (
+    ENOUGH,
     HOLD_OUT_FROM,
     MAXIMUM,
     MINIMUM,
     ReadPicture,
     count_problem,
+    fitted,
+    kept_pixels,
     pair_captions,
     read_picture,
     read_pictures,
@@ -110,7 +113,7 @@ def preflight_request(
         return [Finding(True, None, count_problem(len(paired)))]
     for path, *beside in paired:
         try:
-            pictures.append(read(path, *beside))
+            pictures.append(fitted(read(path, *beside), kept_pixels(len(paired))))
         except AppError as problem:
             findings.append(Finding(True, path.name, str(problem)))
     findings += [Finding(False, path.name, "belongs to no image of its name.") for path in unused]
@@ -118,6 +121,7 @@ def preflight_request(
     findings += preflight(pictures, side_of(recipe, model), buckets_of(recipe, model))
     advice = (
         hold_out_advice(recipe, len(pictures)),
+        count_advice(len(pictures)),
         name_advice(request.name, model.tokenizer, taken),
         initializer_advice(recipe, model.tokenizer, request.initializer),
         learning_rate_advice(recipe),
@@ -133,6 +137,16 @@ def hold_out_advice(recipe: Recipe, count: int) -> str | None:
     return (
         f"Of {count} images none can be held out, so the report cannot tell learning from "
         f"memorising. With {HOLD_OUT_FROM} or more it can."
+    )
+
+
+def count_advice(count: int) -> str | None:
+    """Say that fewer pictures would do."""
+    if count <= ENOUGH:
+        return None
+    return (
+        f"{count} images are fine, but 5 good ones usually do as well: give more steps, so that "
+        "each of them is seen often enough."
     )
 
 

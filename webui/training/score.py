@@ -47,7 +47,7 @@ class Measured:
     norm_ratio: float
     """Mean norm, as a multiple of the vocabulary's."""
     verdict: str
-    """learned, weak or overfitted; empty without pictures."""
+    """learned, not shown, weak or overfitted; empty without pictures."""
 
 
 @dataclass(frozen=True)

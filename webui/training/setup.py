@@ -16,7 +16,7 @@ from webui.models.model import Model
 from webui.prompting.chunks import Chunk, Insert, Words
 from webui.training.captions import caption, initializer_tokens, lay_out_caption, vector_count
 from webui.training.crops import Crop, Size, bucket_sizes, make_crops
-from webui.training.dataset import HOLD_OUT_FROM, Picture
+from webui.training.dataset import Picture, held_out_count
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
 from webui.training.low_precision import low_precision_copy
 from webui.training.recipe import Recipe
@@ -39,7 +39,7 @@ class TrainingSetup:
     latents: Latents
     schedule: DDPMScheduler
     training_crops: tuple[int, ...]
-    """Indices of the latents that are trained on; the others are the held-out picture's."""
+    """Indices of the latents that are trained on; the others are those of held-out pictures."""
     crops_per_picture: int
     norms: Mapping[str, float]
     """Mean norm of the vocabulary's vectors per text encoder."""
@@ -60,9 +60,12 @@ class TrainingSetup:
             found.setdefault(self.latents.size(crop), []).append(crop)
         return tuple(map(tuple, found.values()))
 
-    def line(self, picture: int, draw: float) -> str:
-        """Return a caption for a picture, with ``[name]``; ``draw`` in [0, 1) chooses it."""
-        return caption(self.recipe, self.pictures[picture], self.name, self.initializer, draw)
+    def line(self, picture: int, draw: float, at: float = 1.0) -> str:
+        """Return a caption for a picture, with ``[name]``.
+
+        ``draw`` in [0, 1) chooses it, of those for the part ``at`` of the run, 0 to 1.
+        """
+        return caption(self.recipe, self.pictures[picture], self.name, self.initializer, draw, at)
 
     def captions(
         self, lines: Sequence[str], name: Mapping[str, Tensor] | Sequence[int]
@@ -120,7 +123,7 @@ def prepare_setup(
     """Put together a setup from the crops and the moments that the VAE made of them."""
     freeze(model)
     ids = initializer_tokens(model.tokenizer, initializer)
-    held_out = len(pictures) - 1 if recipe.hold_out and len(pictures) >= HOLD_OUT_FROM else None
+    shown = len(pictures) - (held_out_count(len(pictures)) if recipe.hold_out else 0)
     norms = {encoder.key: vocabulary_norm(model, encoder.key) for encoder in model.text_encoders}
     count = vector_count(recipe, ids)
     dtype = compute_dtype_of(recipe, model)
@@ -135,7 +138,7 @@ def prepare_setup(
         pictures=tuple(pictures),
         latents=gather_latents(cut, moments, recipe.use_mask),
         schedule=schedule_of(model),
-        training_crops=tuple(i for i, item in enumerate(cut) if item.picture != held_out),
+        training_crops=tuple(i for i, item in enumerate(cut) if item.picture < shown),
         crops_per_picture=len(cut) // len(pictures),
         norms=norms,
         start=starting_vectors(model, ids, count, norms, recipe.optimizer == "directional"),

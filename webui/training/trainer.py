@@ -249,7 +249,7 @@ def draw_batch(setup: TrainingSetup, step: int, turn: int, attempt: int) -> tupl
     )
     captions = torch.rand(recipe.batch_size, generator=draw).tolist()
     lines = [
-        setup.line(setup.latents.pictures[crop], value)
+        setup.line(setup.latents.pictures[crop], value, (step - 1) / recipe.steps)
         for crop, value in zip(chosen, captions, strict=True)
     ]
     return batch, lines

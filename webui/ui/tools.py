@@ -117,8 +117,8 @@ class Tools:
         Args:
             name: what it is called in prompts
             initializer: a word or a few that describe the thing coarsely
-            images: 3 to 15 images of the thing, as data: URIs, or as paths of files or of their
-                folder where the app serves this machine alone
+            images: 3 or more images of the thing (5 good ones do), as data: URIs, or as paths of
+                files or of their folder where the app serves this machine alone
             preset: object, style or another preset of the Train tab
             steps: training steps; the preset's own number if left out
         """

@@ -23,8 +23,10 @@ from webui.training.setup import starting_vectors
 SHIPPED = ROOT / "models" / "starter"
 
 
-def found(gain: float, held_out: float | None = None, error: float = 0.01) -> EvalResult:
-    return EvalResult(0.1, gain, error, held_out, gain, (gain, gain, gain))
+def found(
+    gain: float, held_out: float | None = None, error: float = 0.01, unseen_error: float = 0.02
+) -> EvalResult:
+    return EvalResult(0.1, gain, error, held_out, gain, (gain, gain, gain), unseen_error)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,10 @@ def found(gain: float, held_out: float | None = None, error: float = 0.01) -> Ev
     [
         (found(0.3, 0.25), 0.9, 1.0, "learned"),
         (found(0.3), 0.9, 1.0, "learned"),
+        (found(0.09, -0.02), 0.9, 1.0, "not shown"),
+        (found(0.09, 0.03, unseen_error=0.04), 0.9, 1.0, "not shown"),
+        (found(0.09, 0.03, unseen_error=float("nan")), 0.9, 1.0, "not shown"),
+        (found(0.01, -0.02), 0.95, 1.0, "weak"),
         (found(0.01), 0.95, 1.0, "weak"),
         (found(0.1, error=0.09), 0.95, 1.0, "weak"),
         (found(0.3), 0.95, 0.1, "weak"),

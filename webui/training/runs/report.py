@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from webui.embeddings.health import LONG
 
-Verdict = Literal["learned", "weak", "overfitted"]
+Verdict = Literal["learned", "not shown", "weak", "overfitted"]
 
 # The limits of the verdict. They are judgements: what was measured for them was the starter model.
 ENOUGH_GAIN = 0.05
@@ -38,11 +38,13 @@ class EvalResult:
     error: float
     """Standard error of the gain over the inputs."""
     held_out: float | None
-    """The gain on the picture that training never saw."""
+    """The gain on the pictures that training never saw."""
     over_empty: float
     """The gain over an empty prompt."""
     thirds: tuple[float, float, float]
     """The gain at little, middling and much noise."""
+    held_out_error: float | None = None
+    """Standard error of ``held_out``; reports of earlier versions lack it."""
 
 
 @dataclass(frozen=True)
@@ -117,5 +119,12 @@ def judge(found: EvalResult, editable: float, norm: float, classic: bool) -> tup
         return "weak", (
             "It is hardly better than its initializer. Train more steps or more vectors, raise the "
             "learning rate, or choose an initializer that is less specific."
+        )
+    unseen, doubt = found.held_out, found.held_out_error
+    if unseen is not None and doubt is not None and not unseen > doubt:
+        return "not shown", (
+            f"The images gain, but what was held out of them does not: {unseen:.1%} ± {doubt:.1%}. "
+            "Whether it learned the thing cannot be told from this. Look at the previews; use "
+            "images that show more of the same, or a model that can draw such things."
         )
     return "learned", "It shows the thing and leaves the rest of the prompt its meaning."

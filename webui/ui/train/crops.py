@@ -12,7 +12,7 @@ from PIL import Image
 from webui.errors import AppError
 from webui.studio.studio import Studio
 from webui.training.crops import box_of, focus, size_in
-from webui.training.dataset import MAXIMUM, Picture, pair_captions
+from webui.training.dataset import ENOUGH, Picture, pair_captions
 from webui.training.recipe import Recipe
 from webui.ui.train.sources import Sources
 
@@ -161,7 +161,7 @@ def _read(studio: Studio, sources: Sources, data: Mapping[Any, Any]) -> dict[int
         files, _ = pair_captions(sources.paths(data))
     except AppError:
         return {}
-    for index, file in enumerate(files[:MAXIMUM]):
+    for index, file in enumerate(files[:ENOUGH]):
         try:
             read[index] = studio.training.pictures.read(*file)
         except AppError:
