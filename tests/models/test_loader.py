@@ -14,7 +14,7 @@ from webui.errors import AppError
 from webui.files import sha256
 from webui.models import loader
 from webui.models.catalog import Checkpoint
-from webui.models.loader import choose_device, choose_dtype, load
+from webui.models.loader import load
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -146,24 +146,6 @@ def test_a_model_too_large_for_the_device_is_said_plainly(folder, monkeypatch):
     monkeypatch.setattr(loader, "load_folder", full)
     with pytest.raises(AppError, match="does not fit into the memory of cpu"):
         load_folder(folder)
-
-
-def test_the_device_asked_for_is_taken_or_refused():
-    assert choose_device("cpu") == CPU
-    assert choose_device("auto").type in ("cpu", "cuda", "mps")
-    for wish in ("cuda:99", "toaster"):
-        with pytest.raises(AppError, match=f"--device {wish} cannot be used"):
-            choose_device(wish)
-
-
-def test_the_precision_asked_for_is_taken_and_a_cpu_is_exact_otherwise():
-    assert choose_dtype(CPU) == torch.float32
-    assert choose_dtype(torch.device("mps")) == torch.float16
-    assert [choose_dtype(CPU, wish) for wish in ("fp32", "fp16", "bf16")] == [
-        torch.float32,
-        torch.float16,
-        torch.bfloat16,
-    ]
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])

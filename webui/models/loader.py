@@ -25,39 +25,6 @@ TILE_SIZE = 512
 """Sides in pixels up to which the VAE decodes a picture whole when memory is scarce."""
 
 
-def choose_device(wish: str = "auto") -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    Raises AppError if the wish cannot be met on this machine.
-    """
-    import torch
-
-    if wish == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        if torch.backends.mps.is_available():
-            return torch.device("mps")
-        return torch.device("cpu")
-    try:
-        device = torch.device(wish)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise AppError(f"--device {wish} cannot be used on this machine: {error}") from error
-    return device
-
-
-def choose_dtype(device: torch.device, wish: str = "auto") -> torch.dtype:
-    """Return the UNet's precision: as wished, else half where the device is made for it."""
-    import torch
-
-    named = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    if wish != "auto":
-        return named[wish]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.float16 if device.type == "mps" else torch.float32
-
-
 def load(
     checkpoint: Checkpoint,
     device: torch.device,

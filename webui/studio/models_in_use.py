@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from webui.devices.choice import choose_device, choose_dtype
 from webui.errors import AppError, BadField
 from webui.models.catalog import (
     AUTOMATIC_VAE,
@@ -25,7 +26,7 @@ from webui.models.catalog import (
     list_vaes,
 )
 from webui.models.hashes import known_short_hash
-from webui.models.loader import choose_device, choose_dtype, load
+from webui.models.loader import load
 from webui.models.model_cache import (
     Fingerprint,
     fingerprint,
@@ -45,6 +46,10 @@ STAYS_FREE_BYTES = 2 * 2**30
 """So much main memory must stay free for a second model to be kept in it."""
 GROWS = 2
 """Times that weights can take more memory than their files: half precision read as float32."""
+
+
+PROCESSOR_CACHE = "processor.json"
+"""Lies beside the remembered hashes; see ``faster_in_bf16``."""
 
 
 @dataclass(frozen=True)
@@ -318,11 +323,11 @@ class ModelsInUse:
             self._loaded, self._spare = leaving, spare
             return coming.model
         device = choose_device(self._device)
+        size_bytes = sum(size for _, size, _ in files)
         if leaving is None and coming is None:  # the last one could not be loaded
             self._spare = spare
         del spare
         if leaving is not None:
-            size_bytes = sum(size for _, size, _ in files)
             self._spare = self._kept(leaving, 0 if coming else GROWS * size_bytes)
         del leaving
         self._let_go()
@@ -331,7 +336,8 @@ class ModelsInUse:
             log.info("The model %s was still in memory.", checkpoint.name)
             model = on_device(coming.model, device)
         else:
-            dtype = choose_dtype(device, self._precision)
+            cache = self._hash_cache.with_name(PROCESSOR_CACHE)
+            dtype = choose_dtype(device, self._precision, size_bytes, cache)
             model = load(
                 checkpoint,
                 device,

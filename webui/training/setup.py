@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from webui.devices.processor import has_bf16_instructions
 from webui.embeddings.embedding import Embedding
 from webui.errors import BadField
 from webui.models.families import FAMILIES
@@ -127,8 +128,8 @@ def prepare_setup(
     norms = {encoder.key: vocabulary_norm(model, encoder.key) for encoder in model.text_encoders}
     count = vector_count(recipe, ids)
     dtype = compute_dtype_of(recipe, model)
-    if dtype is not None and model.device.type == "cpu":
-        model, dtype = replace(model, unet=low_precision_copy(model.unet, dtype), dtype=dtype), None
+    if model.device.type == "cpu" and (low := dtype or model.dtype) != torch.float32:
+        model, dtype = replace(model, unet=low_precision_copy(model.unet, low), dtype=low), None
     setup = TrainingSetup(
         model=model,
         recipe=recipe,
@@ -192,8 +193,7 @@ def compute_dtype_of(recipe: Recipe, model: Model) -> torch.dtype | None:
 def _made_for_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    able = torch.cpu.get_capabilities()
-    return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return device.type == "cpu" and has_bf16_instructions()
 
 
 def precision_advice(recipe: Recipe, model: Model) -> str | None:

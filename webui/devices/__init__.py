@@ -1,0 +1,1 @@
+"""Which device and which precision a model computes with."""
