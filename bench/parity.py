@@ -256,7 +256,7 @@ def drawn_by_diffusers(model: Model, request: GenerationRequest) -> np.ndarray:
         text_encoder=model.text_encoders[0].model,
         tokenizer=model.tokenizer,
         unet=model.unet,
-        scheduler=EulerDiscreteScheduler(**CONFIG | {"timestep_spacing": "linspace"}),
+        scheduler=EulerDiscreteScheduler.from_config(CONFIG | {"timestep_spacing": "linspace"}),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -264,7 +264,7 @@ def drawn_by_diffusers(model: Model, request: GenerationRequest) -> np.ndarray:
     [image] = pipe(
         request.prompt,
         negative_prompt=request.negative_prompt,
-        sigmas=list(course.levels[:-1]),
+        sigmas=list(course.levels),
         guidance_scale=request.cfg_scale,
         width=request.width,
         height=request.height,
