@@ -50,6 +50,7 @@ class House:
         self.folder, self.model = folder, model
         self.gate = GpuGate()
         self.drawn: list[tuple[tuple[tuple[str, str], ...], int | None]] = []
+        self.shown: list[tuple[str, Path, bool]] = []
         self.runs = self.open()
 
     def open(self) -> TrainingRuns:
@@ -60,6 +61,7 @@ class House:
             self.draw,
             self.install,
             lambda: [path.stem for path in (self.folder / "embeddings").glob("*")],
+            lambda name, image, replaces: self.shown.append((name, image, replaces)),
         )
 
     def draw(
@@ -127,6 +129,8 @@ def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of
         ((("a my-thing", ""),), 8),
     ]
     assert view.report.step in view.checkpoints
+    of_its_step = next(path for step, _, path in view.previews if step == view.report.step)
+    assert house.shown == [("my-thing", of_its_step, False)], "its card's image"
     assert view.report.norm_ratio == pytest.approx(1.0, abs=1e-4)
     installed = load_file(view.installed)
     assert installed["clip_l"].shape == (2, 32)

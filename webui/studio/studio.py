@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from pathlib import Path
 
 from webui.embeddings.library import Card, EmbeddingLibrary
 from webui.generation.file_names import Naming
 from webui.generation.styles import Styles
+from webui.images import open_picture
 from webui.prompting.lookup import unfit
 from webui.reader_process import shared_reader
 from webui.settings import INSTALLED, ROOT, SHIPPED, Settings
@@ -93,7 +95,14 @@ class Studio:
             self.drawing.images,
             self.library.install,
             self.library.names,
+            self._show_on_card,
         )
+
+    def _show_on_card(self, name: str, image: Path, replaces: bool) -> None:
+        """Give a card an image, unless it has one that is to stay."""
+        card = self.library.card(name)
+        if card is not None and (replaces or card.preview is None):
+            self.library.set_preview(name, open_picture(image), card.path)
 
     def open(self) -> None:
         """Make the folders, read the embeddings, watch them, and say which there are."""

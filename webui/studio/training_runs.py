@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webui.errors import AppError, BadField
+from webui.errors import AppError, BadField, Interrupted
 from webui.job_state import JobState
 from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
@@ -48,7 +48,10 @@ class TrainingRuns:
         draw: Draw,
         install: Callable[[Embedding, dict[str, str], bool], Path],
         names_in_use: Callable[[], Collection[str]],
+        show: Callable[[str, Path, bool], None],
     ) -> None:
+        """``show`` is given an installed embedding's name and an image of it for its card, and
+        whether that takes the place of another."""
         self._folder = folder
         self.pictures = PictureCache()
         """The pictures of runs that are asked for, shared with whoever shows them."""
@@ -59,6 +62,7 @@ class TrainingRuns:
         self._checkpoints = Checkpoints(model, draw)
         self._install = install
         self._names_in_use = names_in_use
+        self._show = show
         self._changed = self._runs.changed
         self._queue: deque[str] = deque()
         self._thread: threading.Thread | None = None
@@ -286,6 +290,7 @@ class TrainingRuns:
                 nothing = "" if before else "; nothing was installed"
                 return Status(JobState.STOPPED, f"Stopped{nothing}.", installed=before)
             path = self._install_vectors(run_state, outcome.vectors, outcome.step)
+            self._show_on_card(run_state, outcome.step)
             message = f"Step {outcome.step} is installed as “{run_state.record.name}”."
             return Status(JobState.FINISHED, message, installed=str(path))
         except AppError as problem:
@@ -295,6 +300,19 @@ class TrainingRuns:
             log.exception("the training run %s failed", run.run_id)
             installed = run_state.status.installed
             return Status(JobState.FAILED, "It can be resumed.", in_words(problem), installed)
+
+    def _show_on_card(self, run_state: RunState, step: int) -> None:
+        """Give the card the picture that the installed step draws; a run does not fail for it."""
+        recipe = run_state.record.recipe
+        if not recipe.preview_every or not recipe.preview_prompts:
+            return
+        with self._changed:
+            self._runs.say(run_state, JobState.FINISHING, "Drawing the image of its card.")
+        try:
+            image = self._checkpoints.draw_previews(run_state.run, step)[0]
+            self._show(run_state.record.name, image, run_state.record.overwrite)
+        except (AppError, Interrupted) as problem:
+            log.warning("%s has no image on its card: %s", run_state.record.name, problem)
 
     def _install_vectors(self, run_state: RunState, vectors: Mapping[str, Any], step: int) -> Path:
         from webui.training.runs.runner import embedding_of, metadata_of
