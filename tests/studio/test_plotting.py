@@ -99,11 +99,19 @@ def test_the_steps_of_a_run_differ(studio: Studio):
     assert "mug" not in studio.library.names()
 
 
-def test_a_cell_that_cannot_be_drawn_leaves_its_reason_and_the_others_go_on(studio: Studio):
-    axes = [("Sampler", "Euler, LCM"), ("Schedule type", "Karras, Uniform"), OFF]
-    view = wait(studio.plotting.start(REQUEST, axes)).view
-    assert view.state == "finished"
-    assert len(view.pictures) == 3 and any("Karras" in text for text in view.warnings)
+def test_a_cell_that_cannot_be_drawn_leaves_its_reason_and_the_others_go_on(
+    settings: Settings, tmp_path: Path
+):
+    write_tiny_checkpoint(tmp_path / "models" / "tiny")
+    (tmp_path / "models" / "vae").mkdir()
+    (tmp_path / "models" / "vae" / "broken.safetensors").write_bytes(b"no VAE")
+    studio = Studio(replace(settings, models_dir=tmp_path / "models"))
+    studio.open()
+    studio.models.switch()
+    view = wait(studio.plotting.start(REQUEST, [("VAE", "broken, None"), OFF, OFF])).view
+    assert view.state == "finished", view.problem
+    assert len(view.pictures) == 1 and any("broken.safetensors" in text for text in view.warnings)
+    studio.close()
 
 
 def test_a_plot_is_stopped_like_any_generation_and_keeps_a_grid(studio: Studio):
