@@ -26,7 +26,7 @@ def test_an_example_can_be_sent_and_its_picture_seen(chromium: Browser, app: App
     page.goto(f"{app.url}/docs")
     section = page.locator("details", has_text="Draw images of a prompt")
     section.locator("summary").click()
-    expect(section.get_by_role("cell", name="negative_prompt")).to_be_visible()
+    expect(section.get_by_role("cell", name="negative_prompt", exact=True)).to_be_visible()
     section.get_by_role("button", name="Send").click()
     expect(section.get_by_text("Status 200")).to_be_visible(timeout=180_000)
     picture = section.get_by_role("img")
