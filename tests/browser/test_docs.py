@@ -28,7 +28,7 @@ def test_an_example_can_be_sent_and_its_picture_seen(chromium: Browser, app: App
     section.locator("summary").click()
     expect(section.get_by_role("cell", name="negative_prompt", exact=True)).to_be_visible()
     section.get_by_role("button", name="Send").click()
-    expect(section.get_by_text("Status 200")).to_be_visible(timeout=180_000)
+    expect(section.get_by_text("Status 200")).to_be_visible(timeout=600_000)
     picture = section.get_by_role("img")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") == 128

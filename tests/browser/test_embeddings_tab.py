@@ -56,7 +56,7 @@ def tab(full: App, open_page: Callable[..., Page]) -> Page:
     page = open_page(of=full)
     page.get_by_role("tab", name="Embeddings").click()
     expect(page.locator("#all-cards .cards-count")).to_have_text(str(MANY + 3), timeout=90_000)
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     return page
 
 
@@ -160,7 +160,7 @@ def test_measuring_shows_figures_and_a_sheet_and_keeps_them(tab: Page, full: App
     open_details(tab, "toad")
     open_section(tab, "Quality")
     tab.locator("#measure").click()
-    expect(tab.locator("#quality-answer")).to_contain_text("toad", timeout=180_000)
+    expect(tab.locator("#quality-answer")).to_contain_text("toad", timeout=600_000)
     expect(tab.locator("#quality-figures")).to_contain_text("Editability", timeout=540_000)
     expect(tab.locator("#quality-sheet img")).to_be_visible()
     open_details(tab, "newt")
@@ -181,9 +181,9 @@ def test_several_are_measured_and_what_is_stopped_is_said(tab: Page, full: App):
         tab.get_by_role("option", name=name, exact=True).click()
     tab.keyboard.press("Tab")
     tab.locator("#measure-chosen").click()
-    expect(tab.locator("#measure-answer")).to_contain_text("toad", timeout=180_000)
+    expect(tab.locator("#measure-answer")).to_contain_text("toad", timeout=600_000)
     tab.locator("#measure-chosen-stop").click()
-    expect(tab.locator("#measure-answer")).to_contain_text("Stopped", timeout=180_000)
+    expect(tab.locator("#measure-answer")).to_contain_text("Stopped", timeout=600_000)
     assert not (full.embeddings / "animals" / "small" / "newt.measured.jpg").exists()
 
 
@@ -196,7 +196,7 @@ def test_a_card_gets_the_last_picture_and_another_one_shows_at_once(tab: Page, f
     expect(image).to_be_visible()
     before = image.get_attribute("src")
     tab.locator("#draw-preview").click()
-    expect(image).not_to_have_attribute("src", before, timeout=180_000)
+    expect(image).not_to_have_attribute("src", before, timeout=600_000)
     assert (full.embeddings / "animals" / "small" / "newt.preview.png").exists()
 
 

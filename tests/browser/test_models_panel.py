@@ -65,12 +65,12 @@ def test_a_vae_is_chosen_beside_the_model_and_shown_in_every_tab(
     (models / "vae" / "soft.safetensors").write_bytes(weights.read_bytes())
     app = start_app("--models-dir", str(models))
     page, other = open_page(of=app), open_page(of=app, width=390, height=844)
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     expect(page.locator("#vae input")).to_have_value("Automatic")
     page.locator("#vae input").click()
     page.get_by_role("option", name="soft.safetensors").click()
     for tab in (page, other):
         expect(tab.locator("#vae input")).to_have_value("soft.safetensors", timeout=90_000)
-        expect(tab.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+        expect(tab.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     width = other.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, "the page is wider than the phone"

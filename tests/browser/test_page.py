@@ -114,7 +114,7 @@ def test_the_line_follows_how_prompts_are_parsed(
 ):
     embedding("marc_allante.pt")
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     line = page.locator(".xray").first
     page.locator("#steps input").fill("10")
     page.locator(PROMPT).fill("(marc_allante:1.3) [cat:dog:0.5]")
@@ -149,7 +149,7 @@ def test_keys_weigh_a_name_with_blanks_and_brackets_as_one(
 ):
     embedding("c++ (new) style.pt")
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     prompt = page.locator(PROMPT)
     prompt.fill(r"a cat, c++ \(new\) style, a hat")
     expect(page.locator(".xray").first).to_contain_text("c++ (new) style")
@@ -167,7 +167,7 @@ def test_the_line_under_a_prompt_says_what_was_understood(
     embedding("marc_allante.pt")
     embedding("sdxl_face.pt", 1280)
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     prompt, line = page.locator(PROMPT), page.locator(".xray").first
     prompt.fill("a (marc_allante:1.3) house")
     expect(line.locator(".count")).to_have_text("4/75")
@@ -188,7 +188,7 @@ def test_two_letters_offer_names_and_tab_takes_one(
     for name, width in (("marc_allante.pt", 128), ("marble.pt", 128), ("mars.pt", 768)):
         embedding(name, width)
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     prompt = page.locator(PROMPT)
     prompt.press_sequentially("a house by mar")
     names = page.locator(".completion-option span")
@@ -276,7 +276,7 @@ def test_a_card_that_was_there_before_the_page_has_its_details(
     embedding("early.pt")
     open_page()  # by now the file is known, so the next page gets it with its first answer
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.get_by_role("tab", name="Embeddings").click()
     card(page, "early", "all-cards").locator("xpath=..").locator(".card-more").click()
     expect(page.locator("#details")).to_contain_text("early.pt")
@@ -344,7 +344,7 @@ def test_a_bad_value_is_told_at_its_field_and_nothing_is_lost(
     open_page: Callable[..., Page], field: str, value: str, words: str
 ):
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator(NEGATIVE).fill("kept")
     page.locator(PROMPT).fill("a red heart")
     box = page.locator(f"#{field} textarea, #{field} input")
@@ -364,7 +364,7 @@ def test_what_was_typed_before_the_model_was_there_is_kept(open_page: Callable[.
     page.wait_for_function("document.querySelector('#width input') !== null")
     steps = page.locator("#steps input")
     steps.fill("7")
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     expect(page.locator("#width input")).to_have_value("128")
     expect(steps).to_have_value("7")
 
@@ -374,14 +374,14 @@ def test_an_unknown_name_is_told_with_the_nearest_one(
 ):
     embedding("BadDream_v2.pt")
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator(PROMPT).fill("a cat <baddream>")
     expect(page.locator(".xray .warn").first).to_contain_text("BadDream_v2")
 
 
 def test_interrupt_ends_a_long_generation(open_page: Callable[..., Page]):
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator(PROMPT).fill("a red heart")
     page.locator("#steps input").fill("150")
     page.locator("#steps input").press("Tab")
@@ -405,7 +405,7 @@ def test_two_pictures_and_a_pdf_are_refused_at_the_pictures(
     pdf = tmp_path / "scan.jpg"
     pdf.write_bytes(b"%PDF-1.7 nothing to see")
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.get_by_role("tab", name="Train").click()
     page.locator("#train-name input").fill("my_thing_1")
     page.locator("#train-initializer input").fill("star")
@@ -429,7 +429,7 @@ def test_eight_tabs_at_once_all_work(open_page: Callable[..., Page], chromium, a
     for page in others:
         page.goto(app.url)
     for page in others:
-        expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+        expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -46,7 +46,7 @@ def test_a_picture_is_read_compared_and_sent(
 ):
     digest = write_embedding(app.embeddings / "png_mood.pt")
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.get_by_role("tab", name="PNG Info").click()
     text = (
         f"a {HOSTILE} heart, old_mood\nNegative prompt: png_mood\n{SETTINGS}, "
@@ -97,7 +97,7 @@ def test_parameters_sent_before_the_model_is_there_are_not_overwritten(
     expect(page.locator(PROMPT)).to_have_value("a heart")
     loading = "hash" not in page.locator("#model-state").inner_text()
     expect(page.locator(NEGATIVE)).to_have_value("a star")
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.wait_for_timeout(1500)  # the next answer of the timer
     if loading:
         expect(page.locator("#width input")).to_have_value("512")

@@ -35,7 +35,7 @@ def page(embeddings: None, open_page: Callable[..., Page]) -> Page:
     page = open_page()
     page.locator("#cards-panel").get_by_text("Embeddings").first.click()
     expect(card(page, "painting")).to_be_visible()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     return page
 
 
@@ -118,7 +118,7 @@ def test_escape_closes_what_is_open_and_only_then_interrupts(page: Page):
     page.locator(PROMPT).fill("a red heart")
     page.locator("#steps input").fill("1")
     page.locator("#generate").click()
-    expect(page.locator("#progress")).to_contain_text("Done", timeout=180_000)
+    expect(page.locator("#progress")).to_contain_text("Done", timeout=600_000)
     page.evaluate(alive)
     page.locator("#gallery").get_by_label("Fullscreen").click()
     expect(page.locator("#gallery").get_by_label("Exit fullscreen")).to_be_visible()

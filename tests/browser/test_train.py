@@ -35,7 +35,7 @@ def open_train(browser: Browser, app: App) -> Page:
     page = browser.new_context(viewport={"width": 1440, "height": 1400}).new_page()
     page.set_default_timeout(30_000)
     page.goto(app.url)
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.get_by_role("tab", name="Train").click()
     return page
 
@@ -114,7 +114,7 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     page.locator("#train-install").click()
     expect(page.locator("#train-progress")).to_contain_text("Step 25 is installed")
     page.locator("#train-look").click()
-    expect(page.locator("#train-strength-row img")).to_have_count(4, timeout=180_000)
+    expect(page.locator("#train-strength-row img")).to_have_count(4, timeout=600_000)
     expect(page.locator("#train-beside")).to_contain_text("step 25")
     page.screenshot(path=tmp_path / "train.png", full_page=True)
     page.context.close()
@@ -198,7 +198,7 @@ def test_after_a_kill_every_run_can_be_opened_resumed_installed_and_deleted(
 
     # Paused by its button, it makes room for the next one, which is killed in the middle.
     page.locator("#train-pause").click()
-    expect(bar).to_contain_text("Paused. Press Resume.", timeout=180_000)
+    expect(bar).to_contain_text("Paused. Press Resume.", timeout=600_000)
     train(page, tmp_path, "second_thing", 60)
     expect(bar).to_contain_text(re.compile(r"second_thing: Training, step [1-9]"), timeout=540_000)
     train(page, tmp_path, "third_thing", 2)

@@ -35,7 +35,7 @@ def page(open_page: Callable[..., Page]) -> Iterator[Page]:
 
 
 def ready(page: Page) -> None:
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     expect(page.locator("#width input")).to_have_value("128")
 
 
@@ -62,7 +62,7 @@ def draw(page: Page, app: App, prompt: str, **values: object) -> set[Path]:
     fill(page, **values)
     page.locator("#generate").click()
     wait_for_pictures(page, app, before, 1)
-    expect(page.locator("#interrupt")).to_be_disabled(timeout=180_000)
+    expect(page.locator("#interrupt")).to_be_disabled(timeout=600_000)
     expect(page.locator(PROGRESS)).to_contain_text("Done")
     return pictures(app) - before
 
@@ -146,7 +146,7 @@ def test_an_interrupted_picture_is_kept_and_shown_with_its_parameters(app: App, 
     page.locator(PROMPT).fill("a blue star")
     fill(page, steps=150)
     page.locator("#generate").click()
-    expect(page.locator(PROGRESS)).to_contain_text(re.compile("Step [1-9]"), timeout=180_000)
+    expect(page.locator(PROGRESS)).to_contain_text(re.compile("Step [1-9]"), timeout=600_000)
     page.locator("#interrupt").click()
     expect(page.locator(PROGRESS)).to_contain_text("Interrupted")
     expect(page.locator("#gallery img").first).not_to_have_attribute("src", former)
@@ -208,7 +208,7 @@ def test_what_was_queued_is_followed_after_a_reload(app: App, page: Page):
     expect(page.locator(PROGRESS)).to_contain_text("Queued: 1 ahead.")
     page.locator("#interrupt").click()
     wait_for_pictures(page, app, before, 2)
-    expect(page.locator(PROGRESS)).to_contain_text("Done: 1 saved", timeout=180_000)
+    expect(page.locator(PROGRESS)).to_contain_text("Done: 1 saved", timeout=600_000)
     expect(page.locator("#infotext textarea")).to_have_value(re.compile("a blue star"))
     page.reload()
     expect(page.locator("#infotext textarea")).to_have_value(re.compile("a blue star"))

@@ -29,7 +29,7 @@ def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Calla
     path = app.embeddings / "xyz_mood.pt"
     torch.save({"string_to_param": {"*": torch.randn(2, 128) * 0.04}}, path)
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator("#prompt textarea").fill("a plotted heart, {embedding}")
     page.locator("#steps input").fill("2")
     page.locator("#xyz").get_by_text("X/Y/Z plot").click()
@@ -47,7 +47,7 @@ def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Calla
 
     page.locator("#y-values textarea").fill("0.5, 1.5")
     page.locator("#draw-plot").click()
-    expect(page.locator("#progress")).to_contain_text("Done: 4 saved", timeout=180_000)
+    expect(page.locator("#progress")).to_contain_text("Done: 4 saved", timeout=600_000)
     expect(page.locator("#gallery img")).not_to_have_count(0)
     expect(page.locator("#infotext textarea")).to_have_value(re.compile("Script: X/Y/Z plot"))
     (grid,) = (app.outputs / "grids").rglob("*.png")
@@ -63,7 +63,7 @@ def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Calla
 
 def start_plot(page: Page, axis: str, values: str, **numbers: int) -> None:
     """Start a plot of one axis with the starter model and numbers in fields by element id."""
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     expect(page.locator("#width input")).to_have_value("128")
     page.locator("#prompt textarea").fill("a red heart")
     for field, number in numbers.items():
@@ -89,7 +89,7 @@ def test_a_plot_goes_on_without_its_page_and_shows_itself_when_it_is_opened_agai
     expect(second.locator("#progress")).to_contain_text("of 560")
     expect(second.locator("#interrupt")).to_be_enabled()
     second.reload()
-    expect(second.locator("#progress")).to_contain_text("Done: 4 saved", timeout=180_000)
+    expect(second.locator("#progress")).to_contain_text("Done: 4 saved", timeout=600_000)
     expect(second.locator("#progress")).to_contain_text("the grid in outputs/grids")
     expect(second.locator("#infotext textarea")).to_have_value(re.compile("Script: X/Y/Z plot"))
     (grid,) = set((app.outputs / "grids").rglob("*.png")) - grids
@@ -116,7 +116,7 @@ def test_a_plot_that_is_followed_can_be_interrupted_and_is_not_repeated_forever(
 
 def ready(open_page: Callable[..., Page], prompt: str) -> Page:
     page = open_page()
-    expect(page.locator("#model-state")).to_contain_text("hash", timeout=180_000)
+    expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator("#prompt textarea").fill(prompt)
     page.locator("#steps input").fill("2")
     return page
@@ -128,7 +128,7 @@ def test_a_prompt_matrix_is_drawn_and_an_image_of_it_saved(
     page = ready(open_page, "a barred heart | on a hill")
     page.locator("#prompt-matrix").get_by_text("Prompt matrix").click()
     page.locator("#draw-matrix").click()
-    expect(page.locator("#progress")).to_contain_text("Done: 2 saved", timeout=180_000)
+    expect(page.locator("#progress")).to_contain_text("Done: 2 saved", timeout=600_000)
     expect(page.locator("#infotext textarea")).to_have_value(re.compile("Script: Prompt matrix"))
     page.locator("#save-picture").click()
     expect(page.locator("#messages")).to_contain_text("noted in saved/log.csv")
@@ -145,7 +145,7 @@ def test_a_list_of_prompts_is_drawn_line_by_line(app: App, open_page: Callable[.
     expect(page.locator("#prompt-lines .field-message")).to_contain_text("Line 2: Steps")
     lines.fill("a listed star\n--prompt a listed heart --steps 3")
     page.locator("#draw-list").click()
-    expect(page.locator("#progress")).to_contain_text("Done: 2 saved", timeout=180_000)
+    expect(page.locator("#progress")).to_contain_text("Done: 2 saved", timeout=600_000)
     texts = [read_parameters(path) or "" for path in (app.outputs / "txt2img").rglob("*.png")]
     steps = sorted(read_infotext(text)[0].steps for text in texts if "a listed" in text)
     assert steps == [2, 3]
