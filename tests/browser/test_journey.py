@@ -96,7 +96,7 @@ def test_a_newcomer_generates_uses_an_embedding_and_trains_one(
 
     # A file dropped into the folder is a card in every tab, without a reload.
     for tab in (page, other):
-        tab.locator("#cards-panel").get_by_text("Embeddings").first.click()
+        tab.get_by_role("tab", name="Textual Inversion").click()
     write_embedding(app.embeddings / "marc_allante.pt")
     for tab in (page, other):
         expect(card(tab, "prompt-cards", "marc_allante")).to_be_visible(timeout=30_000)

@@ -29,7 +29,7 @@ def test_a_model_is_asked_for_watched_cancelled_fetched_and_loaded(
         app = start_app("--models-dir", str(models))
         page = open_page(of=app, width=390, height=844)
         expect(page.locator("#get-model-id")).to_be_hidden()
-        page.locator("#get-model").get_by_text("Get a model").click()
+        page.locator("#open-get-model").click()
         box, said = page.locator("#get-model-id textarea, #get-model-id input"), "#get-model-state"
         box.fill("../outside")
         page.locator("#get-model-start").click()

@@ -50,7 +50,7 @@ def card(page: Page, name: str, grid: str = "prompt-cards") -> Locator:
 
 
 def open_cards(page: Page) -> None:
-    page.locator("#cards-panel").get_by_text("Embeddings").first.click()
+    page.get_by_role("tab", name="Textual Inversion").click()
     expect(page.locator("#prompt-cards .cards-search")).to_be_visible()
 
 
@@ -116,7 +116,7 @@ def test_the_line_follows_how_prompts_are_parsed(
     page = open_page()
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     line = page.locator(".xray").first
-    page.locator("#steps input").fill("10")
+    page.locator("#steps input[type=number]").fill("10")
     page.locator(PROMPT).fill("(marc_allante:1.3) [cat:dog:0.5]")
     expect(line.locator(".chip").first).to_have_text("marc_allante × 1.3")
     expect(line.locator(".mark").first).to_have_text("steps 1–6")
@@ -126,7 +126,7 @@ def test_the_line_follows_how_prompts_are_parsed(
     page.locator("#emphasis input").click()
     page.get_by_role("option", name="Ignore").click()
     expect(line.locator(".chip").first).to_have_text("marc_allante")
-    page.locator("#steps input").fill("20")
+    page.locator("#steps input[type=number]").fill("20")
     expect(line.locator(".mark").first).to_have_text("steps 1–10")
 
 
@@ -347,7 +347,7 @@ def test_a_bad_value_is_told_at_its_field_and_nothing_is_lost(
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator(NEGATIVE).fill("kept")
     page.locator(PROMPT).fill("a red heart")
-    box = page.locator(f"#{field} textarea, #{field} input")
+    box = page.locator(f"#{field} textarea, #{field} input:not([type=range])")
     box.fill(value)
     box.press("Tab")
     page.locator("#generate").click()
@@ -361,11 +361,11 @@ def test_a_bad_value_is_told_at_its_field_and_nothing_is_lost(
 
 def test_what_was_typed_before_the_model_was_there_is_kept(open_page: Callable[..., Page]):
     page = open_page()
-    page.wait_for_function("document.querySelector('#width input') !== null")
-    steps = page.locator("#steps input")
+    page.wait_for_function("document.querySelector('#width input[type=number]') !== null")
+    steps = page.locator("#steps input[type=number]")
     steps.fill("7")
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
-    expect(page.locator("#width input")).to_have_value("128")
+    expect(page.locator("#width input[type=number]")).to_have_value("128")
     expect(steps).to_have_value("7")
 
 
@@ -383,10 +383,10 @@ def test_interrupt_ends_a_long_generation(open_page: Callable[..., Page]):
     page = open_page()
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator(PROMPT).fill("a red heart")
-    page.locator("#steps input").fill("150")
-    page.locator("#steps input").press("Tab")
-    page.locator("#batch-count input").fill("20")
-    page.locator("#batch-count input").press("Tab")
+    page.locator("#steps input[type=number]").fill("150")
+    page.locator("#steps input[type=number]").press("Tab")
+    page.locator("#batch-count input[type=number]").fill("20")
+    page.locator("#batch-count input[type=number]").press("Tab")
     page.locator("#generate").click()
     expect(page.locator("#preview img")).to_be_visible(timeout=90_000)
     page.locator("#interrupt").click()

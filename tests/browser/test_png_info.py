@@ -100,8 +100,8 @@ def test_parameters_sent_before_the_model_is_there_are_not_overwritten(
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.wait_for_timeout(1500)  # the next answer of the timer
     if loading:
-        expect(page.locator("#width input")).to_have_value("512")
-        expect(page.locator("#cfg-scale input")).to_have_value("7")
+        expect(page.locator("#width input[type=number]")).to_have_value("512")
+        expect(page.locator("#cfg-scale input[type=number]")).to_have_value("7")
     page.locator("#paste-parameters").click()
     expect(page.get_by_text("There is no parameters text in the prompt box")).to_be_visible()
     page.context.close()

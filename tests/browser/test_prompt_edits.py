@@ -33,7 +33,7 @@ def embeddings(app: App) -> Iterator[None]:
 @pytest.fixture
 def page(embeddings: None, open_page: Callable[..., Page]) -> Page:
     page = open_page()
-    page.locator("#cards-panel").get_by_text("Embeddings").first.click()
+    page.get_by_role("tab", name="Textual Inversion").click()
     expect(card(page, "painting")).to_be_visible()
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     return page
@@ -116,7 +116,7 @@ def test_escape_closes_what_is_open_and_only_then_interrupts(page: Page):
     page.evaluate(alive)
 
     page.locator(PROMPT).fill("a red heart")
-    page.locator("#steps input").fill("1")
+    page.locator("#steps input[type=number]").fill("1")
     page.locator("#generate").click()
     expect(page.locator("#progress")).to_contain_text("Done", timeout=600_000)
     page.evaluate(alive)

@@ -36,7 +36,7 @@ def page(open_page: Callable[..., Page]) -> Iterator[Page]:
 
 def ready(page: Page) -> None:
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
-    expect(page.locator("#width input")).to_have_value("128")
+    expect(page.locator("#width input[type=number]")).to_have_value("128")
 
 
 def pictures(app: App) -> set[Path]:
@@ -106,7 +106,7 @@ def test_the_settings_are_there_after_a_reload_and_the_others_follow_the_model(p
     page.reload()
     ready(page)
     expect(page.locator(PROMPT)).to_have_value("a kept prompt")
-    expect(page.locator("#steps input")).to_have_value("7")
+    expect(page.locator("#steps input[type=number]")).to_have_value("7")
     expect(page.locator("#seed input")).to_have_value("12")
     expect(page.locator("#eta input")).to_have_value("")
     open_accordion(page, "hires-settings")
@@ -122,8 +122,8 @@ def test_kept_settings_that_are_no_longer_valid_are_left_out(page: Page):
     page.reload()
     ready(page)
     expect(page.locator(PROMPT)).to_have_value("still here")
-    expect(page.locator("#steps input")).to_have_value("20")
-    expect(page.locator("#cfg-scale input")).to_have_value("4")
+    expect(page.locator("#steps input[type=number]")).to_have_value("20")
+    expect(page.locator("#cfg-scale input[type=number]")).to_have_value("4")
     expect(page.locator("#styles")).not_to_contain_text("gone")
 
 
@@ -329,8 +329,8 @@ def test_eta_from_the_page_goes_into_the_picture(app: App, page: Page):
 def test_a_usual_size_is_put_into_width_and_height(page: Page):
     page.locator("#size-presets input").click()
     page.get_by_role("option", name="128×192").click()
-    expect(page.locator("#height input")).to_have_value("192")
-    expect(page.locator("#width input")).to_have_value("128")
+    expect(page.locator("#height input[type=number]")).to_have_value("192")
+    expect(page.locator("#width input[type=number]")).to_have_value("128")
 
 
 def test_a_style_is_saved_chosen_used_and_deleted(app: App, page: Page):

@@ -31,7 +31,7 @@ def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Calla
     page = open_page()
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator("#prompt textarea").fill("a plotted heart, {embedding}")
-    page.locator("#steps input").fill("2")
+    page.locator("#steps input[type=number]").fill("2")
     page.locator("#xyz").get_by_text("X/Y/Z plot").click()
     choose(page, "x", "Embedding")
     page.locator("#x-fill").click()
@@ -64,7 +64,7 @@ def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Calla
 def start_plot(page: Page, axis: str, values: str, **numbers: int) -> None:
     """Start a plot of one axis with the starter model and numbers in fields by element id."""
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
-    expect(page.locator("#width input")).to_have_value("128")
+    expect(page.locator("#width input[type=number]")).to_have_value("128")
     page.locator("#prompt textarea").fill("a red heart")
     for field, number in numbers.items():
         box = page.locator(f"#{field.replace('_', '-')} input[type=number]")
@@ -118,7 +118,7 @@ def ready(open_page: Callable[..., Page], prompt: str) -> Page:
     page = open_page()
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.locator("#prompt textarea").fill(prompt)
-    page.locator("#steps input").fill("2")
+    page.locator("#steps input[type=number]").fill("2")
     return page
 
 

@@ -21,9 +21,18 @@ INFO = (
 )
 
 
-def build(studio: Studio, poll: Poll) -> None:
-    """Build the closed panel inside the open Blocks."""
-    with gr.Accordion("Get a model", open=False, elem_id="get-model"):
+_TOGGLE = """() => {
+    const panel = document.querySelector("#get-model");
+    const open = panel.classList.toggle("open");
+    document.querySelector("#open-get-model").setAttribute("aria-expanded", open);
+    if (open) panel.querySelector("input, textarea").focus();
+}"""
+
+
+def build(studio: Studio, poll: Poll, button: gr.Button) -> None:
+    """Build the panel inside the open Blocks; ``button`` opens and closes it."""
+    button.click(None, None, None, js=_TOGGLE, api_visibility="private")
+    with gr.Group(elem_id="get-model"):
         with gr.Row(elem_classes=["narrow"]):
             repo_id = gr.Textbox(
                 label="Model to download",

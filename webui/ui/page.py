@@ -18,6 +18,7 @@ from webui.ui.cards import keep_current
 from webui.ui.embeddings import tab as embeddings_tab
 from webui.ui.png_info import tab as png_info_tab
 from webui.ui.polling import Poll
+from webui.ui.theme import icon_button
 from webui.ui.toasts import failure
 from webui.ui.train import tab as train_tab
 from webui.ui.txt2img import tab as txt2img
@@ -44,8 +45,6 @@ def build(studio: Studio) -> gr.Blocks:
         tools.build(studio)
         poll = Poll()
         _header(studio, poll)
-        if studio.settings.host in LOCAL_HOSTS or studio.settings.auth:
-            models_panel.build(studio, poll)  # strangers in the network must not fill the disk
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("txt2img", id="txt2img"):
                 target, actions = txt2img.build(demo, studio, poll)
@@ -64,7 +63,7 @@ def _header(studio: Studio, poll: Poll) -> None:
     """Build the brand, the choice of the model and the switch for dark and light."""
     with gr.Row(elem_id="header"):
         gr.HTML(BRAND, elem_id="brand", js_on_load=None)
-        with gr.Column(scale=2, min_width=200):
+        with gr.Column(scale=2, min_width=190):
             model = gr.Dropdown(
                 studio.models.names(),
                 value=studio.models.state.name or None,
@@ -72,7 +71,7 @@ def _header(studio: Studio, poll: Poll) -> None:
                 elem_id="model",
                 interactive=True,
             )
-        with gr.Column(scale=1, min_width=180):
+        with gr.Column(scale=1, min_width=185):
             vae = gr.Dropdown(
                 studio.models.vaes(),
                 value=studio.models.state.vae,
@@ -80,16 +79,15 @@ def _header(studio: Studio, poll: Poll) -> None:
                 elem_id="vae",
                 interactive=True,
             )
-        with gr.Column(scale=2, min_width=180):
+        with gr.Column(scale=2, min_width=150):
             state = gr.HTML(elem_id="model-state", js_on_load=None)
-        dark = gr.Button("◐", elem_classes=["icon-button"], elem_id="dark", scale=0)
-    dark.click(
-        None,
-        None,
-        None,
-        js="() => { document.body.classList.toggle('dark'); }",
-        api_visibility="private",
-    )
+        # Strangers in the network must not fill the disk.
+        may_fetch = studio.settings.host in LOCAL_HOSTS or bool(studio.settings.auth)
+        fetch = icon_button("Get a model", "open-get-model") if may_fetch else None
+        dark = icon_button("Dark or light", "dark")
+    if fetch is not None:
+        models_panel.build(studio, poll, fetch)
+    dark.click(None, None, None, js="() => window.switchTheme()", api_visibility="private")
 
     def switch(name: str, vae_name: str) -> None:
         try:

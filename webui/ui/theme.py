@@ -16,6 +16,11 @@ def asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
+def icon_button(name: str, elem_id: str) -> gr.Button:
+    """Make a small button; the style sheet shows a symbol in the place of its name."""
+    return gr.Button(name, elem_classes=["tool-button"], elem_id=elem_id, scale=0, min_width=40)
+
+
 def theme() -> gr.themes.Base:
     """Return the theme; its fonts are those of the person's system, so nothing is fetched."""
     return gr.themes.Base(
@@ -32,10 +37,22 @@ def theme() -> gr.themes.Base:
         button_primary_text_color="white",
         block_shadow="none",
         block_label_text_size="*text_sm",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        link_text_color_dark="*primary_300",
         block_title_text_weight="500",
     )
 
 
 def head() -> str:
     """Return the scripts that every page needs before its components appear."""
-    return f"<script>{asset('prompt.js')}</script><script>{asset('memory.js')}</script>"
+    scripts = map(asset, ("looks.js", "prompt.js", "memory.js"))
+    return "".join(f"<script>{script}</script>" for script in scripts)

@@ -118,5 +118,10 @@ window.promptBoxes = (() => {
     }
   });
 
-  return { toggle, replace, setPositive };
+  // Empty both boxes; Ctrl+Z in each brings its text back.
+  function clear() {
+    for (const box of [negative(), positive()]) replace(box, 0, box.value.length, "");
+  }
+
+  return { toggle, replace, setPositive, clear };
 })();

@@ -26,6 +26,7 @@ from webui.generation.upscaling import UPSCALERS
 from webui.models.families import FAMILIES
 from webui.studio.studio import Studio
 from webui.ui.polling import Poll
+from webui.ui.theme import icon_button
 
 Control = gr.Textbox | gr.Number | gr.Slider | gr.Dropdown | gr.Checkbox
 Controls = Mapping[str, Control]
@@ -47,8 +48,10 @@ HIRES_ROWS = (
     ("hires_prompt", "hires_negative_prompt"),
 )
 """The controls of the second pass, in rows."""
-IN_A_ROW = 4
+IN_A_ROW = 2
 """Controls side by side in an accordion."""
+MAX_SLIDER_STEPS = 512
+"""Numbers with more values than this have no slider: a hand could not set it."""
 SDXL_SIZES = [
     "1024×1024",
     "896×1152",
@@ -130,17 +133,22 @@ def build(
     with gr.Row(elem_classes=["narrow"]):
         made |= _controls("sampler", "schedule_type", "steps")
     with gr.Row(elem_classes=["narrow"]):
-        made |= _controls("width", "height")
-        swap = _icon("⇅", "swap-size")
+        with gr.Column(scale=4, min_width=180, elem_classes=["narrow"]):
+            made |= _controls("width", "height")
+        swap = icon_button("Swap width and height", "swap-size")
+        with gr.Column(scale=3, min_width=150, elem_classes=["narrow"]):
+            made |= _controls("batch_count", "batch_size")
+    with gr.Row(elem_classes=["narrow"]):
+        made |= _controls("cfg_scale")
+        rest = [name for name, field in FIELDS.items() if not field.section and name not in made]
+        made |= _controls(*(name for name in rest if name != "seed"))
+    with gr.Row(elem_classes=["narrow"]):
+        made |= _controls("seed")
+        dice = icon_button("Random seed", "random-seed")
+        reuse = icon_button("Reuse the last image's seed", "reuse-seed")
         presets = gr.Dropdown(
             [], value=None, label="Size presets", elem_id="size-presets", min_width=120
         )
-    with gr.Row(elem_classes=["narrow"]):
-        made |= _controls("cfg_scale", "seed")
-        dice = _icon("🎲", "random-seed")
-        reuse = _icon("♻️", "reuse-seed")
-    with gr.Row(elem_classes=["narrow"]):
-        made |= _controls(*(n for n, field in FIELDS.items() if not field.section if n not in made))
     for section, elem_id in SECTIONS.items():
         with gr.Accordion(section, open=False, elem_id=elem_id):
             if section == HIRES:
@@ -229,20 +237,16 @@ def _control(field: RequestField) -> Control:
     if field.optional:  # Gradio's page shows and sends a number without a value as 0
         common |= {"value": "", "placeholder": field.note}
         return gr.Textbox(max_lines=1, min_width=90, **common)
-    if (field.low, field.high) == (0, 1):
-        return gr.Slider(0, 1, step=field.step, min_width=180, buttons=[], **common)
     decimals = -int(Decimal(str(field.step)).as_tuple().exponent)
+    common |= {"precision": 0 if field.type is int else decimals, "step": field.step}
+    low, high = field.low, field.high
+    if low is not None and high is not None and high - low <= MAX_SLIDER_STEPS * field.step:
+        return gr.Slider(low, high, min_width=130, buttons=[], **common)
     return gr.Number(
-        precision=0 if field.type is int else decimals,
-        step=field.step,
         min_width=90,
         scale=2 if field.random else None,
         **common,
     )
-
-
-def _icon(text: str, elem_id: str) -> gr.Button:
-    return gr.Button(text, elem_classes=["icon-button"], elem_id=elem_id, scale=0)
 
 
 def _connect_buttons(

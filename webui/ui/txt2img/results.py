@@ -68,14 +68,14 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
         visible=False,
         interactive=False,
         format="jpeg",
-        height=420,
+        height=430,
         elem_id="preview",
         buttons=[],
     )
     gallery = gr.Gallery(
         label="Images",
         elem_id="gallery",
-        height=460,
+        height=430,
         columns=3,
         object_fit="contain",
         buttons=["download", "fullscreen"],
@@ -84,7 +84,7 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
     )
     infotext = gr.Textbox(
         label="Parameters (saved in the image)",
-        lines=4,
+        lines=2,
         elem_id="infotext",
         interactive=False,
         buttons=["copy"],

@@ -12,7 +12,7 @@ from webui.errors import BadField
 from webui.studio.studio import Studio
 from webui.ui.cards import card_grid
 from webui.ui.polling import Poll
-from webui.ui.theme import asset
+from webui.ui.theme import asset, icon_button
 from webui.ui.toasts import failure
 from webui.ui.txt2img import (
     completion,
@@ -34,16 +34,18 @@ from webui.ui.txt2img.results import Results
 
 def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryActions]:
     """Build the tab inside the open Blocks and return what parameters can be sent to."""
-    with gr.Row(elem_classes=["narrow"]):
+    with gr.Row(elem_classes=["narrow"], elem_id="prompts"):
         with gr.Column(scale=5, min_width=300, elem_classes=["narrow"]):
-            prompt = _prompt_box(
-                "Prompt", "prompt", 3, "What the image should show, e.g. a red heart on a hill"
-            )
-            xray.build(studio, poll, prompt, negative=False)
-            negative = _prompt_box(
-                "Negative prompt", "negative-prompt", 2, "What it should not show"
-            )
-            xray.build(studio, poll, negative, negative=True)
+            with gr.Column(elem_classes=["prompt-area"]):
+                prompt = _prompt_box(
+                    "Prompt", "prompt", 2, "What the image should show, e.g. a red heart on a hill"
+                )
+                xray.build(studio, poll, prompt, negative=False)
+            with gr.Column(elem_classes=["prompt-area"]):
+                negative = _prompt_box(
+                    "Negative prompt", "negative-prompt", 2, "What it should not show"
+                )
+                xray.build(studio, poll, negative, negative=True)
             chips = overrides.build()
             completion.build(studio)
             examples = gr.HTML(
@@ -53,25 +55,27 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
                 apply_default_css=False,
                 elem_id="examples",
             )
-        with gr.Column(scale=1, min_width=180):
+        with gr.Column(scale=1, min_width=270, elem_classes=["narrow"], elem_id="actions"):
             go = gr.Button("Generate", variant="primary", elem_id="generate")
             with gr.Row(elem_classes=["narrow"]):
                 interrupt = _steering("Interrupt", "interrupt")
                 skip = _steering("Skip", "skip")
-            forever = gr.Checkbox(label="Generate forever", elem_id="forever")
+            with gr.Row(elem_classes=["narrow"], elem_id="tools"):
+                paste = icon_button("Read parameters from the prompt", "paste-parameters")
+                clear = icon_button("Clear the prompts", "clear-prompts")
+                forever = gr.Checkbox(label="Generate forever", elem_id="forever", min_width=130)
             chosen_styles = controls.style_choice()
-            paste = gr.Button(
-                "↙ Read parameters from the prompt", size="sm", elem_id="paste-parameters"
-            )
-    with gr.Accordion("Embeddings", open=False, elem_id="cards-panel"):
-        card_grid("prompt-cards")
+    clear.click(None, None, None, js="() => window.promptBoxes.clear()", api_visibility="private")
     last_seed = gr.Number(-1, visible="hidden", precision=0)
     with gr.Row(elem_id="drawing"):
-        with gr.Column(scale=5, min_width=300) as settings:
-            inputs = controls.build(prompt, negative, chosen_styles, last_seed, studio, poll)
-            xray.connect(inputs)
-            styles_panel.build(studio, poll, inputs)
-        with gr.Column(scale=6, min_width=300):
+        with gr.Column(scale=5, min_width=300), gr.Tabs():
+            with gr.Tab("Generation", render_children=True) as settings:
+                inputs = controls.build(prompt, negative, chosen_styles, last_seed, studio, poll)
+                xray.connect(inputs)
+                styles_panel.build(studio, poll, inputs)
+            with gr.Tab("Textual Inversion", elem_id="cards-panel"):
+                card_grid("prompt-cards")
+        with gr.Column(scale=6, min_width=300, elem_id="results"):
             outputs = results.build(studio, interrupt, skip, last_seed)
             actions = gallery_actions.build(studio, outputs)
     with settings:
