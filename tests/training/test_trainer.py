@@ -11,24 +11,29 @@ import pytest
 import torch
 
 from tests.training.conftest import tiny_model
+from tests.waiting import META, Waits, on_meta
 from webui.errors import AppError
 from webui.models.model import Model
 from webui.prompting.encoding import encode
 from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
+from webui.training.optimizer import optimizer_for
 from webui.training.recipe import Recipe
 from webui.training.runs.report import EvalResult
 from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
 from webui.training.trainer import (
     Ended,
     Evaluated,
+    Pace,
     Progress,
     RolledBack,
     Stepped,
     begin,
     draw_batch,
+    queue_step,
     settled,
     train,
+    train_in_stretches,
 )
 
 QUICK = Recipe(
@@ -433,3 +438,83 @@ def test_vectors_learn_what_the_pictures_share(task_of: Callable):
     events, _ = run_through(task_of(model, recipe))
     losses = [event.score.loss for event in events if isinstance(event, Evaluated)]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("optimizer", ["directional", "adamw"])
+@pytest.mark.parametrize("family", ["starter", "sdxl"])
+def test_a_training_step_does_not_wait(task_of: Callable, optimizer: str, family: str):
+    recipe = Recipe(
+        optimizer=optimizer, batch_size=2, gradient_accumulation_steps=2, vectors=2,
+        min_snr_gamma=5.0, max_grad_norm=1.0, noise_offset=0.1, mixed_precision="fp32",
+    )  # fmt: skip
+    setup = there(task_of(tiny_model(family), recipe))
+    vectors = dict(setup.start)
+    progress = Progress(0, vectors, optimizer_for(optimizer, vectors, 0.1, recipe.max_grad_norm))
+    queue_step(setup, progress)  # the noise schedule comes to the device once
+    with Waits() as waits:
+        queue_step(setup, progress)
+    assert not waits.found
+    assert progress.step == 2
+
+
+def there(setup: TrainingSetup) -> TrainingSetup:
+    """The same setup on the meta device."""
+    latents = setup.latents
+    return replace(
+        setup,
+        model=on_meta(setup.model),
+        latents=replace(
+            latents,
+            mean=[each.to(META) for each in latents.mean],
+            std=[each.to(META) for each in latents.std],
+            weight=[each.to(META) for each in latents.weight],
+        ),
+        start={key: rows.to(META) for key, rows in setup.start.items()},
+    )
+
+
+def test_steps_read_many_at_a_time_are_the_same_to_the_bit(task_of: Callable, model: Model):
+    recipe = replace(QUICK, steps=12, evaluate_every=6, preview_every=5)
+    whole, expected = run_through(task_of(model, recipe))
+    task = task_of(model, recipe)
+    progress = begin(task)
+    stretches = list(train_in_stretches(task, progress, Pace(4, 4)))
+    assert [event for events in stretches for event in events] == whole
+    assert torch.equal(progress.vectors["clip_l"], expected.vectors["clip_l"])
+    longest = [len(events) for events in stretches if isinstance(events[0], Stepped)]
+    assert longest[:3] == [4, 1, 1], "an evaluation and a preview end a stretch"
+
+
+def test_a_step_that_went_wrong_is_noticed_later_and_nothing_is_lost(
+    task_of: Callable, model: Model
+):
+    def gone_through(pace: Pace) -> tuple[list[Any], Progress]:
+        task = task_of(model)
+        progress, calls = begin(task), []
+
+        def spoil(sample: torch.Tensor) -> torch.Tensor:
+            calls.append(0)
+            return (
+                sample * float("nan") if progress.step == 4 and not progress.roll_backs else sample
+            )
+
+        with faulty_unet(task.model, spoil):
+            stretches = list(train_in_stretches(task, progress, pace))
+        return [event for events in stretches for event in events], progress
+
+    each, expected = gone_through(Pace(1))
+    later, found = gone_through(Pace(8, 8))
+    assert later == each and any(isinstance(event, RolledBack) for event in each)
+    assert torch.equal(found.vectors["clip_l"], expected.vectors["clip_l"])
+
+
+def test_a_stretch_grows_to_what_its_time_allows():
+    pace = Pace(16)
+    for _ in range(6):
+        pace.took(0.01 * pace.steps, pace.steps)
+    assert pace.steps == 16
+    pace.took(16.0, 16)
+    assert pace.steps == 1
+    lone = Pace(1)
+    lone.took(0.001, 1)
+    assert lone.steps == 1

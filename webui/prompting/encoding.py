@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webui.devices.copies import send, sent
 from webui.models.model import Model, TextEncoder
 from webui.prompting.chunks import Chunk
 
@@ -80,6 +81,8 @@ def _through(encoder: TextEncoder, chunks: Sequence[Chunk], extra_skip: int) -> 
     The final norm follows the last layer used wherever the encoder's family applies it, as
     AUTOMATIC1111 does it.
     """
+    import torch
+
     clip = encoder.clip
     hidden = clip.embeddings(inputs_embeds=embed(encoder, chunks))  # [batch, 77, width]
     layers = clip.encoder.layers
@@ -97,7 +100,8 @@ def _through(encoder: TextEncoder, chunks: Sequence[Chunk], extra_skip: int) -> 
     if projection is None:
         return Encoded(tapped.float(), None)
     ends = [chunk.end for chunk in chunks]
-    pooled = projection(clip.final_layer_norm(hidden)[range(len(ends)), ends])
+    rows = torch.arange(len(ends), device=hidden.device)
+    pooled = projection(clip.final_layer_norm(hidden)[rows, sent(ends, hidden.device)])
     return Encoded(tapped.float(), pooled.float())  # pooled [batch, projection]
 
 
@@ -107,17 +111,15 @@ def embed(encoder: TextEncoder, chunks: Sequence[Chunk]) -> Tensor:
     The vocabulary itself is never changed, so nothing has to be undone.
     Returns ``[chunks, 77, width]`` in the encoder's precision.
     """
-    import torch
-
     table = encoder.vocabulary
     zeros = encoder.key in _PADDED_WITH_ZERO
     ids = [chunk.padded(0) if zeros else chunk.token_ids for chunk in chunks]
-    embedded: Tensor = table(torch.tensor(ids, device=table.weight.device))
+    embedded: Tensor = table(sent(ids, table.weight.device))
     for number, chunk in enumerate(chunks):
         for slot in chunk.slots:
             vectors = slot.embedding.vectors[encoder.key]  # [n, width]
             end = slot.position + vectors.shape[0]
-            embedded[number, slot.position : end] = vectors.to(embedded)
+            embedded[number, slot.position : end] = send(vectors, embedded.device).to(embedded)
     return embedded
 
 
@@ -154,10 +156,8 @@ def size_conditioning(
     ``pooled [batch, projection]``; None without it, for models that take none. The six numbers are
     the original size, the crop's corner and the target size (SDXL, arXiv 2307.01952).
     """
-    import torch
-
     if pooled is None:
         return None
     numbers = (height, width, 0, 0, height, width)
-    ids = torch.tensor(numbers, device=pooled.device, dtype=model.dtype)
+    ids = sent(numbers, pooled.device, model.dtype)
     return {"text_embeds": pooled.to(model.dtype), "time_ids": ids.expand(len(pooled), -1)}

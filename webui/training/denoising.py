@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from webui.devices.copies import send
 from webui.errors import AppError
 from webui.libraries import DDPMScheduler
 from webui.models.model import Model
@@ -134,18 +136,18 @@ def denoising_errors(
     ``compute_dtype`` computes a float32 UNet in this precision where that is safe (autocast).
     """
     device, dtype = model.device, model.dtype
-    t, crops = batch.timesteps.to(device), batch.crops.tolist()
+    t, crops = send(batch.timesteps, device), batch.crops.tolist()
     mean, std, weight = (
         torch.stack([kind[crop] for crop in crops])
         for kind in (latents.mean, latents.std, latents.weight)
     )
-    latent = mean + std * batch.latent_noise.to(device)
-    noise = batch.noise.to(device)
+    latent = mean + std * send(batch.latent_noise, device)
+    noise = send(batch.noise, device)
     # diffusers' annotation knows timesteps of int32 only
     noisy = schedule.add_noise(latent, noise, t)  # type: ignore[arg-type]  # [b, 4, h, w]
     height, width = (length * model.latent_scale for length in latent.shape[-2:])
     sizes = size_conditioning(model, captions.pooled, height, width)
-    with torch.autocast(device.type, compute_dtype, enabled=compute_dtype is not None):
+    with torch.autocast(device.type, compute_dtype) if compute_dtype else nullcontext():
         predicted = model.unet(
             noisy.to(dtype), t, captions.hidden.to(dtype), added_cond_kwargs=sizes
         ).sample.float()
@@ -157,7 +159,7 @@ def denoising_errors(
 
 def snr_weights(schedule: DDPMScheduler, t: Tensor, gamma: float, velocity: bool) -> Tensor:
     """Return Min-SNR's weight per sample (arXiv 2303.09556), ``[b]``."""
-    kept = schedule.alphas_cumprod.to(t.device)[t]
+    kept = send(schedule.alphas_cumprod, t.device)[t]
     snr = kept / (1 - kept)
     capped = snr.clamp(max=gamma)
     return capped / (snr + 1) if velocity else torch.where(snr > 0, capped / snr, 1.0)

@@ -209,10 +209,10 @@ def editability(baseline: Baseline, vectors: Mapping[str, Tensor]) -> float:
     return float(torch.stack(similar).mean())
 
 
-def norm_ratio(baseline: Baseline, vectors: Mapping[str, Tensor]) -> float:
-    """Return the vectors' mean norm as a multiple of the vocabulary's."""
+def norm_ratio(baseline: Baseline, vectors: Mapping[str, Tensor]) -> Tensor:
+    """Return the vectors' mean norm as a multiple of the vocabulary's, ``[]`` on their device."""
     ratios = [rows.norm(dim=-1).mean() / baseline.norms[key] for key, rows in vectors.items()]
-    return float(torch.stack(ratios).mean())
+    return torch.stack(ratios).mean()
 
 
 def nearest_words(

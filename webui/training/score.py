@@ -108,7 +108,7 @@ def measure(
     ids = initializer_tokens(model.tokenizer, words)
     norms = {key: vocabulary_norm(model, key) for key in model.widths}
     beside = _Words(model, ids, norms)
-    editable, norm = editability(beside, vectors), norm_ratio(beside, vectors)
+    editable, norm = editability(beside, vectors), float(norm_ratio(beside, vectors))
     classic = recipe.optimizer == "adamw"
     return Measured(
         name=embedding.name,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import statistics
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from webui.training.evaluation import (
     score,
 )
 from webui.training.optimizer import Optimizer, optimizer_for
-from webui.training.recipe import last_step, learning_rate_at
+from webui.training.recipe import Recipe, last_step, learning_rate_at
 from webui.training.runs.report import EvalResult, chosen_of
 from webui.training.setup import TrainingSetup
 
@@ -36,6 +37,31 @@ JUMP = 1.5
 LOSS_SCALE = 2.0**16
 """What the loss is multiplied by at first where gradients pass through float16, so that small ones
 are not lost; the gradients are divided by it before anything is done with them."""
+
+
+MOST_QUEUED = 16
+"""So many steps may be queued on a device that computes while the program goes on."""
+STRETCH_S = 0.5
+"""A stretch should not take longer, so that images, pauses and the page need not wait."""
+
+
+@dataclass
+class Pace:
+    """How many steps are queued before their figures are read, which waits for the device."""
+
+    most: int
+    """1 where nothing is gained by more: on processors, and where each loss is looked at."""
+    steps: int = 1
+
+    @classmethod
+    def of(cls, setup: TrainingSetup) -> Pace:
+        """Return the pace of a run."""
+        return cls(MOST_QUEUED if setup.model.device.type == "cuda" and not setup.scaled else 1)
+
+    def took(self, seconds: float, steps: int) -> None:
+        """Make the next stretch as long as the time of the last one allows."""
+        fitting = int(STRETCH_S * steps / max(seconds, 1e-6))
+        self.steps = max(1, min(fitting, 2 * self.steps, self.most))
 
 
 @dataclass(frozen=True)
@@ -139,53 +165,99 @@ def begin(setup: TrainingSetup) -> Progress:
 
 
 def train(setup: TrainingSetup, progress: Progress) -> Iterator[TrainEvent]:
-    """Go on from ``progress`` to the end, one event a time; ``progress`` is consistent at each.
+    """Go on from ``progress`` to the end, one event a time; see ``train_in_stretches``."""
+    for events in train_in_stretches(setup, progress):
+        yield from events
 
-    The same setup and progress give the same events and vectors, wherever the run was cut in two:
-    every draw depends on seed and step alone. Raises AppError if the run cannot be saved.
+
+def train_in_stretches(
+    setup: TrainingSetup, progress: Progress, pace: Pace | None = None
+) -> Iterator[list[TrainEvent]]:
+    """Go on from ``progress`` to the end; ``progress`` is consistent after each stretch.
+
+    A stretch is an evaluation, or as many steps as ``pace`` lets be queued on the device before
+    their figures are read. The same setup and progress give the same events and vectors, wherever
+    the run was cut in two and however long the stretches: every draw depends on seed and step
+    alone. Raises AppError if the run cannot be saved.
     """
+    pace = pace or Pace.of(setup)
     recipe, last = setup.recipe, last_step(setup.recipe)
     eval_set = prepare_eval_set(setup, recipe.evaluation_tuples)
     while True:
         due = progress.step % recipe.evaluate_every == 0 or progress.step == last
         evaluated = progress.evaluations[-1].step if progress.evaluations else -1
         if due and evaluated != progress.step:
-            yield _evaluate(setup, progress, eval_set)
+            yield [_evaluate(setup, progress, eval_set)]
         if progress.step >= last:
-            yield Ended(progress.step, "all steps are done")
+            yield [Ended(progress.step, "all steps are done")]
             return
         if recipe.stop_early and settled(progress.evaluations, recipe.evaluate_every):
-            yield Ended(progress.step, "the evaluations no longer improve")
+            yield [Ended(progress.step, "the evaluations no longer improve")]
             return
-        yield _update(setup, progress)
+        began = time.perf_counter()
+        events = _updates(setup, progress, min(pace.steps, _steps_to_stop(recipe, progress.step)))
+        pace.took(time.perf_counter() - began, len(events))
+        yield events
 
 
-def _update(setup: TrainingSetup, progress: Progress) -> Stepped | RolledBack:
-    """Do one step, or go back if the loss or its gradient is no number."""
+def _steps_to_stop(recipe: Recipe, step: int) -> int:
+    """Return how many steps are left to the next evaluation, preview or end."""
+    intervals = [every for every in (recipe.evaluate_every, recipe.preview_every) if every]
+    return min(last_step(recipe) - step, *(every - step % every for every in intervals))
+
+
+def _updates(setup: TrainingSetup, progress: Progress, count: int) -> list[TrainEvent]:
+    """Do ``count`` steps, then read their figures; go back if one of them was no number.
+
+    What was computed after such a step is forgotten with it, for the run goes back to before it.
+    """
+    queued = [queue_step(setup, progress) for _ in range(count)]
+    events: list[TrainEvent] = []
+    for (step, rate, _), figures in zip(
+        queued, torch.stack([each.figures for each in queued]).tolist(), strict=True
+    ):
+        loss, length, ratio = figures
+        if not (math.isfinite(loss) and math.isfinite(length)):
+            events.append(_roll_back(progress, step, "the loss was not a number"))
+            break
+        events.append(Stepped(step, loss, rate, ratio, length))
+    return events
+
+
+class Queued(NamedTuple):
+    """A step that the device may still be computing."""
+
+    step: int
+    rate: float
+    figures: Tensor
+    """``[3]`` on the device: the loss, the gradient's length, and the vectors' ``norm_ratio``."""
+
+
+def queue_step(setup: TrainingSetup, progress: Progress) -> Queued:
+    """Queue one step; nothing of it is read, but that a scaled loss is looked at for overflow."""
     step = progress.step + 1
     rate = learning_rate_at(setup.recipe, step) * progress.rate_scale
     while True:
         loss, gradients = _loss_and_gradients(setup, progress, step)
-        length = float(torch.stack([g.norm() for g in gradients.values()]).norm())
-        if math.isfinite(loss) and math.isfinite(length):
+        length = torch.stack([g.norm() for g in gradients.values()]).norm()
+        if progress.loss_scale <= 1 or not bool(loss.isfinite() & ~length.isfinite()):
             break
-        if not math.isfinite(loss) or progress.loss_scale <= 1:
-            return _roll_back(progress, step, "the loss was not a number")
         progress.loss_scale /= 2
     with torch.no_grad():
         progress.optimizer.step(gradients, rate)
     progress.step = step
-    return Stepped(step, loss, rate, norm_ratio(setup, progress.vectors), length)
+    ratio = norm_ratio(setup, progress.vectors)
+    return Queued(step, rate, torch.stack([loss, length, ratio]))
 
 
 def _loss_and_gradients(
     setup: TrainingSetup, progress: Progress, step: int
-) -> tuple[float, dict[str, Tensor]]:
-    """Return a step's mean error, and its gradients by the vectors, ``[n, width]`` each."""
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return a step's mean error, ``[]``, and its gradients by the vectors, ``[n, width]`` each."""
     recipe, scale, point = setup.recipe, progress.loss_scale, progress.optimizer.point()
     vectors = {key: rows.detach().requires_grad_() for key, rows in point.items()}
     gradients = {key: torch.zeros_like(rows) for key, rows in vectors.items()}
-    loss = 0.0
+    losses: list[Tensor] = []
     for turn in range(recipe.gradient_accumulation_steps):
         batch, lines = draw_batch(setup, step, turn, progress.roll_backs)
         with torch.enable_grad(), _checkpointing(setup):
@@ -201,10 +273,10 @@ def _loss_and_gradients(
             )  # [b]
             share = errors.mean() / recipe.gradient_accumulation_steps
             found = torch.autograd.grad(share * scale, list(vectors.values()))
-        loss += float(share.detach())
+        losses.append(share.detach())
         for key, gradient in zip(vectors, found, strict=True):
             gradients[key] += gradient / scale
-    return loss, gradients
+    return torch.stack(losses).sum(), gradients
 
 
 class _checkpointing:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webui.devices.copies import send
 from webui.errors import AppError, Interrupted
 from webui.generation.sampling.noise import PictureNoise, Seeds
 from webui.generation.sampling.samplers import SAMPLERS, Course, LevelSettings, lay_out
@@ -127,7 +128,7 @@ def sample(
                 plan,
                 conditioning.at(count),
                 call.latents / math.sqrt(call.sigma**2 + 1),
-                torch.tensor(timestep, dtype=torch.float32, device=model.device),
+                torch.full((), timestep, dtype=torch.float32, device=model.device),
                 sampler.unguided,
             )
             predicted = [
@@ -192,8 +193,8 @@ def _given(
     eta = request.eta if request.eta is not None else sampler.eta
     return Given(
         table.every(sampler.stride),
-        noise=lambda: torch.stack([noise.next() for noise in noises]).to(model.device),
-        brownian=lambda level, lower: brownian(level, lower).to(model.device),
+        noise=lambda: send(torch.stack([noise.next() for noise in noises]), model.device),
+        brownian=lambda level, lower: send(brownian(level, lower), model.device),
         unguided=lambda: unguided[0],
         eta=1.0 if eta is None else eta,
         noise_strength=request.noise_strength,

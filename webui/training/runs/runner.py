@@ -40,7 +40,7 @@ from webui.training.trainer import (
     Stepped,
     TrainEvent,
     begin,
-    train,
+    train_in_stretches,
 )
 
 if TYPE_CHECKING:
@@ -189,19 +189,19 @@ class _Runner:
         return Outcome(JobState.FINISHED, progress.best_step, progress.best_vectors, report)
 
     def _events(self) -> Iterator[TrainEvent]:
-        """Yield the trainer's events, holding the device for one at a time."""
-        events = train(self.setup, self.progress)
+        """Yield the trainer's events, holding the device for one stretch at a time."""
+        stretches = train_in_stretches(self.setup, self.progress)
         while True:
             self._previews()
             if self.host.order():
                 return
             with self.host.hold("training step"):
                 started = time.monotonic()
-                event = next(events, None)
+                events = next(stretches, None)
                 self.seconds += time.monotonic() - started
-            if event is None:
+            if events is None:
                 return
-            yield event
+            yield from events
 
     def _take(self, event: TrainEvent) -> None:
         logged = as_dict(event)
@@ -264,7 +264,7 @@ class _Runner:
         vectors = {key: rows.to(setup.model.device) for key, rows in progress.best_vectors.items()}
         final = prepare_eval_set(setup, 2 * setup.recipe.evaluation_tuples)
         found = score(setup, final, vectors)
-        editable, norm = editability(setup, vectors), norm_ratio(setup, vectors)
+        editable, norm = editability(setup, vectors), float(norm_ratio(setup, vectors))
         verdict, advice = judge(found, editable, norm, setup.recipe.optimizer == "adamw")
         return Report(
             verdict=verdict,
