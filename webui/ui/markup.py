@@ -17,6 +17,7 @@ def progress(done: int, total: int, text: str) -> str:
     percent = 100 * done / total if total else 0
     return (
         '<div class="progress"><div class="progress-track" role="progressbar" '
+        'aria-label="Progress" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent:.0f}">'
         f'<div class="progress-fill" style="width:{percent:.1f}%"></div></div>'
         f'<p class="progress-text">{escape(text)}</p></div>'

@@ -17,7 +17,23 @@
     focus.call(this, options);
   };
 
-  // Dark or light, as it was chosen here; without a choice, as the system has it.
+  // What Gradio's parts tell screen readers wrongly: an empty gallery is a named thing without a
+  // role, and places for files are called otherwise than what stands on them.
+  let mending = 0;
+  function mend() {
+    mending = 0;
+    for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
+      empty.setAttribute("role", "img");
+    }
+    for (const place of document.querySelectorAll("button[aria-dropeffect][aria-label]")) {
+      place.removeAttribute("aria-label");
+    }
+  }
+  new MutationObserver(() => {
+    mending ||= setTimeout(mend, 100);
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
+  // Dark or light, as it was chosen here; without a choice, as the address or the system has it.
   const KEY = "embeddings-webui.theme";
   window.switchTheme = () => {
     const theme = document.body.classList.toggle("dark") ? "dark" : "light";
@@ -27,14 +43,12 @@
       // a private window may have no storage
     }
   };
-  addEventListener("load", () => {
-    try {
-      const theme = localStorage.getItem(KEY);
-      if (theme && !location.search.includes("__theme")) {
-        document.body.classList.toggle("dark", theme === "dark");
-      }
-    } catch {
-      // no storage, no choice
+  try {
+    const theme = localStorage.getItem(KEY);
+    if (theme && !new URL(location).searchParams.has("__theme")) {
+      document.body.classList.toggle("dark", theme === "dark");
     }
-  });
+  } catch {
+    // no storage, no choice
+  }
 })();
