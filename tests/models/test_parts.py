@@ -1,6 +1,8 @@
-"""A VAE of its own is read in every layout."""
+"""A VAE of its own is read in every layout; weights are converted one at a time."""
 
 from __future__ import annotations
+
+import weakref
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from webui.models import ldm_names as names
 from webui.models import single_file
 from webui.models.catalog import Checkpoint
 from webui.models.loader import load
-from webui.models.parts import load_vae, read_config
+from webui.models.parts import filled, load_vae, read_config, without_weights
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -65,3 +67,21 @@ class TestVae:
         (tmp_path / "mine.vae.pt").write_bytes(b"")
         with pytest.raises(UnreadableFile, match="mine.vae.pt could not be loaded. It is empty"):
             load(Checkpoint("mine", path), CPU, torch.float32)
+
+
+def test_what_was_read_is_let_go_as_soon_as_it_is_converted(tmp_path):
+    """So that loading takes hardly more memory at its peak than what stays."""
+    read: list[weakref.ref[torch.Tensor]] = []
+    most_alive = 0
+
+    def fetch(name: str) -> torch.Tensor:
+        nonlocal most_alive
+        most_alive = max(most_alive, sum(each() is not None for each in read))
+        tensor = torch.ones((4, 4) if name.endswith("weight") else 4)
+        read.append(weakref.ref(tensor))
+        return tensor
+
+    empty = without_weights(lambda: torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(9))))
+    network = filled(empty, fetch, tmp_path, "network", CPU, torch.bfloat16)
+    assert {weight.dtype for weight in network.parameters()} == {torch.bfloat16}
+    assert len(read) == 18 and most_alive <= 1
