@@ -20,7 +20,12 @@ ROUTES = {
     ("get", "progress"), ("post", "interrupt"), ("post", "skip"), ("post", "png-info"),
     ("get", "samplers"), ("get", "schedulers"), ("get", "sd-models"), ("get", "sd-vae"),
     ("get", "options"), ("post", "options"), ("get", "prompt-styles"), ("get", "loras"),
-    ("get", "memory"), ("post", "refresh-checkpoints"),
+    ("get", "memory"), ("get", "cmd-flags"), ("get", "extensions"), ("get", "face-restorers"),
+    ("get", "hypernetworks"), ("get", "latent-upscale-modes"), ("get", "realesrgan-models"),
+    ("get", "script-info"), ("get", "scripts"), ("get", "upscalers"),
+    *(("post", f"refresh-{kind}") for kind in ("checkpoints", "loras", "vae")),
+    ("post", "extra-single-image"), ("post", "extra-batch-images"),
+    ("post", "unload-checkpoint"), ("post", "reload-checkpoint"),
 }  # fmt: skip
 
 

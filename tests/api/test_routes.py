@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gradio_client import Client
 
 from tests.api.conftest import Served, serve
 from webui.api.connections import PatientProtocol
@@ -142,18 +141,3 @@ def test_files_outside_the_pictures_are_not_served(served: Served, path: str):
     for address in (f"/gradio_api/file={place}", f"/file={place}", f"/thumbnails?card={place}"):
         answer = get(served.url + address)
         assert answer.status_code in (400, 403, 404), (address, answer.text[:200])
-
-
-def test_gradios_own_client_draws(served: Served, tmp_path: Path):
-    client = Client(served.url, verbose=False, download_files=str(tmp_path))
-    assert "/txt2img" in client.view_api(return_format="dict")["named_endpoints"]
-    result = client.predict(
-        prompt="a red star", steps=1, width=64, height=64, seed=3, api_name="/txt2img"
-    )
-    assert "-3.png" in str(result)
-
-
-def test_gradios_own_client_is_told_which_field_is_wrong(served: Served, tmp_path: Path):
-    client = Client(served.url, verbose=False, download_files=str(tmp_path))
-    with pytest.raises(Exception, match="Steps must be between"):
-        client.predict(prompt="a red star", steps=900, api_name="/txt2img")

@@ -147,7 +147,7 @@ def test_a_parameters_text_has_a_limit(client: httpx.Client):
 
 
 def test_pictures_are_counted_before_they_are_read(client: httpx.Client):
-    body = {"embedding_name": "many", "init_text": "star", "pictures": ["no image"] * 16}
+    body = {"embedding_name": "many", "init_text": "star", "pictures": ["no image"] * 1001}
     answer = client.post("/train/embedding", json=body)
     assert (answer.status_code, answer.json()["field"]) == (422, "pictures")
-    assert "16" in answer.json()["detail"]
+    assert "1001" in answer.json()["detail"]

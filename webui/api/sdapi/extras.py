@@ -48,6 +48,12 @@ class ExtrasRequest(Question):
 class SingleRequest(ExtrasRequest):
     """One picture to be resized."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"image": "iVBORw0KGgo…", "upscaling_resize": 2, "upscaler_1": "Lanczos"}]
+        }
+    )
+
     image: str
     """In base64."""
 
@@ -62,6 +68,18 @@ class FileData(Question):
 
 class BatchRequest(ExtrasRequest):
     """Pictures to be resized, all in the same way."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "imageList": [{"data": "iVBORw0KGgo…", "name": "a.png"}],
+                    "upscaling_resize": 2,
+                    "upscaler_1": "Lanczos",
+                }
+            ]
+        }
+    )
 
     imageList: list[FileData] = Field(max_length=MOST_PICTURES)  # noqa: N815 - A1111's name
 
