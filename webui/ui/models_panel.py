@@ -22,11 +22,11 @@ INFO = (
 
 
 _TOGGLE = """() => {
-    const panel = document.querySelector("#get-model");
-    const open = panel.classList.toggle("open");
+    const open = document.body.classList.toggle("getting-model");
     document.querySelector("#open-get-model").setAttribute("aria-expanded", open);
-    if (open) panel.querySelector("input, textarea").focus();
+    if (open) document.querySelector("#get-model input, #get-model textarea").focus();
 }"""
+"""The body bears the class: Gradio writes those of its own elements anew."""
 
 
 def build(studio: Studio, poll: Poll, button: gr.Button) -> None:
