@@ -108,6 +108,7 @@ def test_the_settings_are_there_after_a_reload_and_the_others_follow_the_model(p
     expect(page.locator(PROMPT)).to_have_value("a kept prompt")
     expect(page.locator("#steps input[type=number]")).to_have_value("7")
     expect(page.locator("#seed input")).to_have_value("12")
+    open_accordion(page, "sampler-settings")
     expect(page.locator("#eta input")).to_have_value("")
     open_accordion(page, "hires-settings")
     expect(page.locator("#hires input")).to_be_checked()
@@ -321,9 +322,10 @@ def test_hires_fix_and_a_grid_from_the_page(app: App, page: Page):
 
 
 def test_eta_from_the_page_goes_into_the_picture(app: App, page: Page):
+    open_accordion(page, "sampler-settings")
     page.locator("#eta input").fill("0.5")
     [drawn] = draw(page, app, "a red heart", steps=2)
-    assert "Eta: 0.5" in read_parameters(drawn)
+    assert "Eta DDIM: 0.5" in read_parameters(drawn)
 
 
 def test_a_usual_size_is_put_into_width_and_height(page: Page):
