@@ -20,6 +20,10 @@ os.environ |= {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # Threads of several processes that wait for each other on the same cores make a training step
+    # a hundred times slower; the apps that the browser tests start inherit this.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
 
 # A machine that is busy is no failure; speed is measured in bench/.
 hypothesis.settings.register_profile("patient", deadline=None)

@@ -21,7 +21,7 @@ def run(code):
         wrong.append(error)
 threads = [threading.Thread(target=run, args=(code,)) for code in (
     "import webui.generation.sampling.solvers",
-    "import webui.training.denoising, webui.training.low_precision",
+    "import webui.training.denoising, webui.devices.low_precision",
     "from webui.libraries import AutoencoderKL, UNet2DConditionModel",
     "import webui.training.setup",
     "from webui.libraries import CLIPTextModel, CLIPTokenizer",

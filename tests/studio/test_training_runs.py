@@ -108,6 +108,20 @@ def request_of(picture_files: Callable) -> Callable[..., TrainingRequest]:  # no
     return make
 
 
+def test_a_card_that_gets_no_image_is_no_failure_of_the_run(
+    house: House, request_of: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    def full(shown: tuple[str, Path, bool]) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(house, "shown", type("Full", (), {"append": staticmethod(full)}))
+    run_id = house.runs.start(request_of())
+    house.wait(run_id, "finished", "failed")
+    view = house.runs.current()
+    assert (view.state, view.problem) == ("finished", None)
+    assert Path(view.installed).is_file()
+
+
 def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of: Callable):
     run_id = house.runs.start(request_of())
     house.wait(run_id, "finished", "failed")

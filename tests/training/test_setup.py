@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from webui.devices.low_precision import low_precision_copy
 from webui.models.model import Model
-from webui.training.low_precision import low_precision_copy
 from webui.training.recipe import Recipe
 from webui.training.setup import compute_dtype_of, precision_advice
 

@@ -57,6 +57,8 @@ def test_a_client_of_the_page_gets_plain_values(url: str, pictures: list[str], t
         assert parameters.startswith("a cat\nSteps: 2,") and "Seed: 5," in parameters
         other = client.predict("a cat", settings={"clip_skip": 2, "steps": 2}, api_name="/draw")
         assert "Clip skip: 2" in other[1]
+        with pytest.raises(Exception, match="Steps must be"):
+            client.predict("a cat", steps=0, api_name="/draw")
         for wrong, said in (({"steps": 999}, "Steps must be"), ({"colour": 1}, "no request has")):
             with pytest.raises(Exception, match=said):
                 client.predict("a cat", settings=wrong, api_name="/draw")

@@ -25,7 +25,8 @@ from webui.reader_process import shared_reader
 from webui.studio.measuring import STRENGTHS, Sheet, image_bytes, in_a_line
 from webui.training.dataset import find_pictures, read_pictures
 from webui.training.jobs.job import Job
-from webui.training.recipe import NAME, Recipe
+from webui.training.recipe import Recipe
+from webui.training.stages import NAME
 
 if TYPE_CHECKING:
     from PIL import Image

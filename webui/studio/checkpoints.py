@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from webui.errors import AppError
 from webui.files import replacing
 from webui.training.captions import preview_of
-from webui.training.recipe import NAME
 from webui.training.runs.run_folder import Record, Run
+from webui.training.stages import NAME
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,12 +44,12 @@ class Checkpoints:
     def __init__(self, model: Callable[[], Model], draw: Draw) -> None:
         self._model, self._draw = model, draw
 
-    def draw_previews(self, run: Run, step: int) -> list[Path]:
-        """Draw a kept step's previews, as the run draws them at other steps."""
+    def draw_previews(self, run: Run, step: int, most: int | None = None) -> list[Path]:
+        """Draw a kept step's previews, or the first ``most``, as the run does at other steps."""
         record = run.record()
         asked = [
             (run.preview_path(step, number), preview_of(record.recipe, prompt, record.name))
-            for number, prompt in enumerate(record.recipe.preview_prompts)
+            for number, prompt in enumerate(record.recipe.preview_prompts[:most])
         ]
         return self._draw_step(run, record, step, asked)
 

@@ -309,10 +309,12 @@ class TrainingRuns:
         with self._changed:
             self._runs.say(run_state, JobState.FINISHING, "Drawing the image of its card.")
         try:
-            image = self._checkpoints.draw_previews(run_state.run, step)[0]
+            (image,) = self._checkpoints.draw_previews(run_state.run, step, most=1)
             self._show(run_state.record.name, image, run_state.record.overwrite)
-        except (AppError, Interrupted) as problem:
-            log.warning("%s has no image on its card: %s", run_state.record.name, problem)
+        except Interrupted:
+            return
+        except Exception:  # whatever drawing may meet, the embedding is installed
+            log.exception("The card of %s got no image.", run_state.record.name)
 
     def _install_vectors(self, run_state: RunState, vectors: Mapping[str, Any], step: int) -> Path:
         from webui.training.runs.runner import embedding_of, metadata_of

@@ -11,7 +11,8 @@ from webui.errors import AppError, BadField
 from webui.files import open_regular
 from webui.prompting.chunks import CHUNK_TOKENS, Chunk, Insert, Words, lay_out
 from webui.prompting.tokens import tokens_of
-from webui.training.recipe import NAME, Recipe, stage_at, stages_of
+from webui.training.recipe import Recipe
+from webui.training.stages import NAME, stage_at, stages_of
 
 if TYPE_CHECKING:
     from webui.libraries import CLIPTokenizer

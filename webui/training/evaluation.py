@@ -17,8 +17,8 @@ from webui.prompting.encoding import encode, encode_with
 from webui.prompting.tokens import tokens_of
 from webui.training.captions import lay_out_caption
 from webui.training.denoising import Batch, denoising_errors, generator_for
-from webui.training.recipe import NAME
 from webui.training.runs.report import EvalResult
+from webui.training.stages import NAME
 
 if TYPE_CHECKING:
     from webui.models.model import Model

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from webui.declarations import Declaration, declarations_of, declared
 from webui.errors import BadField
-
-NAME = "[name]"
-"""What stands for the embedding in templates, as in AUTOMATIC1111's."""
-_STAGE = re.compile(r"#\s*(\d+(?:\.\d+)?)\s*%?\s*")
+from webui.training.stages import stages_of
 
 USUAL_NUMBER = 0.014
 """Root mean square of the numbers of a word's vector in Stable Diffusion 1.x."""
@@ -74,52 +70,6 @@ def _learning_rate(text: str) -> str:
 def _scheduler(value: Any) -> Any:
     """Return the word for what earlier versions wrote as ``cosine = true`` or ``false``."""
     return ("cosine" if value else "constant") if isinstance(value, bool) else value
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a run, and the templates that its captions are drawn from."""
-
-    share: float
-    """Of the run's steps, as a weight beside those of the other stages."""
-    lines: tuple[str, ...]
-    """Each with ``[name]``."""
-
-
-def stages_of(lines: Sequence[str]) -> tuple[Stage, ...]:
-    """Return the stages of templates: a line such as ``# 40 %`` begins one with that share.
-
-    Without such lines all are one stage. Raises ValueError for a template without ``[name]``, one
-    before the first such line, and a stage without templates or steps.
-    """
-    stages: list[tuple[float, list[str]]] = []
-    for line in lines:
-        if head := _STAGE.fullmatch(line.strip()):
-            stages.append((float(head[1]), []))
-        elif NAME not in line:
-            raise ValueError(f"The template “{line}” lacks {NAME}.")
-        elif stages:
-            stages[-1][1].append(line)
-        else:
-            stages.append((0.0, [line]))
-    if len(stages) == 1 and not stages[0][0]:
-        return (Stage(1.0, tuple(stages[0][1])),)
-    for share, own in stages:
-        if not own:
-            raise ValueError(f"The stage of {share:g} % has no templates.")
-        if not share:
-            raise ValueError("Each stage begins with a line such as “# 40 %” and has some steps.")
-    return tuple(Stage(share, tuple(own)) for share, own in stages)
-
-
-def stage_at(stages: Sequence[Stage], at: float) -> Stage:
-    """Return the stage after a part of the run, ``at`` from 0 to 1."""
-    left = at * sum(stage.share for stage in stages)
-    for stage in stages:
-        left -= stage.share
-        if left < 0:
-            return stage
-    return stages[-1]
 
 
 def _templates(lines: tuple[str, ...]) -> tuple[str, ...]:

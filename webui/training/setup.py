@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from webui.devices.low_precision import low_precision_copy
 from webui.devices.processor import has_bf16_instructions
 from webui.embeddings.embedding import Embedding
 from webui.errors import BadField
@@ -19,7 +20,6 @@ from webui.training.captions import caption, initializer_tokens, lay_out_caption
 from webui.training.crops import Crop, Size, bucket_sizes, make_crops
 from webui.training.dataset import Picture, held_out_count
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
-from webui.training.low_precision import low_precision_copy
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:

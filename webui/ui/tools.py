@@ -66,7 +66,7 @@ class Tools:
             "steps": steps, "cfg_scale": cfg_scale, "width": width, "height": height,
             "sampler": sampler,
         }  # fmt: skip
-        given = {key: value for key, value in main.items() if value}
+        given = {key: value for key, value in main.items() if value is not None}
         try:
             request = default_request(
                 self._studio.models.get().defaults,
@@ -123,7 +123,7 @@ class Tools:
             steps: training steps; the preset's own number if left out
         """
         recipe = presets.preset(preset, self._studio.models.get().family)
-        if steps:
+        if steps is not None:
             recipe = replace(recipe, steps=steps)
         paths = [image for image in images if not image.startswith("data:")]
         if paths and self._studio.settings.host not in LOCAL_HOSTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from webui.training.jobs.config import job_of
 from webui.training.recipe import Recipe
@@ -31,7 +32,6 @@ def test_where_it_is_missing_a_run_that_asks_for_it_is_refused_in_words(
 
 
 def test_what_came_after_a_step_that_is_gone_back_to_is_hidden(tmp_path: Path):
-    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     with tracking.scalars(tmp_path, 0) as scalars:
         scalars.take({"kind": "evaluation", "step": 0, "loss": 1, "gain": 0, "editability": 1})
         for number in (1, 2, 3):
@@ -41,7 +41,7 @@ def test_what_came_after_a_step_that_is_gone_back_to_is_hidden(tmp_path: Path):
     with tracking.scalars(tmp_path, 2) as scalars:
         scalars.take(step(3, 0.125))
         scalars.take({"kind": "preview", "step": 3, "prompt": "a", "file": "a.png"})
-    found = reader.EventAccumulator(str(tmp_path / tracking.FOLDER)).Reload()
+    found = EventAccumulator(str(tmp_path / tracking.FOLDER)).Reload()
     assert [(item.step, item.value) for item in found.Scalars("step/loss")] == [
         (1, 0.5),
         (2, 0.25),

@@ -24,7 +24,6 @@ from webui.job_state import JobState
 from webui.training.dataset import MASK_ENDING, Picture, ReadPicture, read_picture
 from webui.training.recipe import Recipe
 from webui.training.runs.report import EvalResult
-from webui.unpickling import load_weights_only
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -241,8 +240,10 @@ class Run:
         path = self.folder / STATE
         if not path.is_file():
             return None
+        import torch
+
         try:
-            state: dict[str, Any] = load_weights_only(path)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as problem:  # torch raises many kinds for damaged files
             raise UnreadableFile(
                 f"{STATE} of the run {self.run_id} is damaged; it cannot be resumed."
