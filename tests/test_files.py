@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.hostile.faulty_disks import FullDisk
 from webui import files
 from webui.errors import AppError
 from webui.files import (
+    append_whole,
     contained,
     finish_moves,
+    move,
     move_all,
     remove_older,
     replacing,
@@ -117,3 +120,49 @@ def test_a_note_of_moves_that_a_stranger_wrote_moves_nothing_out_or_in(tmp_path:
     (home / "note").write_text(noted)
     finish_moves(home / "note")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["home", "out"]
+
+
+def test_what_is_added_to_a_file_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "log"
+    append_whole(path, b"one\n")
+    monkeypatch.setattr(files, "disk", FullDisk(0))
+    for log in (path, tmp_path / "new"):
+        with pytest.raises(OSError):
+            append_whole(log, b"two\n")
+    assert [(log.name, log.read_bytes()) for log in tmp_path.iterdir()] == [("log", b"one\n")]
+
+
+class Mounts(files.Disk):
+    """A disk whose folder ``there`` is another disk."""
+
+    def replace(self, path: Path, target: Path) -> None:
+        if ("there" in path.parts) != ("there" in target.parts):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        super().replace(path, target)
+
+
+def test_files_and_folders_move_to_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "disk", Mounts())
+    for name in ("run/data/a.png", "run/run.json", "one.png", "two.png"):
+        write_whole(tmp_path / name, name)
+    move(tmp_path / "run", tmp_path / "there" / "run")
+    names = [tmp_path / "one.png", tmp_path / "two.png"]
+    move_all([(path, tmp_path / "there" / path.name) for path in names], tmp_path / "note")
+    found = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(map(str, found)) == [
+        "there/one.png", "there/run/data/a.png", "there/run/run.json", "there/two.png",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_moved_to_another_disk_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_whole(tmp_path / "run" / "run.json", "kept")
+    monkeypatch.setattr(Mounts, "sync", FullDisk(0).sync)
+    monkeypatch.setattr(files, "disk", Mounts())
+    with pytest.raises(OSError, match="No space"):
+        move(tmp_path / "run", tmp_path / "there" / "run")
+    assert (tmp_path / "run" / "run.json").read_text() == "kept"
+    assert not list((tmp_path / "there").iterdir())

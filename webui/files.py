@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -40,6 +41,11 @@ class Disk:
         folder.mkdir(parents=True, exist_ok=True)
         for path in missing:
             self.sync_folder(path.parent)
+
+    def append(self, path: Path, data: bytes) -> None:
+        """Write behind what is in a file, which is made if it is not there."""
+        with open(path, "ab") as file:
+            file.write(data)
 
     def sync(self, path: Path) -> None:
         """Return once the content of a file is on the disk."""
@@ -85,29 +91,87 @@ def replacing(path: Path) -> Iterator[Path]:
     disk.sync_folder(path.parent)
 
 
+def append_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` behind what is in a file, all of it or nothing; a program that is killed
+    meanwhile may leave a part. What is to outlast a power cut is synced after it."""
+    size_bytes = path.stat().st_size if path.exists() else None
+    try:
+        disk.append(path, data)
+    except OSError:
+        with suppress(OSError):
+            if size_bytes is None:
+                path.unlink()
+            else:
+                os.truncate(path, size_bytes)
+        raise
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file or a folder another name, also on another disk; it has it for good on return.
+
+    Raises OSError, and then the old name stays.
+    """
+    _rename(path, target)
+    for folder in {target.parent, path.parent}:
+        disk.sync_folder(folder)
+
+
 def move_all(moves: Sequence[tuple[Path, Path]], note: Path) -> None:
     """Give files other names, all or none of them, also if the program is killed meanwhile.
 
     ``note``, in a folder around them all, says until the end what is to be done, for
     ``finish_moves``. Raises OSError.
     """
+    if len(moves) == 1:
+        return move(*moves[0])
     home = note.parent
     noted = [[os.fspath(path.relative_to(home)) for path in pair] for pair in moves]
     write_whole(note, json.dumps(noted))
     done: list[tuple[Path, Path]] = []
     try:
         for path, target in moves:
-            disk.make_folder(target.parent)
-            disk.replace(path, target)
+            _rename(path, target)
             done.append((path, target))
     except OSError:
         for path, target in reversed(done):
-            disk.replace(target, path)
+            _rename(target, path)
         note.unlink(missing_ok=True)
         raise
-    for folder in {path.parent for move in moves for path in move}:
+    for folder in {path.parent for pair in moves for path in pair}:
         disk.sync_folder(folder)
-    note.unlink()
+    note.unlink(missing_ok=True)
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Give a file or a folder another name; what goes to another disk is there whole before it
+    is gone here. Raises OSError."""
+    disk.make_folder(target.parent)
+    try:
+        disk.replace(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        if path.is_dir():
+            _copy_folder(path, target)
+            shutil.rmtree(path)
+        else:
+            with replacing(target) as temporary:
+                shutil.copyfile(path, temporary)
+            path.unlink()
+
+
+def _copy_folder(path: Path, target: Path) -> None:
+    """Copy the files below a folder; ``target`` is there whole or not at all."""
+    unfinished = target.with_name(f".{target.name}{TEMPORARY_SUFFIX}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        for file in (file for file in path.rglob("*") if file.is_file()):
+            with replacing(unfinished / file.relative_to(path)) as temporary:
+                shutil.copyfile(file, temporary)
+        disk.replace(unfinished, target)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 def finish_moves(note: Path) -> None:
@@ -121,8 +185,7 @@ def finish_moves(note: Path) -> None:
         moves = []  # whoever wrote it, it was not this app
     for path, target in moves:
         if path.is_file() and not os.path.lexists(target):
-            disk.make_folder(target.parent)
-            disk.replace(path, target)
+            _rename(path, target)
     note.unlink(missing_ok=True)
 
 

@@ -34,6 +34,14 @@ class FullDisk(Disk):
             self._use()
         super().make_folder(folder)
 
+    def append(self, path: Path, data: bytes) -> None:
+        try:
+            self._use()
+        except OSError:
+            super().append(path, data[: len(data) // 2])  # as much as there was room for
+            raise
+        super().append(path, data)
+
     def sync(self, path: Path) -> None:
         self._use()
         super().sync(path)
@@ -53,6 +61,7 @@ class ForgetfulDisk(Disk):
     def __init__(self, root: Path, cut_at: int) -> None:
         self.root, self.left = root, cut_at
         self._contents: dict[int, bytes] = {}
+        self._appended: set[int] = set()
         self._possible: list[Names] = [{}]
         for path in root.rglob("*"):
             if path.is_file():
@@ -63,6 +72,7 @@ class ForgetfulDisk(Disk):
         self._use()
         made = super().create(folder, name)
         self._contents.pop(made.stat().st_ino, None)  # it may have been another file's
+        self._appended.discard(made.stat().st_ino)
         self._names_changed()
         return made
 
@@ -70,6 +80,15 @@ class ForgetfulDisk(Disk):
         self._use()
         super().make_folder(folder)
         self._names_changed()
+
+    def append(self, path: Path, data: bytes) -> None:
+        self._use()
+        is_new = not path.exists()
+        super().append(path, data)
+        self._appended.add(path.stat().st_ino)
+        if is_new:
+            self._contents.pop(path.stat().st_ino, None)
+            self._names_changed()
 
     def sync(self, path: Path) -> None:
         self._use()
@@ -97,8 +116,10 @@ class ForgetfulDisk(Disk):
                 continue
             place.parent.mkdir(parents=True, exist_ok=True)
             synced = self._contents.get(inode)
+            now = live[inode].read_bytes() if inode in live else b""
+            if inode in self._appended and synced is not None and now.startswith(synced):
+                synced = now[: chance.randint(len(synced), len(now))]
             if synced is None:
-                now = live[inode].read_bytes() if inode in live else b""
                 synced = chance.choice((b"", now[: chance.randint(0, len(now))], bytes(len(now))))
             place.write_bytes(synced)
 

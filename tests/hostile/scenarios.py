@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -26,10 +27,13 @@ from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding, hash_vectors
 from webui.embeddings.library import EmbeddingLibrary, Notes
 from webui.errors import AppError
+from webui.files import room_on_disk, write_whole
+from webui.generation import outputs
 from webui.job_state import JobState
 from webui.training.dataset import read_pictures
 from webui.training.recipe import Recipe
-from webui.training.runs.run_folder import Run, Status
+from webui.training.runs import run_folder
+from webui.training.runs.run_folder import RECORD, Run, Status
 from webui.training.runs.runner import carry_out
 
 Tell = Callable[..., None]
@@ -98,6 +102,31 @@ def saving(folder: Path, tell: Tell) -> None:
         run.set_status(Status(JobState.TRAINING, str(number)))
         tell("done", "status", str(number))
     library.stop()
+
+
+def throwing_away(folder: Path, tell: Tell) -> None:
+    """Throw an image with its copies and a training run away, bring them back, keep the image."""
+    outputs.finish_broken_off(folder)
+    images, runs = folder / "txt2img", folder / "train"
+    image = Image.new("RGB", (8, 8))
+    path = outputs.save_picture(image, "a star\nSteps: 3", images)
+    outputs.save_copies(image, "a star", path, jpg=True, txt=True)
+    write_whole(runs / "run" / RECORD, "{}")
+    tell("done", "image", "folder")
+    tell("done", "run", "folder")
+    for number in range(3):
+        for where, act in (("trash", outputs.discard), ("folder", outputs.bring_back)):
+            tell("begin", "image", where)
+            act(images, path.name)
+            tell("done", "image", where)
+        for where, move in (("trash", run_folder.discard), ("folder", run_folder.restore)):
+            tell("begin", "run", where)
+            move(runs, "run")
+            tell("done", "run", where)
+        tell("begin", "kept", str(number))
+        with room_on_disk():
+            outputs.keep_copy(path, "a star\nSteps: 3", folder / "saved")
+        tell("done", "kept", str(number))
 
 
 @cache
@@ -217,6 +246,32 @@ def lost_saving(folder: Path, story: Story) -> list[str]:
     return lost
 
 
+def count_files(folder: Path) -> int:
+    """Return how many files there are below a folder, locks left out."""
+    return sum(path.is_file() and path.name != run_folder.LOCK for path in folder.rglob("*"))
+
+
+def lost_throwing_away(folder: Path, story: Story) -> list[str]:
+    """Return what is missing after throwing away was broken off and the app started again."""
+    if not story:
+        return []
+    outputs.finish_broken_off(folder)
+    lost = []
+    for what, place, count in (("image", "txt2img", 3), ("run", "train/run", 1)):
+        homes = {"folder": folder / place, "trash": folder / ".trash" / place}
+        there = {where: count_files(home) for where, home in homes.items() if count_files(home)}
+        allowed = _last(story, what)
+        if list(there.values()) != [count] or not there.keys() <= allowed:
+            lost.append(f"the {what}: {there}, not {count} in one of {allowed}")
+    kept = sum(told[:2] == ["done", "kept"] for told in story)
+    log = folder / "saved" / outputs.LOG
+    rows = list(csv.DictReader(log.read_text().splitlines())) if log.exists() else []
+    copies = len(list((folder / "saved").glob("*.png")))
+    if copies < kept or len(rows) < kept or any(not row["filename"] for row in rows[:kept]):
+        lost.append(f"{kept} copies were noted, there are {copies} and {len(rows)} rows")
+    return lost
+
+
 def lost_training(folder: Path, story: Story, to_the_end: bool = True) -> list[str]:
     """Return what is missing after a training was broken off; also resume it to its end."""
     runs = [told[2] for told in story if told[1] == "run"]
@@ -256,6 +311,7 @@ CASES = {
     "installing": Case(installing, lost_installing),
     "renaming": Case(renaming, lost_renaming),
     "saving": Case(saving, lost_saving),
+    "throwing away": Case(throwing_away, lost_throwing_away),
     "training": Case(training, lost_training),
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.hostile.scenarios import CASES, killed, lost, quick, with_full_disk, with_power_cut
 
-QUICK = ("installing", "renaming", "saving")
+QUICK = ("installing", "renaming", "saving", "throwing away")
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -13,14 +13,25 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from webui import files
 from webui.errors import AppError
-from webui.files import contained, replacing, write_whole
+from webui.files import (
+    append_whole,
+    contained,
+    finish_moves,
+    move_all,
+    replacing,
+    room_on_disk,
+    write_whole,
+)
 from webui.generation.metadata.infotext import read_infotext
 
 PARAMETERS = "parameters"
 """The PNG text chunk that AUTOMATIC1111 writes and reads."""
 TRASH = ".trash"
 """Folder beside that of the pictures, where deleted ones lie until someone empties it."""
+NOTE = ".moves.json"
+"""File beside that folder that says what is being moved."""
 COPIES = (".jpg", ".txt")
 """What may lie beside a picture and goes with it."""
 LOG = "log.csv"
@@ -49,7 +60,7 @@ def save_copies(image: Image.Image, infotext: str, path: Path, jpg: bool, txt: b
 
 def save_grid(images: Sequence[Image.Image], infotext: str, folder: Path) -> Path:
     """Write pictures of one size side by side as ``folder/grid-NNNN.png``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    files.disk.make_folder(folder)
     number = _next_number(folder, re.compile(r"grid-(\d{4,})\.png"))
     return _save(make_grid(images), infotext, folder / f"grid-{number:04d}.png")
 
@@ -76,12 +87,14 @@ def keep_copy(path: Path, infotext: str, folder: Path) -> Path:
         "sd_model_name": pairs.get("Model", ""),
         "sd_model_hash": pairs.get("Model hash", ""),
     }
-    log = folder / LOG
-    with open(log, "a", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, row)
-        if log.stat().st_size == 0:
-            table.writeheader()
-        table.writerow(row)
+    log, lines = folder / LOG, io.StringIO(newline="")
+    table = csv.DictWriter(lines, row)
+    if not log.exists() or log.stat().st_size == 0:
+        table.writeheader()
+    table.writerow(row)
+    append_whole(log, lines.getvalue().encode())
+    files.disk.sync(log)
+    files.disk.sync_folder(folder)
     return copy
 
 
@@ -105,30 +118,33 @@ def discard(folder: Path, name: str) -> None:
     Raises AppError if there is no such picture, the name leads out of the folder, or there is
     another picture where it would go.
     """
-    _move(folder, folder.parent / TRASH / folder.name, name)
+    _move(folder, folder.parent / TRASH / folder.name, name, folder.parent / NOTE)
 
 
 def bring_back(folder: Path, name: str) -> None:
     """Move a picture from the trash back to where it was; errors as of ``discard``."""
-    _move(folder.parent / TRASH / folder.name, folder, name)
+    _move(folder.parent / TRASH / folder.name, folder, name, folder.parent / NOTE)
 
 
-def _move(source: Path, target: Path, name: str) -> None:
+def finish_broken_off(outputs: Path) -> None:
+    """Finish what was being thrown away or brought back when the app was killed."""
+    finish_moves(outputs / NOTE)
+
+
+def _move(source: Path, target: Path, name: str, note: Path) -> None:
     old, new = contained(source, name), contained(target, name)
     if old.suffix.lower() != ".png" or not old.is_file():
         raise AppError(f"There is no image {name}.")
     if new.exists():
         raise AppError(f"There is another image {name} now; move that one away first.")
-    new.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in COPIES:
-        if old.with_suffix(suffix).is_file():
-            os.replace(old.with_suffix(suffix), new.with_suffix(suffix))
-    os.replace(old, new)
+    there = (suffix for suffix in (*COPIES, old.suffix) if old.with_suffix(suffix).is_file())
+    with room_on_disk():
+        move_all([(old.with_suffix(suffix), new.with_suffix(suffix)) for suffix in there], note)
 
 
 def _numbered(folder: Path, decoration: str) -> Path:
     """Return the path of the next picture of a folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    files.disk.make_folder(folder)
     number = _next_number(folder, re.compile(r"(\d{5,})(?:-|\.)"))
     name = f"{number:05d}-{decoration}" if decoration else f"{number:05d}"
     return folder / f"{name}.png"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from webui.embeddings.library import Card, EmbeddingLibrary
 from webui.generation.file_names import Naming
+from webui.generation.outputs import finish_broken_off
 from webui.generation.styles import Styles
 from webui.images import open_picture
 from webui.prompting.lookup import unfit
@@ -111,6 +112,7 @@ class Studio:
             shutil.copytree(SHIPPED / "embeddings", ROOT / "embeddings")
         for folder in (settings.models_dir, *settings.embeddings_dirs, settings.outputs_dir):
             folder.mkdir(parents=True, exist_ok=True)
+        finish_broken_off(settings.outputs_dir)
         reading = threading.Thread(target=self._read_embeddings, name="reading", daemon=True)
         reading.start()
         reading.join(FIRST_READING_S)

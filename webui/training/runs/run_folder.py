@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from webui import files
 from webui.errors import AppError, UnreadableFile
-from webui.files import contained, replacing, room_on_disk, write_whole
+from webui.files import append_whole, contained, move, replacing, room_on_disk, write_whole
 from webui.images import fitting_suffix
 from webui.job_state import JobState
 from webui.training.dataset import MASK_ENDING, Picture, ReadPicture, read_picture
@@ -107,7 +107,8 @@ class Run:
                 break
             except FileExistsError:
                 number += 1
-        (folder / "data").mkdir()
+        files.disk.make_folder(folder / "data")
+        files.disk.sync_folder(root)
         data = []
         for index, picture in enumerate(pictures, start=1):
             stem = re.sub(r"[^\w .-]", "_", picture.path.stem)[:80]
@@ -193,12 +194,12 @@ class Run:
 
     def log_event(self, event: Mapping[str, Any]) -> None:
         """Append one event to the log; nothing in the log is ever changed."""
-        line = json.dumps(event, ensure_ascii=False) + "\n"
-        with open(self.folder / EVENTS, "a+b") as file:
-            if file.tell():
+        line, path = json.dumps(event, ensure_ascii=False) + "\n", self.folder / EVENTS
+        if path.exists() and path.stat().st_size:
+            with open(path, "rb") as file:
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else "\n" + line  # after a crash
-            file.write(line.encode())
+        append_whole(path, line.encode())
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events; a last line that was cut off by a crash is left out."""
@@ -319,7 +320,7 @@ def list_runs(root: Path) -> list[Run]:
     """Return the runs below ``root``, the latest first."""
     if not root.is_dir():
         return []
-    folders = [path for path in root.iterdir() if (path / RECORD).is_file()]
+    folders = [path for path in root.glob("[!.]*") if (path / RECORD).is_file()]
     return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
 
 
@@ -343,8 +344,8 @@ def _move(source: Path, target: Path, run_id: str) -> None:
         raise AppError(f"There is no training run “{run_id}” to move.")
     if new.exists():
         raise AppError(f"There is another run “{run_id}” now; move that one away first.")
-    new.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(old, new)
+    with room_on_disk():
+        move(old, new)
 
 
 def _json(values: Mapping[str, Any]) -> str:
