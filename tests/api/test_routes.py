@@ -10,9 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from tests.api.conftest import Served, serve
 from webui.api.connections import PatientProtocol
+from webui.generation.outputs import save_picture
 from webui.settings import Settings
 
 PATIENCE_S = 60
@@ -141,3 +143,24 @@ def test_files_outside_the_pictures_are_not_served(served: Served, path: str):
     for address in (f"/gradio_api/file={place}", f"/file={place}", f"/thumbnails?card={place}"):
         answer = get(served.url + address)
         assert answer.status_code in (400, 403, 404), (address, answer.text[:200])
+
+
+def test_an_event_of_the_page_reads_no_files_but_pictures_of_ours(served: Served):
+    config = get(served.url + "/config").json()
+    picture = next(
+        one["id"] for one in config["components"]
+        if one["props"].get("elem_id") == "png-info-picture"
+    )  # fmt: skip
+    event = next(one["id"] for one in config["dependencies"] if one["inputs"] == [picture])
+
+    def read(path: Path) -> httpx.Response:
+        given = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+        body = {"data": [given], "fn_index": event, "session_hash": "x"}
+        return post(served.url + "/gradio_api/run/predict", json=body)
+
+    image = Image.new("RGB", (8, 8))
+    ours = save_picture(image, "what is inside", served.outputs / "txt2img")
+    assert "what is inside" in read(ours).text
+    for place in (served.outputs / ".cache", served.outputs / "..", served.embeddings):
+        answer = read(save_picture(image, "what is inside", place, "secret"))
+        assert answer.status_code >= 400 and "what is inside" not in answer.text, place

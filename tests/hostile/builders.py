@@ -160,6 +160,7 @@ PICTURES: Mapping[str, Callable[[], bytes]] = {
     "one-row.png": lambda: png(60_000_000, 1),
     "large.png": lambda: png(20_000, 20_000),
     "deep-graph.png": deep_graph,
+    "long-text.png": lambda: png(8, 8, {b"tEXt": b"parameters\0" + b"a:b, " * 4_000_000}),
     "tensor-bomb.png": tensor_bomb,
 }
 """Pictures that may be dropped on the page."""
