@@ -26,15 +26,20 @@ def routes(studio: Studio) -> APIRouter:
         found = studio.library.card_at(card)
         if found is None or found.preview is None:
             raise HTTPException(404, "This embedding has no image.")
-        try:
-            stat = found.preview.stat()
-            data = _small(found.preview, stat.st_mtime_ns, stat.st_size)
-        except Exception as error:  # the picture is a stranger's file; Pillow raises all sorts
-            log.warning("No thumbnail of %s: %s", found.preview.name, error)
-            raise HTTPException(404, "The image cannot be read.") from error
-        return Response(data, media_type="image/webp", headers={"Cache-Control": "max-age=86400"})
+        return picture_answer(found.preview)
 
     return router
+
+
+def picture_answer(path: Path) -> Response:
+    """Answer with a picture made small. Raises HTTPException where it cannot be read."""
+    try:
+        stat = path.stat()
+        data = _small(path, stat.st_mtime_ns, stat.st_size)
+    except Exception as error:  # the picture is a stranger's file; Pillow raises all sorts
+        log.warning("No thumbnail of %s: %s", path.name, error)
+        raise HTTPException(404, "The image cannot be read.") from error
+    return Response(data, media_type="image/webp", headers={"Cache-Control": "max-age=86400"})
 
 
 @lru_cache(maxsize=2000)

@@ -73,7 +73,7 @@ def remove(text: str, caret: int, name: str, find: Finder) -> Edit | None:
         for first, last in sorted((*written.loras, *written.comments))
         if call.start <= first and last <= call.end
     )
-    before, after = _joined(text[:start], text[end:])
+    before, after = joined(text[:start], text[end:])
     return Edit(before + inside + after, len(before), len(before))
 
 
@@ -116,7 +116,7 @@ def _put(base: str, place: int, lead: str, tail: str, call: str) -> Edit:
     return Edit(before + base[place:], caret, caret)
 
 
-def _joined(before: str, after: str) -> tuple[str, str]:
+def joined(before: str, after: str) -> tuple[str, str]:
     """Return what stands on both sides of a gap without one of the commas or blanks beside it."""
     if after.startswith(", "):
         return before, after[2:]

@@ -1,11 +1,12 @@
-// The grid of embedding cards. Only the cards that are in sight are in the page, however many there
-// are. Names and notes come from strangers' files, so every text is set as text, never as markup;
+// A grid of cards: embeddings, checkpoints or LoRAs. Only the cards that are in sight are in the
+// page, however many there are. Names and notes come from strangers' files, so every text is set as text, never as markup;
 // the template that this script fills is fixed.
 const SPARE_ROWS = 2;
 const grid = element.querySelector(".cards-grid"), sight = element.querySelector(".cards-window");
 const empty = element.querySelector(".cards-empty"), count = element.querySelector(".cards-count");
 const search = element.querySelector(".cards-search"), filter = element.querySelector(".cards-filter");
 const family = element.querySelector(".cards-family"), sort = element.querySelector(".cards-sort");
+const refresh = element.querySelector(".cards-refresh");
 const folders = element.querySelector(".cards-folders"), toast = element.querySelector(".cards-toast");
 const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare;
 const orders = {
@@ -15,8 +16,29 @@ const orders = {
   uses: (a, b) => b.uses - a.uses || byName(a.name, b.name),
   size: (a, b) => b.size_bytes - a.size_bytes,
 };
-const all = () => window.embeddingCards || [];
-let shown = [], folder = null, drawn = new Map(), toastTimer;
+const kind = ["checkpoints", "loras"].find((name) => grid.classList.contains(`cards-of-${name}`)) || "embeddings";
+const all = () => (kind === "embeddings" ? window.embeddingCards : window.modelCards?.[kind]) || [];
+const words = {
+  embeddings: {
+    press: "click to put it into the prompt",
+    none: "No embeddings yet. Copy .pt, .bin or .safetensors files into the folder embeddings/ and " +
+      "they appear here at once, or train one of your own on the Train tab.",
+    noMatch: "No embedding matches. Clear the search or choose All.",
+  },
+  checkpoints: {
+    press: "click to load it",
+    none: "No checkpoints yet. Copy .safetensors or .ckpt files or diffusers folders into the folder " +
+      "models/ and press Refresh, or fetch one with ⤓ beside the model.",
+    noMatch: "No checkpoint matches. Clear the search.",
+  },
+  loras: {
+    press: "click to put it into the prompt",
+    none: "No LoRAs yet. Copy .safetensors files into the folder models/lora/ and press Refresh.",
+    noMatch: "No LoRA matches. Clear the search.",
+  },
+}[kind];
+let shown = [], folder = null, drawn = new Map(), toastTimer, wasSeen = false;
+let source = null, order = "", ordered = [];
 
 function tag(name, className, text) {
   const node = document.createElement(name);
@@ -51,7 +73,7 @@ function card(item) {
   button.type = "button";
   button.dataset.key = item.key;
   button.classList.toggle("card-unusable", Boolean(item.reason));
-  button.title = item.reason || item.description || `${item.name}: click to put it into the prompt`;
+  button.title = item.reason || item.description || `${item.name}: ${words.press}`;
   const text = tag("span", "card-text");
   text.append(tag("span", "card-name", item.name));
   const badges = tag("span", "card-badges");
@@ -61,6 +83,7 @@ function card(item) {
   else if (item.note) text.append(tag("span", "card-note", item.note));
   button.append(picture(item), text);
   entry.append(button);
+  mark(button, item);
   if (grid.classList.contains("cards-with-details")) {
     const more = tag("button", "card-more", "⋯");
     more.type = "button";
@@ -70,6 +93,20 @@ function card(item) {
     entry.append(more);
   }
   return entry;
+}
+
+// Whether a prompt calls it, or it is the model in use.
+function isUsed(item) {
+  const called = window.calledInPrompts;
+  if (kind === "checkpoints") return item.used;
+  if (kind === "loras") return item.calls.some((name) => called?.loras.has(name));
+  return !item.reason && Boolean(called?.embeddings.has(item.name.toLowerCase()));
+}
+
+function mark(button, item) {
+  const used = isUsed(item);
+  button.classList.toggle("card-used", used);
+  button.setAttribute("aria-pressed", String(used));
 }
 
 const tests = {
@@ -154,24 +191,31 @@ function drawFamilies() {
   family.hidden = labels.length < 2;
 }
 
+// All cards in the chosen order; sorting thousands takes longer than searching them.
+function inOrder() {
+  if (source !== all() || order !== sort.value) {
+    [source, order] = [all(), sort.value];
+    ordered = [...source].sort(orders[order]);
+  }
+  return ordered;
+}
+
+const isSeen = () => search.offsetParent !== null;
+
+// A grid that nobody sees is drawn when it is shown.
 function draw() {
+  if (!isSeen()) return;
   drawFolders();
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  shown = all()
-    .filter((item) => words.every((word) => item.haystack.includes(word)))
-    .filter(tests[filter.value])
-    .filter((item) => !family.value || item.family === family.value)
-    .filter(within)
-    .sort(orders[sort.value]);
-  drawSight();
+  const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  shown = inOrder().filter((item) =>
+    wanted.every((word) => item.haystack.includes(word)) && tests[filter.value](item) &&
+    (!family.value || item.family === family.value) && within(item));
   const total = all().length;
   count.textContent = shown.length === total ? `${total}` : `${shown.length} of ${total}`;
   empty.hidden = shown.length > 0;
   grid.hidden = shown.length === 0;
-  empty.textContent = total
-    ? "No embedding matches. Clear the search or choose All."
-    : "No embeddings yet. Copy .pt, .bin or .safetensors files into the folder embeddings/ and " +
-      "they appear here at once, or train one of your own on the Train tab.";
+  empty.textContent = total ? words.noMatch : words.none;
+  drawSight();
 }
 
 function drawAnew() {
@@ -190,6 +234,7 @@ search.addEventListener("input", drawAnew);
 for (const choice of [filter, family, sort]) choice.addEventListener("change", drawAnew);
 grid.addEventListener("scroll", drawSight, { passive: true });
 new ResizeObserver(drawSight).observe(grid);
+new ResizeObserver(appear).observe(search);
 // A press on a card must not take the focus (and a phone's keyboard) from the prompt box.
 grid.addEventListener("mousedown", (event) => {
   if (event.target.closest(".card, .card-more")) event.preventDefault();
@@ -203,12 +248,33 @@ grid.addEventListener("click", async (event) => {
   const button = event.target.closest(".card");
   if (!button) return;
   const item = all().find((other) => other.key === button.dataset.key);
-  if (!item || item.reason) say(button.title);
-  else say(await window.promptBoxes.toggle(item.key, item.name, item.side));
+  if (!item || (item.reason && kind !== "checkpoints")) say(button.title);
+  else if (kind === "checkpoints") {
+    say(item.used ? `${item.name} is the model in use.` : `Loading ${item.name} …`);
+    if (!item.used) trigger("select", { value: item.key });
+  } else {
+    const wish = kind === "loras" ? { lora: item.key } : { card: item.key };
+    say(await window.promptBoxes.toggle(wish, item.name, item.side));
+  }
 });
-document.addEventListener("cards:change", () => {
+refresh.addEventListener("click", () => document.dispatchEvent(new CustomEvent("cards:wanted")));
+document.addEventListener("cards:change", ({ detail: kinds }) => {
+  if (!kinds.includes(kind)) return;
   drawFamilies();
   draw();
 });
+document.addEventListener("cards:called", () => {
+  for (const [item, entry] of drawn) mark(entry.querySelector(".card"), item);
+});
+
+// Folders of models are looked at anew whenever their cards are shown.
+function appear() {
+  if (isSeen() === wasSeen) return;
+  wasSeen = isSeen();
+  draw();
+  if (wasSeen && kind !== "embeddings") document.dispatchEvent(new CustomEvent("cards:wanted"));
+}
+filter.hidden = kind !== "embeddings";
+refresh.hidden = kind === "embeddings";
+sort.querySelector("[value=uses]").hidden = kind !== "embeddings";
 drawFamilies();
-draw();

@@ -71,12 +71,12 @@ window.promptBoxes = (() => {
     return queue;
   }
 
-  // Put an embedding's call at the caret, or take it out again if it is there already.
-  // Returns what was done, in words for the page.
-  async function toggle(key, name, side) {
-    const box = side === "negative" ? negative() : target();
+  // Put a card's call into a prompt, or take it out again if it is there already; without a side
+  // that is the prompt that had the focus last. Returns what was done, in words for the page.
+  async function toggle(wish, name, side) {
+    const box = side === "negative" ? negative() : side === "positive" ? positive() : target();
     const label = box === negative() ? "the negative prompt" : "the prompt";
-    const changed = await edit(box, { card: key });
+    const changed = await edit(box, wish);
     if (!changed) return `The server did not answer, so ${label} is as it was.`;
     return changed.taken ? `Took ${name} out of ${label}.` : `Put ${name} into ${label}.`;
   }

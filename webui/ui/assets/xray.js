@@ -49,7 +49,10 @@ function draw(seen) {
 async function look() {
   const mine = ++asked;
   const seen = text.trim() ? await server.look(text, beside, ...settings) : null;
-  if (mine === asked) draw(seen);
+  if (mine !== asked) return;
+  draw(seen);
+  const detail = { box: props.box, pieces: seen?.pieces ?? [] };
+  document.dispatchEvent(new CustomEvent("prompt:read", { detail }));
 }
 
 function lookSoon() {

@@ -10,7 +10,7 @@ from gradio.components import Component
 
 from webui.errors import BadField
 from webui.studio.studio import Studio
-from webui.ui.cards import card_grid
+from webui.ui.cards import card_grid, checkpoint_cards
 from webui.ui.polling import Poll
 from webui.ui.theme import asset, icon_button
 from webui.ui.toasts import failure
@@ -75,6 +75,10 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
                 styles_panel.build(studio, poll, inputs)
             with gr.Tab("Textual Inversion", elem_id="cards-panel"):
                 card_grid("prompt-cards")
+            with gr.Tab("Checkpoints", elem_id="checkpoints-panel"):
+                checkpoint_cards(studio)
+            with gr.Tab("Lora", elem_id="loras-panel"):
+                card_grid("lora-cards", "loras")
         with gr.Column(scale=6, min_width=300, elem_id="results"):
             outputs = results.build(studio, interrupt, skip, last_seed)
             actions = gallery_actions.build(studio, outputs)
