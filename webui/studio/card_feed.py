@@ -22,7 +22,7 @@ class CardFeed:
         self._studio = studio
         self._lock = threading.Lock()
         self._run = secrets.token_hex(4)
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, str, int] | None = None
         self._revision = 0
         self._cards: dict[str, Card] = {}
         self._data: dict[str, tuple[int, dict[str, Any]]] = {}
@@ -68,9 +68,11 @@ class CardFeed:
         self._cards = cards
 
 
-def versions(studio: Studio) -> tuple[int, int, int]:
-    """Return numbers of which one grows whenever a card becomes different."""
-    return studio.library.version, studio.models.state.version, studio.history.version
+def versions(studio: Studio) -> tuple[int, str, int]:
+    """Return what differs whenever a card becomes different: files, the loaded model, uses."""
+    model = studio.models.state.model
+    loaded = f"{model.short_hash} {model.name}" if model else ""
+    return studio.library.version, loaded, studio.history.version
 
 
 def card_data(studio: Studio, card: Card) -> dict[str, Any]:
