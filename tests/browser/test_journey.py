@@ -21,7 +21,7 @@ from webui.generation.outputs import read_parameters
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DRAWN_S = 300
-TRAINED_MS = 240_000
+TRAINED_MS = 900_000
 
 
 def pictures(app: App) -> list[Path]:
