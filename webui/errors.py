@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AppError(Exception):
     """Something the person can mend: what was wrong, with which file or field, what to do.
@@ -16,6 +18,16 @@ class BadField(AppError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+        self.messages = {field: message}
+        """What is wrong, by field: this, and what else was found at the same time."""
+
+    @classmethod
+    def raise_together(cls, problems: Sequence[BadField]) -> None:
+        """Raise the first of some problems, with the messages of all; nothing if there are none."""
+        if problems:
+            for other in problems[1:]:
+                problems[0].messages |= other.messages
+            raise problems[0]
 
 
 class UnreadableFile(AppError):

@@ -328,6 +328,20 @@ def test_eta_from_the_page_goes_into_the_picture(app: App, page: Page):
     assert "Eta DDIM: 0.5" in read_parameters(drawn)
 
 
+def test_numbers_that_cannot_be_are_mended_with_words(page: Page):
+    steps, seed = page.locator("#steps input[type=number]"), page.locator("#seed input")
+    steps.fill("500")
+    seed.fill("")
+    expect(page.locator("#steps .field-note")).to_contain_text("goes up to 150")
+    expect(steps).to_have_value("150")
+    steps.fill("")
+    expect(page.locator("#seed .field-note")).to_have_text("Seed was left empty and is -1 again.")
+    expect(seed).to_have_value("-1")
+    seed.focus()
+    expect(page.locator("#steps .field-note")).to_contain_text("is 20 again")
+    expect(steps).to_have_value("20")
+
+
 def test_a_usual_size_is_put_into_width_and_height(page: Page):
     page.locator("#size-presets input").click()
     page.get_by_role("option", name="128×192").click()

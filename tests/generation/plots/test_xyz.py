@@ -198,6 +198,12 @@ def test_what_cannot_be_drawn_is_told_at_its_field(
     assert caught.value.field == field
 
 
+def test_all_axes_that_cannot_be_used_are_told_at_once():
+    with pytest.raises(BadField) as caught:
+        planned(("Steps", "many"), ("CFG scale", "2, 3"), ("Seed", ""))
+    assert list(caught.value.messages) == ["x_values", "z_values"]
+
+
 def test_the_grids_parameters_say_what_was_plotted():
     pairs = planned(("Steps", "5, 6"), OFF, ("Seed", "1")).pairs
     assert pairs == {

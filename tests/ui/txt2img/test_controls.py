@@ -36,10 +36,11 @@ def test_the_controls_make_a_request():
     )
 
 
-def test_an_empty_control_is_told():
+def test_all_empty_controls_are_told():
     with pytest.raises(BadField) as caught:
-        read(values(hires_scale=None))
-    assert caught.value.field == "hires_scale"
+        read(values(steps=None, hires_scale=None))
+    assert caught.value.field == "steps"
+    assert list(caught.value.messages) == ["steps", "hires_scale"]
 
 
 def test_what_a_browser_kept_comes_back():

@@ -6,7 +6,7 @@ import pytest
 
 from webui.errors import AppError
 from webui.studio.studio import Studio
-from webui.ui.txt2img.results import _files
+from webui.ui.txt2img.results import files
 
 
 @pytest.mark.parametrize(
@@ -14,11 +14,19 @@ from webui.ui.txt2img.results import _files
     [".cache/embeddings.sqlite", "txt2img/../.cache/embeddings.sqlite", "train/run/state.pt",
      "txt2img/a.txt", "../app.py", "/etc/passwd", "txt2img//etc/passwd.png"],
 )  # fmt: skip
-def test_a_page_cannot_ask_for_other_files(studio: Studio, name: str):
+def test_a_page_cannot_ask_for_otherfiles(studio: Studio, name: str):
     with pytest.raises(AppError):
-        _files([{"name": name, "caption": "", "infotext": ""}], studio)
+        files([{"name": name, "caption": "", "infotext": ""}], studio)
 
 
 def test_a_picture_of_the_tab_is_shown(studio: Studio):
-    [(path, caption)] = _files([{"name": "txt2img/2026/a.png", "caption": "seed 1"}], studio)
+    [(path, caption)] = files([{"name": "txt2img/2026/a.png", "caption": "seed 1"}], studio)
     assert path.endswith("txt2img/2026/a.png") and caption == "seed 1"
+
+
+def test_several_pictures_are_counted(studio: Studio):
+    entries = [{"name": f"txt2img/{name}.png", "caption": "seed 1"} for name in "ab"]
+    assert [caption for _, caption in files(entries, studio)] == [
+        "1 of 2 · seed 1",
+        "2 of 2 · seed 1",
+    ]

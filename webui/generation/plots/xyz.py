@@ -38,15 +38,19 @@ def plan(
 
     ``chosen`` are the name of the kind and the text of the values of the x, y and z axis. All
     cells share one seed, from which it counts up in a cell of several pictures. Raises BadField
-    with the first field of the request or of ``VALUES`` that cannot be used.
+    with the first field of the request that cannot be used, or with all axes that cannot.
     """
     base = checked(replace(request, save_grid=False))
     axes = [_axis(name, where) for (name, _), where in zip(chosen, VALUES, strict=True)]
     _refuse_doubles(axes)
-    values = [
-        _values(axis, text, where, base, context)
-        for axis, (_, text), where in zip(axes, chosen, VALUES, strict=True)
-    ]
+    values: list[Sequence[Any]] = []
+    problems: list[BadField] = []
+    for axis, (_, text), where in zip(axes, chosen, VALUES, strict=True):
+        try:
+            values.append(_values(axis, text, where, base, context))
+        except BadField as problem:
+            problems.append(problem)
+    BadField.raise_together(problems)
     _refuse_too_many(values, base)
     cells = []
     for z, y, x in itertools.product(values[2], values[1], values[0]):

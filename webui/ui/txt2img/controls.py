@@ -26,7 +26,7 @@ from webui.generation.upscaling import UPSCALERS
 from webui.models.families import FAMILIES
 from webui.studio.studio import Studio
 from webui.ui.polling import Poll
-from webui.ui.theme import icon_button
+from webui.ui.theme import asset, icon_button
 
 Control = gr.Textbox | gr.Number | gr.Slider | gr.Dropdown | gr.Checkbox
 Controls = Mapping[str, Control]
@@ -66,12 +66,17 @@ SDXL_SIZES = [
 def read(values: Sequence[Any]) -> GenerationRequest:
     """Return the request of the controls' values, which come in the order of ``FIELDS``.
 
-    Raises BadField for a control that was left empty.
+    Raises BadField for all controls that were left empty.
     """
     given = dict(zip(FIELDS, values, strict=True))
+    problems: list[BadField] = []
     for name, value in given.items():
         if value is None or FIELDS[name].optional:
-            given[name] = _read(FIELDS[name], value)
+            try:
+                given[name] = _read(FIELDS[name], value)
+            except BadField as problem:
+                problems.append(problem)
+    BadField.raise_together(problems)
     return GenerationRequest(**(given | {"styles": tuple(given["styles"])}))
 
 
@@ -127,7 +132,7 @@ def build(
 ) -> Controls:
     """Build the controls below the prompts inside the open Blocks.
 
-    ``last_seed`` holds the seed of the newest picture, for the button that takes it again.
+    ``last_seed`` holds the seed of the image that is looked at, for the button that takes it again.
     """
     made: dict[str, Control] = {"prompt": prompt, "negative_prompt": negative, "styles": styles}
     with gr.Row(elem_classes=["narrow"]):
@@ -158,6 +163,14 @@ def build(
                         made |= _controls(*row)
                 continue
             made |= _section([field for field in FIELDS.values() if field.section == section])
+    numbers = gr.HTML(
+        value=None,
+        html_template="",
+        js_on_load=asset("numbers.js"),
+        apply_default_css=False,
+        elem_classes=["setter"],
+    )
+    poll.watch(lambda: suggested(studio), lambda: [_usual_numbers(studio)], [numbers])
     poll.watch(lambda: _sizes(studio), lambda: [gr.update(choices=_sizes(studio))], [presets])
     upscaler: Any = made["hires_upscaler"]
     upscaler.focus(
@@ -179,6 +192,16 @@ def suggested(studio: Studio) -> list[Any] | None:
         return None
     request = default_request(model.defaults)
     return [getattr(request, field) for field in FROM_MODEL]
+
+
+def _usual_numbers(studio: Studio) -> dict[str, float]:
+    """Return what numbers are where nobody says otherwise, by element id."""
+    suits = dict(zip(FROM_MODEL, suggested(studio) or [], strict=False))
+    return {
+        element_id(name): suits.get(name, field.default)
+        for name, field in FIELDS.items()
+        if field.type in (int, float) and not field.optional
+    }
 
 
 def _sizes(studio: Studio) -> list[str]:

@@ -1,8 +1,10 @@
-"""What can be done with the image in the gallery that is looked at, besides deleting it."""
+"""What can be done with the image in the gallery that is looked at: the row of buttons below it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,14 +14,14 @@ from gradio.components import Component
 from webui.errors import AppError
 from webui.files import room_on_disk
 from webui.generation.metadata.infotext import embedding_hashes, read_infotext
-from webui.generation.outputs import LOG, keep_copy
+from webui.generation.outputs import LOG, bring_back, discard, keep_copy
 from webui.images import open_picture
 from webui.studio.studio import Studio
 from webui.ui.markup import message
 from webui.ui.toasts import failure
 from webui.ui.txt2img import results
 from webui.ui.txt2img.apply_parameters import Target, apply_infotext
-from webui.ui.txt2img.results import Results
+from webui.ui.txt2img.results import Entries, Results
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -28,7 +30,6 @@ QUIET: dict[str, Any] = {
 }
 SAVED = "saved"
 """Folder below outputs/ for the images that were kept with *Save*."""
-Entries = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -37,38 +38,59 @@ class GalleryActions:
 
     studio: Studio
     outputs: Results
-    to_png_info: gr.Button
+    reuse_seed: gr.Button
     to_controls: gr.Button
+    to_png_info: gr.Button
     save: gr.Button
-    to_card: gr.Button
+    delete: gr.Button
+    undo: gr.Button
     clear: gr.Button
     card: gr.Dropdown
     """The card whose preview the image becomes."""
+    to_card: gr.Button
 
     def connect(self, target: Target) -> None:
         """Connect what stays on the tab; ``target`` is where parameters go."""
-        looked_at = [self.outputs.entries, self.outputs.chosen]
+        outputs = self.outputs
+        looked_at = [outputs.entries, outputs.chosen]
+        outputs.gallery.select(
+            _looked_at,
+            outputs.entries,
+            [outputs.infotext, outputs.chosen, outputs.last_seed],
+            **QUIET,
+        )
+        outputs.gallery.change(
+            None, outputs.gallery, None, js="(images) => window.lightbox.show(images)", **QUIET
+        )
+        self.reuse_seed.click(
+            None, outputs.last_seed, target.controls["seed"], js="(seed) => seed", **QUIET
+        )
         self.to_controls.click(
             lambda entries, place: self._apply(target, entries, place),
             looked_at,
             target.outputs(),
             **QUIET,
         )
-        self.save.click(self._save, looked_at, self.outputs.messages, **QUIET)
+        self.save.click(self._save, looked_at, outputs.messages, **QUIET)
         self.card.focus(self._choices, None, self.card, **QUIET)
-        self.to_card.click(
-            self._set_preview, [*looked_at, self.card], self.outputs.messages, **QUIET
-        )
-        emptied = [
-            self.outputs.gallery,
-            self.outputs.infotext,
-            self.outputs.entries,
-            self.outputs.chosen,
-            self.outputs.delete,
-            self.outputs.bar,
-            self.outputs.messages,
+        self.to_card.click(self._set_preview, [*looked_at, self.card], outputs.messages, **QUIET)
+        thrown = gr.JSON(visible="hidden")
+        shown: list[Component] = [
+            outputs.gallery,
+            outputs.infotext,
+            outputs.entries,
+            outputs.chosen,
+            outputs.last_seed,
         ]
-        self.clear.click(self._clear, None, emptied, **QUIET)
+        after_deleting = [*shown, self.undo, thrown]
+        self.delete.click(self._delete, looked_at, after_deleting, **QUIET)
+        self.undo.click(self._bring_back, [outputs.entries, thrown], after_deleting, **QUIET)
+        self.clear.click(
+            lambda: [*self._shown([], 0), "", ""],
+            None,
+            [*shown, outputs.bar, outputs.messages],
+            **QUIET,
+        )
 
     def connect_png_info(self, picture: gr.Image, tabs: gr.Tabs) -> None:
         """Make a button show the image on the PNG Info tab, one of ``tabs``."""
@@ -118,27 +140,56 @@ class GalleryActions:
             return message(str(error), "bad")
         return message(f"The card of {card.name} shows it now.", "good")
 
-    def _clear(self) -> dict[Component, Any]:
-        """Empty the gallery; the files stay."""
-        outputs = self.outputs
-        return {
-            outputs.gallery: gr.update(value=[], selected_index=None),
-            outputs.infotext: "",
-            outputs.entries: [],
-            outputs.chosen: 0,
-            outputs.delete: gr.update(interactive=False),
-            outputs.bar: "",
-            outputs.messages: "",
-        }
+    def _delete(self, entries: Entries, place: float) -> list[Any]:
+        """Move the image that is looked at to the trash and show the others."""
+        gone, index = _entry(entries, place), int(place)
+        self._move(discard, gone["name"])
+        rest = entries[:index] + entries[index + 1 :]
+        thrown = {"index": index, "entry": gone}
+        return [*self._shown(rest, index), gr.update(visible=True), thrown]
+
+    def _bring_back(self, entries: Entries, thrown: dict[str, Any]) -> list[Any]:
+        """Move the image that was deleted last back to its place."""
+        index, entry = thrown["index"], thrown["entry"]
+        self._move(bring_back, entry["name"])
+        back = [*entries[:index], entry, *entries[index:]]
+        return [*self._shown(back, index), gr.update(visible=False), None]
+
+    def _move(self, move: Callable[[Path, str], None], name: str) -> None:
+        """Move an image of the outputs folder; what a person can mend becomes a message."""
+        folder, _, rest = name.partition("/")
+        try:
+            results.picture_path(name, self.studio)
+            move(self.studio.settings.outputs_dir / folder, rest)
+        except AppError as error:
+            raise failure(error) from error
+
+    def _shown(self, entries: Entries, index: int) -> list[Any]:
+        """Return gallery, parameters, entries, the chosen image's index, and its seed."""
+        index = max(0, min(index, len(entries) - 1))
+        files = results.files(entries, self.studio)
+        gallery = gr.update(value=files, selected_index=index if entries else None)
+        if not entries:
+            return [gallery, "", [], 0, gr.skip()]
+        return [gallery, entries[index]["infotext"], entries, index, entries[index]["seed"]]
 
 
 def build(studio: Studio, outputs: Results) -> GalleryActions:
-    """Build the buttons inside the open Blocks."""
-    with gr.Row(elem_classes=["narrow"]):
+    """Build the buttons inside the open Blocks, and the parameters below them."""
+    with gr.Row(elem_classes=["narrow"], elem_id="gallery-tools"):
+        enlarge = _button("Enlarge", "enlarge-image")
+        compare = _button("Compare", "compare-images")
+        pixels = _button("Pixels", "show-pixels")
+        reuse_seed = _button("Reuse seed", "reuse-its-seed")
+        to_controls = _button("Use parameters", "send-controls")
         to_png_info = _button("Send to PNG Info", "send-png-info")
-        to_controls = _button("Use its parameters", "send-controls")
         save = _button("Save", "save-picture")
+        delete = _button("Delete", "delete-picture")
         clear = _button("Clear", "clear-gallery")
+    undo = gr.Button("Undo delete", size="sm", visible=False, elem_id="undo-picture")
+    for button, act in ((enlarge, "open"), (compare, "compare"), (pixels, "togglePixels")):
+        button.click(None, None, None, js=f"() => window.lightbox.{act}()", **QUIET)
+    outputs.infotext.render()
     with gr.Row(elem_classes=["narrow"], elem_id="preview-row"):
         card = gr.Dropdown(
             [],
@@ -147,15 +198,26 @@ def build(studio: Studio, outputs: Results) -> GalleryActions:
             interactive=True,
             min_width=140,
         )
-        to_card = _button("Use as card preview", "send-preview")
-    return GalleryActions(studio, outputs, to_png_info, to_controls, save, to_card, clear, card)
+        to_card = gr.Button("Use as card preview", size="sm", elem_id="send-preview", min_width=80)
+    return GalleryActions(
+        studio, outputs, reuse_seed, to_controls, to_png_info, save, delete, undo, clear, card,
+        to_card,
+    )  # fmt: skip
 
 
 def _button(label: str, elem_id: str) -> gr.Button:
-    return gr.Button(label, size="sm", elem_id=elem_id, min_width=80)
+    return gr.Button(label, size="sm", elem_id=elem_id, scale=0, min_width=0)
 
 
-def _entry(entries: Entries, place: float) -> dict[str, str]:
+def _looked_at(entries: Entries, event: gr.SelectData) -> list[Any]:
+    """Return the parameters of the image that is looked at, its index and its seed."""
+    if event.index >= len(entries):
+        return [gr.skip()] * 3
+    entry = entries[event.index]
+    return [entry["infotext"], event.index, entry["seed"]]
+
+
+def _entry(entries: Entries, place: float) -> dict[str, Any]:
     """Return the image that is looked at; a message where there is none."""
     if not 0 <= int(place) < len(entries):
         raise failure("There is no image yet.")

@@ -116,7 +116,7 @@ def _connect(
             job = start(request, settings[count:], after, overrides.choice(studio, chosen))
         except BadField as error:
             yield results.refuse(outputs, error)
-            raise failure(error) from error
+            return
         yield from results.follow(outputs, job, studio)
 
     button.click(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,19 @@ from gradio.components import Component
 
 from webui.errors import AppError, BadField
 from webui.files import contained
-from webui.generation.outputs import bring_back, discard
 from webui.job_state import JobState
 from webui.studio.jobs import GenerationJob, JobView, SavedPicture
 from webui.studio.studio import Studio
 from webui.ui.fields import field_messages, message_setter
 from webui.ui.markup import duration, message, progress
-from webui.ui.toasts import failure
 from webui.ui.txt2img.controls import element_id
 
 PICTURE_FOLDERS = ("txt2img", "grids")
 """Folders below outputs/ whose pictures are shown here and can be deleted."""
 MOST_FOLLOWED = 16
 """Generations that pages follow at once, those included that they have queued."""
+Entries = list[dict[str, Any]]
+"""What is known of each image: name (its path below outputs/), caption, infotext and seed."""
 SHOWN_EVERY_S = 0.15
 """The page is not sent more often than this; the sampler needs the processor more."""
 
@@ -50,7 +50,6 @@ class Results:
     """What is known of each picture in the gallery, for whichever is looked at."""
     chosen: gr.Number
     """Which picture is looked at, counted from 0."""
-    delete: gr.Button
     fields: gr.HTML
     """Puts messages at controls."""
 
@@ -59,8 +58,11 @@ class Results:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.Number) -> Results:
-    """Build the outputs inside the open Blocks."""
+def build(interrupt: gr.Button, skip: gr.Button, last_seed: gr.Number) -> Results:
+    """Build the outputs inside the open Blocks.
+
+    The parameters stand below what is done with an image, so they are rendered there.
+    """
     bar = gr.HTML(elem_id="progress", js_on_load=None)
     messages = gr.HTML(elem_id="messages", js_on_load=None)
     preview = gr.Image(
@@ -82,21 +84,18 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
         interactive=False,
         preview=True,
     )
-    infotext = gr.Textbox(
-        label="Parameters (saved in the image)",
-        lines=2,
-        elem_id="infotext",
-        interactive=False,
-        buttons=["copy"],
-    )
-    with gr.Row(elem_classes=["narrow"]):
-        delete = gr.Button("Delete image", size="sm", interactive=False, elem_id="delete-picture")
-        undo = gr.Button("Undo delete", size="sm", visible=False, elem_id="undo-picture")
-    made = Results(
+    return Results(
         bar=bar,
         preview=preview,
         gallery=gallery,
-        infotext=infotext,
+        infotext=gr.Textbox(
+            label="Parameters (saved in the image)",
+            lines=2,
+            elem_id="infotext",
+            interactive=False,
+            buttons=["copy"],
+            render=False,
+        ),
         messages=messages,
         interrupt=interrupt,
         skip=skip,
@@ -105,34 +104,7 @@ def build(studio: Studio, interrupt: gr.Button, skip: gr.Button, last_seed: gr.N
         last_seed=last_seed,
         entries=gr.JSON([], visible="hidden"),
         chosen=gr.Number(0, visible="hidden", precision=0),
-        delete=delete,
         fields=message_setter(),
-    )
-    _connect(studio, made, undo)
-    return made
-
-
-def _connect(studio: Studio, made: Results, undo: gr.Button) -> None:
-    """Connect choosing, deleting and bringing back pictures."""
-    thrown = gr.JSON(visible="hidden")
-    quiet: dict[str, Any] = {
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    shown = [made.gallery, made.infotext, made.entries, made.chosen, made.delete, undo, thrown]
-    made.gallery.select(_chosen, made.entries, [made.infotext, made.chosen], **quiet)
-    made.delete.click(
-        lambda entries, chosen: _delete(studio, entries, int(chosen)),
-        [made.entries, made.chosen],
-        shown,
-        **quiet,
-    )
-    undo.click(
-        lambda entries, last: _bring_back(studio, entries, last),
-        [made.entries, thrown],
-        shown,
-        **quiet,
     )
 
 
@@ -175,24 +147,20 @@ def show(made: Results, job: GenerationJob, view: JobView, studio: Studio) -> di
     }
     if entries:
         values |= {made.infotext: entries[first]["infotext"], made.entries: entries}
-        values |= {made.chosen: first, made.delete: gr.update(interactive=True)}
-    if view.pictures:
-        values[made.last_seed] = view.pictures[0].seed
+        values |= {made.chosen: first, made.last_seed: entries[first]["seed"]}
     if view.version <= 1:
         values[made.fields] = field_messages({})
     return values
 
 
 def refuse(made: Results, error: BadField) -> dict[Component, Any]:
-    """Return what says at its field why a request is refused."""
-    return {made.fields: field_messages({element_id(error.field): str(error)})}
+    """Return what says at its fields why a request is refused; nothing is drawn again after it."""
+    messages = {element_id(field): text for field, text in error.messages.items()}
+    return {made.fields: field_messages(messages), made.state: ""}
 
 
-def _entries(view: JobView, studio: Studio) -> list[dict[str, str]]:
-    """Return name, caption and parameters of the pictures that still lie on the disk.
-
-    The name is the path below the outputs folder.
-    """
+def _entries(view: JobView, studio: Studio) -> Entries:
+    """Return what is known of the pictures that still lie on the disk."""
     outputs = studio.settings.outputs_dir
     pictures = [(picture, f"seed {picture.seed}") for picture in view.pictures]
     if view.grid is not None:
@@ -202,15 +170,23 @@ def _entries(view: JobView, studio: Studio) -> list[dict[str, str]]:
             "name": picture.path.relative_to(outputs).as_posix(),
             "caption": caption,
             "infotext": picture.infotext,
+            "seed": picture.seed,
         }
         for picture, caption in pictures
         if picture.path.is_file()
     ]
 
 
-def _files(entries: list[dict[str, str]], studio: Studio) -> list[tuple[str, str]]:
+def files(entries: Entries, studio: Studio) -> list[tuple[str, str]]:
     """Return paths and captions for the gallery; names come from the page, so they are checked."""
-    return [(str(picture_path(entry["name"], studio)), entry["caption"]) for entry in entries]
+    several = len(entries) > 1
+    return [
+        (
+            str(picture_path(entry["name"], studio)),
+            (f"{number} of {len(entries)} · " if several else "") + entry["caption"],
+        )
+        for number, entry in enumerate(entries, start=1)
+    ]
 
 
 def picture_path(name: str, studio: Studio) -> Path:
@@ -225,65 +201,12 @@ def picture_path(name: str, studio: Studio) -> Path:
     return path
 
 
-def _gallery(
-    entries: list[dict[str, str]], first: int, view: JobView, studio: Studio, *, visible: bool
-) -> Any:
+def _gallery(entries: Entries, first: int, view: JobView, studio: Studio, *, visible: bool) -> Any:
     """Show the finished pictures; while one is being drawn, its preview takes their place."""
     if not entries:
         return gr.update(visible=visible)
     chosen = first if view.ended else None
-    return gr.update(value=_files(entries, studio), visible=visible, selected_index=chosen)
-
-
-def _chosen(entries: list[dict[str, str]], event: gr.SelectData) -> list[Any]:
-    """Return the parameters of the picture that is looked at, and its index."""
-    if event.index >= len(entries):
-        return [gr.skip(), gr.skip()]
-    return [entries[event.index]["infotext"], event.index]
-
-
-def _delete(studio: Studio, entries: list[dict[str, str]], index: int) -> list[Any]:
-    """Move the picture that is looked at to the trash and show the others."""
-    if not 0 <= index < len(entries):
-        raise failure("There is no image to delete.")
-    gone = entries[index]
-    _moved(discard, studio, gone["name"])
-    rest = entries[:index] + entries[index + 1 :]
-    return _shown(studio, rest, index, {"index": index, "entry": gone})
-
-
-def _bring_back(studio: Studio, entries: list[dict[str, str]], thrown: dict[str, Any]) -> list[Any]:
-    """Move the picture that was deleted last back to its place."""
-    index, entry = thrown["index"], thrown["entry"]
-    _moved(bring_back, studio, entry["name"])
-    return _shown(studio, [*entries[:index], entry, *entries[index:]], index, None)
-
-
-def _moved(move: Callable[[Path, str], None], studio: Studio, name: str) -> None:
-    """Move a picture of the outputs folder; what a person can mend becomes a message."""
-    folder, _, rest = name.partition("/")
-    try:
-        if folder not in PICTURE_FOLDERS:
-            raise AppError(f"{name} is no image of this tab.")
-        move(studio.settings.outputs_dir / folder, rest)
-    except AppError as error:
-        raise failure(error) from error
-
-
-def _shown(
-    studio: Studio, entries: list[dict[str, str]], index: int, thrown: dict[str, Any] | None
-) -> list[Any]:
-    """Return what a deletion changes: the gallery, what is chosen, and the way back."""
-    index = max(0, min(index, len(entries) - 1))
-    return [
-        gr.update(value=_files(entries, studio), selected_index=index if entries else None),
-        entries[index]["infotext"] if entries else "",
-        entries,
-        index,
-        gr.update(interactive=bool(entries)),
-        gr.update(visible=thrown is not None),
-        thrown,
-    ]
+    return gr.update(value=files(entries, studio), visible=visible, selected_index=chosen)
 
 
 def _waiting(job: GenerationJob, view: JobView, studio: Studio) -> str:
@@ -302,7 +225,8 @@ def _bar(job: GenerationJob, view: JobView, studio: Studio) -> str:
         return progress(0, 1, _waiting(job, view, studio))
     if view.state is JobState.DRAWING:
         left = f" · {duration(view.eta_s)} left" if view.eta_s is not None else ""
-        return progress(view.step, view.steps, f"Step {view.step} of {view.steps}{left}")
+        where = f"{_being_drawn(job, view)}Step {view.step} of {view.steps}{left}"
+        return progress(view.step, view.steps, where)
     if view.state is JobState.STOPPED:
         kept = f"; {len(view.pictures)} kept" if view.pictures else ""
         return progress(view.step, view.steps, f"Interrupted at step {view.step}{kept}.")
@@ -313,6 +237,18 @@ def _bar(job: GenerationJob, view: JobView, studio: Studio) -> str:
     if view.is_plot and view.grid is not None:
         saved += ", the grid in outputs/grids"
     return progress(1, 1, f"{saved}{skipped}{_used(view.pictures)}")
+
+
+def _being_drawn(job: GenerationJob, view: JobView) -> str:
+    """Say which of several images are being drawn; of a plot the steps say enough."""
+    size, total = job.request.batch_size, job.request.pictures
+    if view.is_plot or job.request.batch_count == 1:
+        return ""
+    first = len(view.pictures) + view.skipped * size + 1
+    last = min(first + size - 1, total)
+    return (
+        f"Image {first} of {total} · " if first == last else f"Images {first}–{last} of {total} · "
+    )
 
 
 def _used(pictures: tuple[SavedPicture, ...]) -> str:

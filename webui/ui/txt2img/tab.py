@@ -13,7 +13,6 @@ from webui.studio.studio import Studio
 from webui.ui.cards import card_grid, checkpoint_cards
 from webui.ui.polling import Poll
 from webui.ui.theme import asset, icon_button
-from webui.ui.toasts import failure
 from webui.ui.txt2img import (
     completion,
     controls,
@@ -80,7 +79,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
             with gr.Tab("Lora", elem_id="loras-panel"):
                 card_grid("lora-cards", "loras")
         with gr.Column(scale=6, min_width=300, elem_id="results"):
-            outputs = results.build(studio, interrupt, skip, last_seed)
+            outputs = results.build(interrupt, skip, last_seed)
             actions = gallery_actions.build(studio, outputs)
     with settings:
         axes = xyz_panel.build(studio, inputs, outputs, chips)
@@ -135,7 +134,7 @@ def _connect(
             job = studio.generating.start(controls.read(given), model=model, after=after)
         except BadField as error:
             yield results.refuse(outputs, error)
-            raise failure(error) from error
+            return
         yield from results.follow(outputs, job, studio)
 
     drawn = go.click(

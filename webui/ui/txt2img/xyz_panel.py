@@ -16,7 +16,6 @@ from webui.generation.plots.prompt_edit import MARKER
 from webui.generation.plots.xyz import SCRIPT, VALUES
 from webui.studio.studio import Studio
 from webui.ui.markup import message
-from webui.ui.toasts import failure
 from webui.ui.txt2img import controls, overrides, results
 from webui.ui.txt2img.controls import Controls, element_id
 from webui.ui.txt2img.results import Results
@@ -25,14 +24,9 @@ Axes = Sequence[tuple[gr.Dropdown, gr.Textbox]]
 """Kind and values of the x, y and z axis."""
 TRAINING_STEP = "Training step"
 ABOUT = (
-    f"Draws a cell for each combination of values, at most {MAX_CELLS}, all from one seed. "
-    "Batch count and batch size hold for every cell: its images stand side by side in the grid "
-    "and are saved one by one. "
-    f"An embedding goes where {MARKER} stands in a prompt, else to the end of the prompt; its "
-    "strength is that of the embedding that an axis put there, else of the first one called."
+    f"A cell for each combination of values, at most {MAX_CELLS}, all from one seed. Write "
+    f"{MARKER} into a prompt where an embedding of an axis is to go."
 )
-
-
 _SWAP = "(kind, other, values, others) => [other, kind, others, values]"
 _QUIET: dict[str, Any] = {
     "queue": False,
@@ -161,7 +155,7 @@ def _connect_drawing(
             job = studio.plotting.start(request, chosen, of_axes[6], after, model)
         except BadField as error:
             yield results.refuse(outputs, error)
-            raise failure(error) from error
+            return
         yield from results.follow(outputs, job, studio)
 
     draw.click(
