@@ -79,15 +79,21 @@ def test_what_civitais_own_generator_lists_is_understood():
     assert (model.name, model.state) == ("Easy [Ink], XL", "unchecked")
     assert model.here == "easyInkXL_v6Start"
     assert check_model(pairs, {"other": None}, "other").state == "missing"
-    [lora] = check_loras(pairs, {"softpaper_v2": ""})
+    [lora] = check_loras(request, pairs, {"softpaper_v2": ""})
     assert (lora.name, lora.state, lora.here) == ("Soft Paper", "unchecked", "softpaper_v2")
 
 
 def test_loras_that_a_picture_names_are_looked_for():
     hashes = f'a\n{TAIL}, Lora hashes: "ink: {HASH}, Paper: 01", Hashes: {{"lora:ink": "{HASH}"}}'
-    found = check_loras(read_infotext(hashes)[1], {"paper": ""})
+    found = check_loras(*read_infotext(hashes), {"paper": ""})
     assert [(item.name, item.state) for item in found] == [
         ("ink", "missing"), ("Paper", "unchecked"),
+    ]  # fmt: skip
+    prompts = "a <lora:Foo:0.8> <lora:paper:1>\nNegative prompt: <lora:bar>"
+    called = f'{prompts}\n{TAIL}, Lora hashes: "foo: 01"'
+    found = check_loras(*read_infotext(called), {"paper": ""})
+    assert [(item.name, item.state) for item in found] == [
+        ("foo", "missing"), ("paper", "unchecked"), ("bar", "missing"),
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from webui.embeddings.cards import Card
 from webui.generation.metadata.infotext import civitai_resources, embedding_hashes, lora_names
 from webui.generation.request import PROMPTS, GenerationRequest
 from webui.prompting.editing.calls import call_text
+from webui.prompting.loras import take_loras
 from webui.prompting.names import NameIndex, find_calls
 
 SHORTEST_HASH = 8
@@ -60,12 +61,15 @@ def _check_published(name: str, version_id: int, cards: Sequence[Card]) -> Findi
     return Finding(name, "missing", sentence)
 
 
-def check_loras(pairs: Mapping[str, str], here: Mapping[str, object]) -> list[Finding]:
-    """Return how each LoRA that a picture's settings name stands here.
+def check_loras(
+    request: GenerationRequest, pairs: Mapping[str, str], here: Mapping[str, object]
+) -> list[Finding]:
+    """Return how each LoRA that a picture's settings name or its prompts call stands here.
 
     ``here`` has the names of the LoRAs, case folded.
     """
-    named = lora_names(pairs)
+    called = (call.name for field in PROMPTS for call in take_loras(getattr(request, field))[1])
+    named = list({name.casefold(): name for name in (*called, *lora_names(pairs))}.values())
     findings = [
         Finding(name, "unchecked", "There is one of this name here.", name)
         if name.casefold() in here

@@ -139,7 +139,7 @@ def _show(studio: Studio, text: str) -> list[Any]:
     return [
         _findings("Model", [model] if model else [])
         + _findings("Embeddings", (_with_reason(studio, finding) for finding in embeddings))
-        + _findings("LoRAs", check_loras(pairs, loras))
+        + _findings("LoRAs", check_loras(request, pairs, loras))
         + "".join(message(sentence, "warn") for sentence in refused),
         facts(rows),
         gr.update(interactive=bool(text.strip())),
