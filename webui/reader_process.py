@@ -37,8 +37,8 @@ START_S = 60.0
 MEMORY_BYTES = 1 << 30
 """So much more memory the process may take than after its start."""
 LARGEST_MESSAGE = 256 << 20
-PROCESSES = 2
-"""Most readers at once."""
+PROCESSES = min(4, max(2, (os.cpu_count() or 1) // 2))
+"""Most readers at once; each may take its memory."""
 FEW = 16
 """Fewer questions than this go to one reader."""
 
