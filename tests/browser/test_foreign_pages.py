@@ -85,6 +85,21 @@ def test_it_cannot_show_the_app_in_a_frame(app: App, page: Page, elsewhere: str)
     assert not any(frame.locator("#generate").count() for frame in page.frames)
 
 
+def test_markup_in_the_page_asks_no_other_machine(app: App, page: Page, elsewhere: str):
+    """Whoever gets a file's name into a message of Gradio's own as markup learns nothing by it."""
+    page.goto(app.url)
+    asked: list[str] = []
+    page.on("requestfinished", lambda request: asked.append(request.url))
+    blocked = page.evaluate(
+        """(url) => new Promise((resolve) => {
+          addEventListener("securitypolicyviolation", (e) => resolve(e.effectiveDirective));
+          document.body.insertAdjacentHTML("beforeend", `<img src="${url}/a.png">`);
+        })""",
+        elsewhere,
+    )
+    assert blocked == "img-src" and not any(elsewhere in url for url in asked)
+
+
 def test_a_link_from_there_opens_the_app(app: App, page: Page, elsewhere: str):
     page.goto(elsewhere)
     page.evaluate(

@@ -23,6 +23,8 @@ FILES = ("/gradio_api/file", "/file")
 OLD_FILES = ("/gradio_api/file/", "/file/")
 ELSEWHERE = ("/gradio_api/proxy", "/proxy")
 """Gradio's route that fetches from other machines."""
+OWN = "img-src 'self' data: blob:; media-src 'self' data: blob:; object-src 'none'"
+"""What pages may show; markup that slipped into one asks no other machine for anything."""
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff")
 
 
@@ -47,7 +49,8 @@ class _Guard:
 
     def __init__(self, app: ASGIApp, frame_ancestors: tuple[str, ...]) -> None:
         self._app = app
-        self._frames = "frame-ancestors " + (" ".join(frame_ancestors) or "'none'")
+        frames = " ".join(frame_ancestors) or "'none'"
+        self._policy = f"frame-ancestors {frames}; {OWN}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass HTTP on; there are no web sockets here."""
@@ -61,7 +64,7 @@ class _Guard:
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.append("Content-Security-Policy", self._frames)
+                headers.append("Content-Security-Policy", self._policy)
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Cross-Origin-Resource-Policy"] = "same-origin"
             await send(message)
