@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -66,12 +68,13 @@ def names(page: Page) -> list[str]:
 
 def open_details(page: Page, name: str) -> None:
     page.locator("#all-cards .cards-search").fill(name)
-    page.locator("#all-cards .card-entry", has_text=name).locator(".card-more").click()
-    expect(page.locator("#details")).to_contain_text(name)
+    page.locator("#all-cards .card").filter(has=page.get_by_text(name, exact=True)).click()
+    expect(page.locator(".details-name")).to_have_text(name)
+    expect(page.locator("#details-form")).to_be_visible()
 
 
 def open_section(page: Page, title: str) -> None:
-    page.locator("#details-form").get_by_role("button", name=f"{title} ▼", exact=True).click()
+    page.locator("#details-form").get_by_role("tab", name=title, exact=True).click()
 
 
 def test_only_the_cards_in_sight_are_in_the_page_and_scrolling_reaches_the_last(tab: Page):
@@ -100,42 +103,37 @@ def test_folders_models_and_uses_narrow_and_order_the_cards(tab: Page):
 
 def test_the_details_say_what_is_in_the_file_and_where_it_was_used(tab: Page):
     open_details(tab, "toad")
+    open_section(tab, "About")
     expect(tab.locator("#details")).to_contain_text("1 image")
+    expect(tab.locator("#details-inside")).to_contain_text("<b>mud</b>")
     open_section(tab, "Used in")
     expect(tab.locator("#details-uses img").first).to_be_visible()
-    open_section(tab, "Vectors")
+    open_section(tab, "Quality")
     expect(tab.locator("#details-vectors")).to_contain_text("Nearest words")
-    open_section(tab, "Metadata")
-    expect(tab.locator("#details-inside")).to_contain_text("<b>mud</b>")
 
 
 def test_tags_are_kept_and_found(tab: Page, full: App):
     open_details(tab, "newt")
     tab.locator("#details-tags input").fill("swamp, green , swamp")
-    tab.locator("#save-notes").click()
-    expect(tab.locator("#details-answer")).to_contain_text("Notes saved")
+    tab.locator("#details-tags input").press("Tab")
+    expect(tab.locator("#notes-answer")).to_contain_text("Notes saved")
     tab.locator("#all-cards .cards-search").fill("swamp")
     expect(tab.locator("#all-cards .card-name")).to_have_text(["newt"])
 
 
-def test_notes_that_were_not_saved_are_there_when_their_card_is_opened_again(tab: Page, full: App):
+def test_notes_are_saved_when_a_field_is_left_and_when_another_card_is_opened(tab: Page, full: App):
     notes = tab.locator("#details-notes textarea")
     open_details(tab, "portrait")
+    notes.fill("slowly")
+    notes.press("Tab")
+    expect(tab.locator("#notes-answer")).to_contain_text("Notes saved")
     notes.fill("written in a hurry")
     open_details(tab, "toad")
     expect(notes).to_have_value("")
+    expect(tab.locator("#notes-answer")).to_have_text("")
+    assert not (full.embeddings / "animals" / "toad.json").exists()
     open_details(tab, "portrait")
     expect(notes).to_have_value("written in a hurry")
-    expect(tab.locator("#details-answer")).to_contain_text("not saved yet")
-    tab.locator("#revert-notes").click()
-    expect(notes).to_have_value("")
-    notes.fill("slower")
-    tab.locator("#save-notes").click()
-    expect(tab.locator("#details-answer")).to_contain_text("Notes saved")
-    open_details(tab, "toad")
-    open_details(tab, "portrait")
-    expect(notes).to_have_value("slower")
-    expect(tab.locator("#details-answer")).to_have_text("")
     (full.embeddings / "portrait.json").unlink()
 
 
@@ -143,14 +141,17 @@ def test_notes_of_a_shadowed_card_are_its_own(tab: Page, full: App):
     other = put(full.embeddings / "far" / "toad.safetensors", metadata={"recipe": "other mud"})
     entry = tab.locator("#all-cards .card-entry", has_text="Another file of the same name")
     tab.locator("#all-cards .cards-search").fill("toad")
-    entry.locator(".card-more").click()
+    entry.locator(".card").click()
+    open_section(tab, "About")
     expect(tab.locator("#details")).to_contain_text("far/toad.safetensors")
+    expect(tab.locator(".details-reason")).to_contain_text("Another file of the same name")
+    open_section(tab, "Notes")
     tab.locator("#details-notes textarea").fill("the second toad")
-    tab.locator("#save-notes").click()
-    expect(tab.locator("#details-answer")).to_contain_text("Notes saved")
+    tab.locator("#details-notes textarea").press("Tab")
+    expect(tab.locator("#notes-answer")).to_contain_text("Notes saved")
     assert (full.embeddings / "far" / "toad.json").exists()
     assert not (full.embeddings / "animals" / "toad.json").exists()
-    open_section(tab, "Metadata")
+    open_section(tab, "About")
     expect(tab.locator("#details-inside")).to_contain_text("other mud")
     (full.embeddings / "far" / "toad.json").unlink()
     other.unlink()
@@ -216,11 +217,113 @@ def test_a_file_is_moved_and_downloaded_in_every_format(tab: Page, full: App, tm
     folder = tab.get_by_label("Folder", exact=True)
     folder.fill("../elsewhere")
     tab.locator("#move-embedding").click()
-    expect(tab.locator("#details-answer")).to_contain_text("must not")
+    expect(tab.locator("#file-answer")).to_contain_text("must not")
     folder.fill("far/away")
     tab.locator("#move-embedding").click()
-    expect(tab.locator("#details-answer")).to_contain_text("Moved to far/away/")
+    expect(tab.locator("#file-answer")).to_contain_text("Moved to far/away/")
     (full.embeddings / "far" / "away" / "wanderer.safetensors").unlink()
+
+
+def test_a_card_is_put_into_either_prompt_from_its_details(tab: Page):
+    open_details(tab, "toad")
+    expect(tab.locator("#all-cards .card[aria-current]")).to_contain_text("toad")
+    tab.get_by_role("button", name="Add to prompt", exact=True).click()
+    remove = tab.get_by_role("button", name="Remove from prompt", exact=True)
+    expect(remove).to_be_visible()
+    expect(tab.locator(".details-said")).to_contain_text("Put toad into the prompt")
+    expect(tab.locator("#all-cards .card-used")).to_contain_text("toad")
+    tab.get_by_role("button", name="Add to negative prompt").click()
+    tab.get_by_role("tab", name="txt2img").click()
+    expect(tab.locator("#prompt textarea")).to_have_value("toad")
+    expect(tab.locator("#negative-prompt textarea")).to_have_value("toad")
+    tab.get_by_role("tab", name="Embeddings").click()
+    remove.click()
+    expect(tab.get_by_role("button", name="Add to prompt", exact=True)).to_be_visible()
+    tab.get_by_role("button", name="Close details").click()
+    expect(tab.locator(".details-none")).to_be_visible()
+    expect(tab.locator("#all-cards .card[aria-current]")).to_have_count(0)
+
+
+def test_several_are_chosen_with_mouse_and_keys_and_moved_packed_and_deleted(
+    tab: Page, full: App, tmp_path: Path
+):
+    for number in range(4):
+        put(full.embeddings / "crowd" / f"guest-{number}.safetensors")
+    (full.embeddings / "crowd" / "guest-0.json").write_text("{}")
+    tab.locator("#all-cards .cards-search").fill("guest")
+    guests, chosen = tab.locator("#all-cards .card"), tab.locator("#all-cards .chosen-count")
+    expect(guests).to_have_count(4)
+    guests.nth(0).click(modifiers=["Control"])
+    guests.nth(2).click(modifiers=["Shift"])
+    expect(chosen).to_have_text("3 selected")
+    guests.nth(0).focus()
+    tab.keyboard.press("ArrowRight")
+    expect(guests.nth(1)).to_be_focused()
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Space")
+    expect(chosen).to_have_text("2 selected")
+    tab.keyboard.press("Escape")
+    expect(chosen).to_be_hidden()
+    guests.nth(3).focus()
+    tab.keyboard.press("Control+a")
+    expect(chosen).to_have_text("4 selected")
+    bar = tab.locator("#all-cards .cards-chosen")
+    answer = tab.locator("#all-cards .chosen-answer")
+    packed = {}
+    for kind in ("", "a1111"):
+        bar.locator(".chosen-format").select_option(kind)
+        with tab.expect_download() as waiting:
+            bar.get_by_role("button", name="Export as zip").click()
+        waiting.value.save_as(tmp_path / "packed.zip")
+        packed[kind] = zipfile.ZipFile(tmp_path / "packed.zip").namelist()
+    assert len(packed[""]) == 5 and "crowd/guest-0.json" in packed[""]
+    assert packed["a1111"] == [f"crowd/guest-{number}.pt" for number in range(4)]
+    bar.locator(".chosen-folder").fill("party")
+    bar.get_by_role("button", name="Move").click()
+    expect(answer).to_have_text("Moved 4 embeddings to party.")
+    assert len(list((full.embeddings / "party").glob("*.safetensors"))) == 4
+    expect(bar).to_be_hidden()
+    guests.nth(0).focus()
+    tab.keyboard.press("Control+a")
+    bar.get_by_role("button", name="Delete").click()
+    expect(answer).to_contain_text("Moved 4 embeddings to trash")
+    expect(guests).to_have_count(0)
+    tab.locator("#all-cards .chosen-undo").click()
+    expect(answer).to_have_text("Restored 4 embeddings.")
+    expect(guests).to_have_count(4)
+    shutil.rmtree(full.embeddings / "party")
+
+
+def test_files_that_are_dropped_on_the_cards_are_added(tab: Page, full: App, tmp_path: Path):
+    data = put(tmp_path / "dropped.safetensors").read_bytes()
+    drop = """(grid, [name, bytes]) => {
+        const files = new DataTransfer();
+        files.items.add(new File([new Uint8Array(bytes)], name));
+        const event = new DragEvent("drop", { bubbles: true, dataTransfer: files });
+        grid.dispatchEvent(event);
+    }"""
+    grid = tab.locator("#all-cards .cards-grid")
+    grid.evaluate(drop, ["dropped.safetensors", list(data)])
+    expect(tab.locator("#add-answer")).to_contain_text("Added dropped")
+    tab.locator("#all-cards .cards-search").fill("dropped")
+    expect(tab.locator("#all-cards .card-name")).to_have_text(["dropped"])
+    (full.embeddings / "dropped.safetensors").unlink()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_details_are_in_view_wherever_the_card_lies(
+    full: App, open_page: Callable[..., Page], width: int
+):
+    page = open_page(of=full, width=width, height=844)
+    page.get_by_role("tab", name="Embeddings").click()
+    grid = page.locator("#all-cards .cards-grid")
+    expect(page.locator("#all-cards .card").first).to_be_visible()
+    grid.scroll_into_view_if_needed()
+    grid.evaluate("grid => { grid.scrollTop = grid.scrollHeight; }")
+    page.locator("#all-cards .card", has_text="toad").click()
+    for part in (".details-name", ".details-actions", "#details-description"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=0.9)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "nothing"])

@@ -95,16 +95,15 @@ def test_names_with_brackets_are_inserted_so_that_they_are_understood(
     expect(page.locator(PROMPT)).to_have_value("")
 
 
-def test_the_prompt_that_had_the_focus_last_gets_the_name_also_from_the_embeddings_tab(
+def test_the_prompt_that_had_the_focus_last_gets_the_name(
     embedding: Callable[[str], Path], open_page: Callable[..., Page]
 ):
     embedding("blurry_v2.pt")
     page = open_page()
+    open_cards(page)
     page.locator(NEGATIVE).click()
-    page.get_by_role("tab", name="Embeddings").click()
-    card(page, "blurry_v2", "all-cards").click()
-    expect(page.locator("#all-cards .cards-toast")).to_contain_text("into the negative prompt")
-    page.get_by_role("tab", name="txt2img").click()
+    card(page, "blurry_v2").click()
+    expect(page.locator("#prompt-cards .cards-toast")).to_contain_text("into the negative prompt")
     expect(page.locator(NEGATIVE)).to_have_value("blurry_v2")
     expect(page.locator(PROMPT)).to_have_value("")
 
@@ -265,8 +264,9 @@ def test_names_from_strangers_are_text(
     expect(card(page, hostile)).to_be_visible()
     page.get_by_role("tab", name="Embeddings").click()
     expect(card(page, hostile, "all-cards")).to_be_visible()
-    page.locator("#all-cards .card-entry", has_text="onerror").locator(".card-more").click()
+    card(page, hostile, "all-cards").click()
     expect(page.locator("#details")).to_contain_text(hostile)
+    expect(page.locator(".details-name")).to_have_text(hostile)
     expect(page).to_have_title("Embeddings WebUI")
 
 
@@ -278,7 +278,7 @@ def test_a_card_that_was_there_before_the_page_has_its_details(
     page = open_page()
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.get_by_role("tab", name="Embeddings").click()
-    card(page, "early", "all-cards").locator("xpath=..").locator(".card-more").click()
+    card(page, "early", "all-cards").click()
     expect(page.locator("#details")).to_contain_text("early.pt")
 
 
@@ -288,9 +288,9 @@ def test_a_deleted_embedding_can_be_brought_back(
     path = embedding("precious.pt")
     page = open_page()
     page.get_by_role("tab", name="Embeddings").click()
-    card(page, "precious", "all-cards").locator("xpath=..").locator(".card-more").click()
+    card(page, "precious", "all-cards").click()
     expect(page.locator("#details")).to_contain_text("precious.pt")
-    page.get_by_role("button", name="File ▼", exact=True).click()
+    page.locator("#details-form").get_by_role("tab", name="File").click()
     page.locator("#delete-embedding").click()
     expect(card(page, "precious", "all-cards")).to_have_count(0)
     assert not path.exists()
@@ -305,11 +305,11 @@ def test_notes_are_kept_and_decide_what_a_click_writes(
     embedding("noted.pt")
     page = open_page()
     page.get_by_role("tab", name="Embeddings").click()
-    card(page, "noted", "all-cards").locator("xpath=..").locator(".card-more").click()
+    card(page, "noted", "all-cards").click()
     page.locator("#details-description textarea").fill("a fine one")
     page.get_by_label("with weight").fill("0.8")
-    page.locator("#save-notes").click()
-    expect(page.locator("#details-answer")).to_contain_text("saved")
+    page.get_by_label("with weight").press("Tab")
+    expect(page.locator("#notes-answer")).to_contain_text("saved")
     page.get_by_role("tab", name="txt2img").click()
     open_cards(page)
     page.wait_for_timeout(1500)

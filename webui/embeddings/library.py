@@ -208,7 +208,7 @@ class EmbeddingLibrary:
         """
         with self._changing:
             card = self._whole_file(name, path)
-            paths = self._belongings(card)
+            paths = self.files(card)
             token = file_actions.throw_away(card.root, paths)
             self._refresh_paths(paths)
         return token
@@ -270,7 +270,7 @@ class EmbeddingLibrary:
             card = self._whole_file(name, path)
             if new_name.casefold() != name.casefold():
                 self._free_name(new_name)
-            paths = self._belongings(card)
+            paths = self.files(card)
             moved = file_actions.rename(card.root, paths, card.path.stem, new_name)
             self._refresh_paths([*paths, *moved])
         return self._existing(new_name)
@@ -282,7 +282,7 @@ class EmbeddingLibrary:
         """
         with self._changing:
             card = self._whole_file(name, path)
-            paths = self._belongings(card)
+            paths = self.files(card)
             moved = file_actions.move(card.root, paths, folder)
             self._refresh_paths([*paths, *moved])
         return self._existing(card.name, moved[paths.index(card.path)])
@@ -315,6 +315,17 @@ class EmbeddingLibrary:
         image = open_picture(card.preview) if kind == "picture" and card.preview else None
         metadata = formats.inspect(card.path, False, self._reader).metadata
         return formats.encode(self._embedding_of(card), kind, metadata, image)
+
+    def files(self, card: Card) -> list[Path]:
+        """Return a card's file, its second file, and the sidecars no other file needs."""
+        paths: list[Path] = []
+        for path in (card.path, card.second_path):
+            if path is None:
+                continue
+            names = list(self._listing.group(str(path.parent), path.stem))
+            others = [n for n in names if role(n) == "vectors" and n != path.name]
+            paths += [path] if others else [path.parent / name for name in names]
+        return [path for path in paths if os.path.lexists(path)]
 
     def _apply(self, changes: Changes) -> list[str]:
         """Take in changes the watcher saw; return files to be given again later."""
@@ -356,14 +367,3 @@ class EmbeddingLibrary:
                 "Choose another name.",
             )
         return name
-
-    def _belongings(self, card: Card) -> list[Path]:
-        """Return a card's file, its second file, and the sidecars no other file needs."""
-        paths: list[Path] = []
-        for path in (card.path, card.second_path):
-            if path is None:
-                continue
-            names = list(self._listing.group(str(path.parent), path.stem))
-            others = [n for n in names if role(n) == "vectors" and n != path.name]
-            paths += [path] if others else [path.parent / name for name in names]
-        return [path for path in paths if os.path.lexists(path)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from string import Template
-from typing import Literal
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -22,22 +23,27 @@ NOUNS: dict[Kind, str] = {
 }
 
 
-def card_grid(elem_id: str, kind: Kind = "embeddings", *, details: bool = False) -> gr.HTML:
-    """Make an empty grid; with ``details`` each card has a button that triggers ``select``.
+def card_grid(
+    elem_id: str, kind: Kind = "embeddings", actions: Sequence[Callable[..., Any]] = ()
+) -> gr.HTML:
+    """Make an empty grid whose cards go into the prompts; those of checkpoints trigger ``select``.
 
-    A click on a checkpoint triggers ``select`` too, with its name.
+    With ``actions``, which its script calls by their names for cards that were chosen, a click on a
+    card triggers ``select`` too, for its details.
     """
     # The script may run before other properties have arrived, so the template tells it.
     template = Template(asset("cards.html")).substitute(
         noun=NOUNS[kind],
         title=NOUNS[kind][0].upper() + NOUNS[kind][1:],
-        kind=kind + (" cards-with-details" if details else ""),
+        kind=kind + (" cards-with-details" if actions else ""),
+        chosen=asset("chosen_cards.html") if actions else "",
     )
     return gr.HTML(
         html_template=template,
-        js_on_load=asset("cards.js"),
+        js_on_load=asset("cards.js") + (asset("chosen_cards.js") if actions else ""),
         apply_default_css=False,
         elem_id=elem_id,
+        server_functions=list(actions) or None,
     )
 
 

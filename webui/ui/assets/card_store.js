@@ -39,9 +39,11 @@ async function bringModels() {
 // What the prompts call, as the lines under them have understood it; names are in lower case.
 document.addEventListener("prompt:read", ({ detail: { box, pieces } }) => {
   called.set(box, pieces);
-  const names = (kind) => new Set([...called.values()].flat()
-    .filter((piece) => piece.kind === kind).map((piece) => piece.name.toLowerCase()));
-  window.calledInPrompts = { embeddings: names("embedding"), loras: names("lora") };
+  const names = (kind, pieces) =>
+    new Set(pieces.filter((piece) => piece.kind === kind).map((piece) => piece.name.toLowerCase()));
+  const all = [...called.values()].flat(), side = (name) => names("embedding", called.get(name) ?? []);
+  window.calledInPrompts = { embeddings: names("embedding", all), loras: names("lora", all),
+    positive: side("prompt"), negative: side("negative-prompt") };
   document.dispatchEvent(new CustomEvent("cards:called"));
 });
 document.addEventListener("cards:wanted", bringModels);

@@ -38,34 +38,11 @@ const words = {
   },
 }[kind];
 let shown = [], folder = null, drawn = new Map(), toastTimer, wasSeen = false;
+const hasDetails = grid.classList.contains("cards-with-details");
+let decorate = () => {}, press = pressed; // what the Embeddings tab adds to a card and to a click
 let source = null, order = "", ordered = [];
 
-function tag(name, className, text) {
-  const node = document.createElement(name);
-  node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-// A picture of the embedding made of its content hash: always the same, always there.
-function emblem(item) {
-  const box = tag("span", "card-emblem", [...item.name].slice(0, 2).join("").toUpperCase());
-  const number = parseInt((item.content_hash || "7f7f7f").slice(0, 6), 16);
-  box.style.setProperty("--hue", number % 360);
-  box.style.setProperty("--turn", `${(number >> 4) % 180}deg`);
-  return box;
-}
-
-function picture(item) {
-  if (!item.thumbnail) return emblem(item);
-  const image = new Image();
-  image.className = "card-picture";
-  image.loading = "lazy";
-  image.alt = "";
-  image.src = item.thumbnail;
-  image.addEventListener("error", () => image.replaceWith(emblem(item)));
-  return image;
-}
+const { tag, picture } = window.cardParts;
 
 function card(item) {
   const entry = tag("li", "card-entry");
@@ -73,7 +50,7 @@ function card(item) {
   button.type = "button";
   button.dataset.key = item.key;
   button.classList.toggle("card-unusable", Boolean(item.reason));
-  button.title = item.reason || item.description || `${item.name}: ${words.press}`;
+  button.title = item.reason || item.description || `${item.name}: ${hasDetails ? "click for its details" : words.press}`;
   const text = tag("span", "card-text");
   text.append(tag("span", "card-name", item.name));
   const badges = tag("span", "card-badges");
@@ -84,14 +61,7 @@ function card(item) {
   button.append(picture(item), text);
   entry.append(button);
   mark(button, item);
-  if (grid.classList.contains("cards-with-details")) {
-    const more = tag("button", "card-more", "⋯");
-    more.type = "button";
-    more.dataset.details = item.key;
-    more.setAttribute("aria-label", `Details of ${item.name}`);
-    more.title = "Details";
-    entry.append(more);
-  }
+  decorate(entry, item);
   return entry;
 }
 
@@ -106,7 +76,8 @@ function isUsed(item) {
 function mark(button, item) {
   const used = isUsed(item);
   button.classList.toggle("card-used", used);
-  button.setAttribute("aria-pressed", String(used));
+  if (!hasDetails) button.setAttribute("aria-pressed", String(used));
+  else button.setAttribute("aria-description", used ? "In a prompt" : "");
 }
 
 const tests = {
@@ -148,11 +119,36 @@ function drawSight() {
   if (focused && !sight.contains(focused)) again(focused)?.focus({ preventScroll: true });
 }
 
-// The button of the same card, of those that were made anew.
-function again(button) {
-  const { key, details } = button.dataset;
-  const same = (other) => other.dataset.key === key && other.dataset.details === details;
-  return [...sight.querySelectorAll("button")].find(same);
+// The control of the same card, of those that were made anew.
+function again({ className, dataset }) {
+  const same = (other) => other.dataset.key === dataset.key && other.className === className;
+  return [...sight.querySelectorAll("[data-key]")].find(same);
+}
+
+// Put the focus on a card, wherever it is.
+function focusCard(place) {
+  const style = getComputedStyle(sight);
+  const columns = style.gridTemplateColumns.split(" ").length;
+  const height = parseFloat(style.gridAutoRows) + parseFloat(style.rowGap);
+  const top = Math.floor(place / columns) * height;
+  if (top < grid.scrollTop) grid.scrollTop = top;
+  else if (top + height > grid.scrollTop + grid.clientHeight) grid.scrollTop = top + height - grid.clientHeight;
+  drawSight();
+  drawn.get(shown[place])?.querySelector(".card").focus({ preventScroll: true });
+}
+
+// Arrow keys, Home and End go from card to card.
+function goByKey(event) {
+  const button = event.target.closest(".card");
+  if (!button || event.ctrlKey || event.metaKey || event.altKey) return;
+  const columns = getComputedStyle(sight).gridTemplateColumns.split(" ").length;
+  const here = shown.findIndex((item) => item.key === button.dataset.key);
+  const places = { ArrowLeft: here - 1, ArrowRight: here + 1, ArrowUp: here - columns,
+    ArrowDown: here + columns, Home: 0, End: shown.length - 1 };
+  const place = places[event.key];
+  if (place === undefined) return;
+  event.preventDefault();
+  if (shown[place]) focusCard(place);
 }
 
 function chip(label, value, number) {
@@ -236,26 +232,24 @@ grid.addEventListener("scroll", drawSight, { passive: true });
 new ResizeObserver(drawSight).observe(grid);
 new ResizeObserver(appear).observe(search);
 // A press on a card must not take the focus (and a phone's keyboard) from the prompt box.
-grid.addEventListener("mousedown", (event) => {
-  if (event.target.closest(".card, .card-more")) event.preventDefault();
+if (!hasDetails) grid.addEventListener("mousedown", (event) => {
+  if (event.target.closest(".card")) event.preventDefault();
 });
-grid.addEventListener("click", async (event) => {
-  const more = event.target.closest(".card-more");
-  if (more) {
-    trigger("select", { value: more.dataset.details });
-    return;
-  }
-  const button = event.target.closest(".card");
-  if (!button) return;
-  const item = all().find((other) => other.key === button.dataset.key);
-  if (!item || (item.reason && kind !== "checkpoints")) say(button.title);
-  else if (kind === "checkpoints") {
+async function pressed(item) {
+  if (kind === "checkpoints") {
     say(item.used ? `${item.name} is the model in use.` : `Loading ${item.name} …`);
     if (!item.used) trigger("select", { value: item.key });
-  } else {
+  } else if (item.reason) say(item.reason);
+  else {
     const wish = kind === "loras" ? { lora: item.key } : { card: item.key };
     say(await window.promptBoxes.toggle(wish, item.name, item.side));
   }
+}
+grid.addEventListener("keydown", goByKey);
+grid.addEventListener("click", (event) => {
+  const button = event.target.closest(".card");
+  const item = button && all().find((other) => other.key === button.dataset.key);
+  if (item) press(item, event);
 });
 refresh.addEventListener("click", () => document.dispatchEvent(new CustomEvent("cards:wanted")));
 document.addEventListener("cards:change", ({ detail: kinds }) => {

@@ -16,12 +16,13 @@ HELP = (
 
 
 def build(studio: Studio, poll: Poll) -> None:
-    """Build the button inside the open Blocks; nothing where the settings forbid it."""
+    """Build the section inside the open Blocks; nothing where the settings forbid it."""
     if not studio.settings.civitai:
         return
-    look = gr.Button("Look up on CivitAI", size="sm", elem_id="civitai-look-up")
-    gr.HTML(f'<p class="hint">{HELP}</p>', js_on_load=None)
-    answer = gr.HTML(elem_id="civitai-answer", js_on_load=None)
+    with gr.Accordion("CivitAI", open=False, elem_id="civitai"):
+        look = gr.Button("Look up on CivitAI", size="sm", elem_id="civitai-look-up")
+        gr.HTML(f'<p class="hint">{HELP}</p>', js_on_load=None)
+        answer = gr.HTML(elem_id="civitai-answer", js_on_load=None)
     look.click(
         studio.civitai.start,
         None,

@@ -21,9 +21,9 @@ MOST_VECTORS = 16
 
 
 def about(studio: Studio, card: Card) -> str:
-    """Return what is known of a file, and why it cannot be used if it cannot."""
+    """Return what is known of a file."""
     uses, said = studio.history.uses(card.name, card.short_hash), card.notes.published
-    table = facts(
+    return facts(
         [
             ("Name", card.name),
             ("Name inside", card.inner_name if card.inner_name != card.name else None),
@@ -46,8 +46,6 @@ def about(studio: Studio, card: Card) -> str:
             ("Link", said.link),
         ]
     )
-    reason = studio.why_unusable(card)
-    return table + (message(reason, "bad") if reason else "")
 
 
 def vectors(studio: Studio, card: Card) -> str:

@@ -1,19 +1,20 @@
-"""The notes on an embedding as fields, and what was typed into them without being saved."""
+"""The notes on an embedding as fields, saved when one is left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from webui.embeddings.library import Card, Notes
+from webui.studio.studio import Studio
+from webui.ui.embeddings.preview_image import existing
 
 SIDES = {"either prompt": "", "the prompt": "positive", "the negative prompt": "negative"}
 
 
 class NotesForm:
-    """The fields, and a hidden component that keeps unsaved notes of other cards in the page."""
+    """The fields, and what was shown in them last, so that only changes are saved."""
 
     def __init__(self) -> None:
         """Build the fields inside the open Blocks."""
@@ -30,40 +31,34 @@ class NotesForm:
             info="For names that are ordinary words.",
             elem_id="details-explicit",
         )
-        with gr.Row(elem_classes=["narrow"]):
-            self.save = gr.Button(
-                "Save notes", variant="primary", size="sm", elem_id="save-notes", min_width=80
-            )
-            self.revert = gr.Button("Revert", size="sm", elem_id="revert-notes", min_width=80)
+        self.answer = gr.HTML(js_on_load=None, elem_id="notes-answer")
+        gr.HTML('<p class="hint">Saved when you leave a field.</p>', js_on_load=None)
         self.fields: list[gr.components.Component] = [
             description, notes, tags, side, weight, explicit,
         ]  # fmt: skip
-        self.drafts = gr.JSON({}, visible="hidden")
-        """Unsaved values by the keys of their cards, and those last shown under ``""``."""
+        self.shown = gr.JSON(None, visible="hidden")
+        """The values that were shown last, as ``values_of`` returns them."""
+        self.left = [
+            description.blur, notes.blur, tags.blur, weight.blur, side.input, explicit.input,
+        ]  # fmt: skip
+        """The events at which a field is left."""
 
-    def show(
-        self, card: Card, drafts: Mapping[str, Any]
-    ) -> tuple[dict[gr.components.Component, Any], bool]:
-        """Return the fields for a card, and whether they hold what was not saved before."""
+    def show(self, card: Card) -> dict[gr.components.Component, Any]:
+        """Return the fields for a card."""
         saved = values_of(card.notes)
-        values = drafts.get(card.key, saved)
-        fields = dict(zip(self.fields, values, strict=True))
-        return {**fields, self.drafts: {**drafts, "": saved}}, values != saved
+        return {**dict(zip(self.fields, saved, strict=True)), self.shown: saved, self.answer: ""}
 
 
-def drafts_with(
-    drafts: Mapping[str, Any] | None, key: str, values: Sequence[Any]
-) -> dict[str, Any]:
-    """Return the drafts with the values that stand in the fields for the card of a key.
+def save_changed(studio: Studio, key: str, shown: Any, values: list[Any]) -> bool:
+    """Save the notes of a card if they differ from what was shown; say whether they did.
 
-    Values that are as they were shown are no draft.
+    Raises AppError if they cannot be saved.
     """
-    kept = dict(drafts or {})
-    shown = kept.get("")
-    kept.pop(key, None)
-    if key and shown is not None and notes_of(*values) != notes_of(*shown):
-        kept[key] = list(values)
-    return kept
+    if not key or not isinstance(shown, list) or notes_of(*values) == notes_of(*shown):
+        return False
+    card = existing(studio, key)
+    studio.library.save_notes(card.name, notes_of(*values), card.path)
+    return True
 
 
 def values_of(notes: Notes) -> list[Any]:

@@ -1,0 +1,47 @@
+// The head of the details of a card, whose key is the value: picture, name, and the buttons that put
+// it into either prompt or take it out.
+const part = (name) => element.querySelector(`.details-${name}`);
+const buttons = [...element.querySelectorAll("[data-side]")];
+const { tag, picture } = window.cardParts;
+const shownCard = () => (window.embeddingCards || []).find((item) => item.key === props.value);
+
+function drawButtons() {
+  const name = shownCard()?.name.toLowerCase();
+  for (const button of buttons) {
+    const { side } = button.dataset, label = side === "negative" ? "negative prompt" : "prompt";
+    const used = Boolean(window.calledInPrompts?.[side].has(name));
+    button.textContent = used ? `Remove from ${label}` : `Add to ${label}`;
+    button.classList.toggle("details-used", used);
+  }
+}
+
+function draw() {
+  const item = shownCard();
+  if (props.value && !item) return; // a file that was renamed just now; the cards will say so
+  part("none").hidden = Boolean(item);
+  part("head").hidden = !item;
+  part("actions").hidden = !item || Boolean(item.reason);
+  part("reason").hidden = !item?.reason;
+  if (!item) return;
+  part("picture").replaceChildren(picture(item));
+  part("name").textContent = item.name;
+  part("reason").textContent = item.reason || "";
+  element.querySelector(".card-badges").replaceChildren(...item.badges.map((text) => tag("span", "card-badge", text)));
+  drawButtons();
+}
+
+function show() {
+  part("said").textContent = "";
+  draw();
+  document.dispatchEvent(new CustomEvent("details:shown", { detail: props.value }));
+}
+
+for (const button of buttons) button.addEventListener("click", async () => {
+  const item = shownCard();
+  part("said").textContent = await window.promptBoxes.toggle({ card: item.key }, item.name, button.dataset.side);
+});
+part("close").addEventListener("click", () => trigger("select", { value: "" }));
+document.addEventListener("cards:change", draw);
+document.addEventListener("cards:called", drawButtons);
+watch("value", show);
+draw();
