@@ -91,6 +91,10 @@ const within = (item) => folder === null || item.folder === folder || item.folde
 
 // Put the cards that are in sight into the page; those that stay keep their node and the focus.
 function drawSight() {
+  if (shown.length === 0) {
+    sight.replaceChildren();
+    drawn = new Map();
+  }
   if (grid.clientHeight === 0) return;
   const style = getComputedStyle(sight);
   const columns = style.gridTemplateColumns.split(" ").length;
