@@ -232,7 +232,7 @@ def test_a_card_is_put_into_either_prompt_from_its_details(tab: Page):
     expect(remove).to_be_visible()
     expect(tab.locator(".details-said")).to_contain_text("Put toad into the prompt")
     expect(tab.locator("#all-cards .card-used")).to_contain_text("toad")
-    tab.get_by_role("button", name="Add to negative prompt").click()
+    tab.get_by_role("button", name="Add to negative").click()
     tab.get_by_role("tab", name="txt2img").click()
     expect(tab.locator("#prompt textarea")).to_have_value("toad")
     expect(tab.locator("#negative-prompt textarea")).to_have_value("toad")

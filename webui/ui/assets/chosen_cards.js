@@ -105,9 +105,13 @@ document.addEventListener("cards:change", () => {
   for (const key of chosen) if (!there.has(key)) chosen.delete(key);
   drawChosen();
 });
+// Details that are closed give the focus back to their card.
 document.addEventListener("details:shown", (event) => {
+  const place = shown.findIndex((item) => item.key === opened);
+  const here = document.activeElement, there = here === document.body || here.closest("#details-panel");
   opened = event.detail;
   drawChosen();
+  if (!opened && there && place >= 0) focusCard(place);
 });
 
 // Dropped files take the way of those chosen with the button.

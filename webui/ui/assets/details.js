@@ -8,7 +8,7 @@ const shownCard = () => (window.embeddingCards || []).find((item) => item.key ==
 function drawButtons() {
   const name = shownCard()?.name.toLowerCase();
   for (const button of buttons) {
-    const { side } = button.dataset, label = side === "negative" ? "negative prompt" : "prompt";
+    const { side } = button.dataset, label = side === "negative" ? "negative" : "prompt";
     const used = Boolean(window.calledInPrompts?.[side].has(name));
     button.textContent = used ? `Remove from ${label}` : `Add to ${label}`;
     button.classList.toggle("details-used", used);
@@ -40,7 +40,13 @@ for (const button of buttons) button.addEventListener("click", async () => {
   const item = shownCard();
   part("said").textContent = await window.promptBoxes.toggle({ card: item.key }, item.name, button.dataset.side);
 });
-part("close").addEventListener("click", () => trigger("select", { value: "" }));
+const close = () => trigger("select", { value: "" });
+part("close").addEventListener("click", close);
+element.closest("#details-panel").addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.target.matches("[aria-expanded=true]") || !props.value) return;
+  event.preventDefault();
+  close();
+});
 document.addEventListener("cards:change", draw);
 document.addEventListener("cards:called", drawButtons);
 watch("value", show);
