@@ -1,8 +1,9 @@
 """What is lost when the app is killed, the disk is full or the power is cut: nothing.
 
-Training, installing, renaming and saving are killed (SIGKILL) at moments of chance; then all of it
-on a disk that is full from the first, second, … operation on; then with a power cut at each
-operation, after which the disk holds only what was synced, and of the rest something by chance.
+Training, installing, renaming, saving and throwing away are killed (SIGKILL) at moments of chance;
+then all of it on a disk that is full from the first, second, … operation on; then with a power cut
+at each operation, after which the disk holds only what was synced, and of the rest something by
+chance.
 After each, the app's own code opens what is left and compares it with what had been confirmed. A
 broken-off training is resumed to its end and must learn the same to the last bit.
 Run: python bench/faults.py
@@ -43,13 +44,15 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=200)
     options.add_argument("--most", type=int, default=100, help="operations of a case with faults")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     chosen = options.parse_args()
     logging.disable(logging.CRITICAL)
     expected_outcome()
     chance = random.Random(chosen.seed)
     print("| while | killed | lost | full disk | lost | power cut | lost |")
     print("|--|--:|--:|--:|--:|--:|--:|")
-    for name, case in CASES.items():
+    for name in chosen.cases:
+        case = CASES[name]
         with tempfile.TemporaryDirectory() as folder:
             kills = kill(case, Path(folder), chosen.kills // len(CASES), chance)
         full = each(case, chosen.most, with_full_disk)

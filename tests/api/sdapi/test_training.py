@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import httpx
 import pytest
 
 from tests.api.conftest import Served, picture_text
+from tests.hostile.faulty_disks import FullDisk
 from tests.parts import wait_until
+from webui import files
 from webui.job_state import JobState
 from webui.training.runs.run_folder import Run
 
@@ -130,6 +133,34 @@ def test_a_field_that_cannot_be_used_is_named(client: httpx.Client, field: str, 
     answer = client.post("/train/embedding", json=request | {field: value})
     assert answer.status_code == 422, answer.text
     assert answer.json()["field"].partition(".")[0] == field
+
+
+def test_the_network_is_not_told_which_folders_there_are(
+    client: httpx.Client, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = replace(served.studio.settings, host="0.0.0.0")
+    monkeypatch.setattr(served.studio, "settings", settings)
+    (tmp_path / "0.png").write_bytes(base64.b64decode(picture_text()))
+    request = body("api-cup", init_text="cup")
+    del request["pictures"]
+    answers = [
+        client.post("/train/embedding", json=request | {"data_root": str(folder)})
+        for folder in (tmp_path, tmp_path / "none", served.outputs / ".." / ".." / "none")
+    ]
+    assert [answer.status_code for answer in answers] == [422] * 3
+    assert len({answer.text for answer in answers}) == 1 and "must lie in" in answers[0].text
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_run(
+    client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+):
+    runs = set((served.outputs / "train").iterdir())
+    for room in (0, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "disk", FullDisk(room))
+            answer = client.post("/train/embedding", json=body("api-full", init_text="cup"))
+        assert answer.status_code in (422, 507) and "The disk is full" in answer.text
+        assert set((served.outputs / "train").iterdir()) == runs
 
 
 def test_a_run_that_is_not_there_is_not_found(client: httpx.Client):

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -107,36 +108,33 @@ class Run:
                 break
             except FileExistsError:
                 number += 1
-        files.disk.make_folder(folder / "data")
-        files.disk.sync_folder(root)
-        data = []
-        for index, picture in enumerate(pictures, start=1):
-            stem = re.sub(r"[^\w .-]", "_", picture.path.stem)[:80]
-            copy = folder / "data" / f"{index:02d}-{stem}{fitting_suffix(picture.path)}"
-            with room_on_disk():
+        with _whole_or_gone(folder), room_on_disk():
+            files.disk.make_folder(folder / "data")
+            files.disk.sync_folder(root)
+            data = []
+            for index, picture in enumerate(pictures, start=1):
+                stem = re.sub(r"[^\w .-]", "_", picture.path.stem)[:80]
+                copy = folder / "data" / f"{index:02d}-{stem}{fitting_suffix(picture.path)}"
                 write_whole(copy, picture.path.read_bytes())
                 if picture.has_text_file:
                     write_whole(copy.with_suffix(".txt"), picture.text)
                 if picture.mask_file is not None:
                     mask = copy.with_name(copy.stem + MASK_ENDING)
                     write_whole(mask, picture.mask_file.read_bytes())
-            copied(picture, copy)
-            data.append((copy.name, picture.sha256))
-        record = Record(
-            name,
-            initializer,
-            overwrite,
-            recipe,
-            *model,
-            now.isoformat(timespec="seconds"),
-            tuple(data),
-        )
-        run = cls(folder)
-        write_whole(
-            folder / RECORD,
-            _json({**asdict(record), "recipe": recipe.to_dict()}),
-        )
-        run.set_status(Status(JobState.QUEUED))
+                copied(picture, copy)
+                data.append((copy.name, picture.sha256))
+            record = Record(
+                name,
+                initializer,
+                overwrite,
+                recipe,
+                *model,
+                now.isoformat(timespec="seconds"),
+                tuple(data),
+            )
+            run = cls(folder)
+            run.set_status(Status(JobState.QUEUED))
+            write_whole(folder / RECORD, _json({**asdict(record), "recipe": recipe.to_dict()}))
         return run
 
     def record(self) -> Record:
@@ -314,6 +312,16 @@ class Run:
         """Read the final report, or None if there is none yet."""
         path = self.folder / REPORT
         return _read_json(path) if path.is_file() else None
+
+
+@contextmanager
+def _whole_or_gone(folder: Path) -> Iterator[None]:
+    """Remove a folder again if the ``with`` block does not come to its end."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def list_runs(root: Path) -> list[Run]:
