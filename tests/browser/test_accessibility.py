@@ -37,6 +37,7 @@ def test_no_tab_has_a_serious_violation(open_page: Callable[..., Page], theme: s
         assert found(page) == [], tab
     page.get_by_role("tab", name="txt2img").click()
     page.locator("#open-get-model").click()
+    page.locator("#edit-styles").click()
     for closed in page.locator("button.label-wrap:visible").all():
         closed.click()
     assert found(page) == [], "all open"

@@ -181,7 +181,7 @@ def test_the_line_under_a_prompt_says_what_was_understood(
     expect(line).to_have_text("0/75")
 
 
-def test_two_letters_offer_names_and_tab_takes_one(
+def test_two_letters_offer_names_and_tab_or_enter_takes_one(
     embedding: Callable[..., Path], open_page: Callable[..., Page]
 ):
     for name, width in (("marc_allante.pt", 128), ("marble.pt", 128), ("mars.pt", 768)):
@@ -192,9 +192,13 @@ def test_two_letters_offer_names_and_tab_takes_one(
     prompt.press_sequentially("a house by mar")
     names = page.locator(".completion-option span")
     expect(names).to_have_text(["marble", "marc_allante"])
+    expect(prompt).to_have_attribute("aria-activedescendant", "completion-0")
     prompt.press("ArrowDown")
-    prompt.press("Tab")
+    expect(page.locator("#completion-1")).to_have_attribute("aria-selected", "true")
+    expect(prompt).to_have_attribute("aria-activedescendant", "completion-1")
+    prompt.press("Enter")
     expect(prompt).to_have_value("a house by marc_allante")
+    expect(prompt).not_to_have_attribute("aria-activedescendant", "completion-1")
     expect(page.locator(".completion")).to_be_hidden()
     prompt.press_sequentially(", (marb")
     expect(names).to_have_text(["marble"])

@@ -342,6 +342,21 @@ def test_numbers_that_cannot_be_are_mended_with_words(page: Page):
     expect(steps).to_have_value("20")
 
 
+def test_an_empty_prompt_recalls_the_newest_image_and_open_tabs_come_back(app: App, page: Page):
+    draw(page, app, "a recalled heart", steps=3, seed=77)
+    page.locator("#clear-prompts").click()
+    expect(page.locator(PROMPT)).to_have_value("")
+    fill(page, seed=1)
+    page.get_by_role("button", name="Read parameters from the prompt").click()
+    expect(page.locator(PROMPT)).to_have_value("a recalled heart")
+    expect(page.locator("#seed input")).to_have_value("77")
+    for name in ("Textual Inversion", "PNG Info"):
+        page.get_by_role("tab", name=name).click()
+        page.reload()
+        tab = page.get_by_role("tab", name=name)
+        expect(tab).to_have_attribute("aria-selected", "true")
+
+
 def test_a_usual_size_is_put_into_width_and_height(page: Page):
     page.locator("#size-presets input").click()
     page.get_by_role("option", name="128×192").click()
@@ -351,7 +366,7 @@ def test_a_usual_size_is_put_into_width_and_height(page: Page):
 
 def test_a_style_is_saved_chosen_used_and_deleted(app: App, page: Page):
     page.locator(PROMPT).fill("{prompt}, on a <b>blue</b> background")
-    open_accordion(page, "styles-panel")
+    page.locator("#edit-styles").click()
     page.locator("#save-style").click()
     expect(page.locator("#style-name .field-message")).to_contain_text("needs a name")
     page.locator("#style-name input, #style-name textarea").fill("bl<i>ue")
@@ -372,6 +387,7 @@ def test_a_style_is_saved_chosen_used_and_deleted(app: App, page: Page):
 
 def test_the_tab_fits_a_phone(open_page: Callable[..., Page]):
     page = open_page(width=390, height=800)
-    for accordion in ("hires-settings", "extra-settings", "styles-panel"):
+    page.locator("#edit-styles").click()
+    for accordion in ("hires-settings", "extra-settings", "xyz"):
         open_accordion(page, accordion)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,8 +1,9 @@
 // Offers the names of embeddings while a prompt is being typed. Tab or a click takes one, the
-// arrow keys choose, Escape closes. Names are strangers' text and are set as text.
+// arrow keys choose, Enter takes what they chose, Escape closes. The box itself keeps the focus and
+// names the chosen one to screen readers. Names are strangers' text and are set as text.
 const FEWEST = 2, WAIT_MS = 120;
-const list = element.querySelector(".completion");
-let box = null, start = 0, offers = [], chosen = 0, timer, asked = 0;
+const list = element.querySelector(".completion"), said = element.querySelector(".unseen");
+let box = null, start = 0, offers = [], chosen = 0, moved = false, timer, asked = 0;
 
 // The beginning of a name before the caret: back to a comma, a bracket or a line's end, and, if
 // nothing is found for that, back to the last blank.
@@ -16,6 +17,8 @@ function fragments(text, caret) {
 function close() {
   offers = [];
   list.hidden = true;
+  said.textContent = "";
+  box?.removeAttribute("aria-activedescendant");
   asked += 1;
   clearTimeout(timer);
 }
@@ -23,6 +26,8 @@ function close() {
 function option(item, index) {
   const node = document.createElement("button");
   node.type = "button";
+  node.tabIndex = -1;
+  node.id = `completion-${index}`;
   node.className = "completion-option";
   node.setAttribute("role", "option");
   node.setAttribute("aria-selected", String(index === chosen));
@@ -46,6 +51,10 @@ function draw() {
   list.replaceChildren(...offers.map(option));
   list.hidden = offers.length === 0;
   if (list.hidden) return;
+  box.setAttribute("aria-autocomplete", "list");
+  box.setAttribute("aria-controls", list.id);
+  box.setAttribute("aria-activedescendant", `completion-${chosen}`);
+  list.children[chosen].scrollIntoView({ block: "nearest" });
   const place = box.getBoundingClientRect();
   Object.assign(list.style, { left: `${place.left}px`, top: `${place.bottom + 4}px`, width: `${Math.min(place.width, 420)}px` });
 }
@@ -69,8 +78,9 @@ async function ask(target) {
     const found = await server.complete(part);
     if (mine !== asked || document.activeElement !== target) return;
     if (found.length) {
-      [box, start, offers, chosen] = [target, caret - part.length, found, 0];
+      [box, start, offers, chosen, moved] = [target, caret - part.length, found, 0, false];
       draw();
+      said.textContent = `${found.length} embedding${found.length === 1 ? "" : "s"}: Tab takes one, the arrow keys choose.`;
       return;
     }
   }
@@ -87,13 +97,13 @@ document.addEventListener("keydown", (event) => {
   if (list.hidden || event.target !== box) return;
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step && !event.ctrlKey && !event.metaKey) {
-    chosen = (chosen + step + offers.length) % offers.length;
+    [chosen, moved] = [(chosen + step + offers.length) % offers.length, true];
     draw();
-  } else if (event.key === "Tab" && !event.shiftKey) take(chosen);
+  } else if ((event.key === "Tab" || (event.key === "Enter" && moved)) && !event.shiftKey && !event.ctrlKey && !event.metaKey) take(chosen);
   else if (event.key === "Escape") close();
   else return;
   event.preventDefault();
   event.stopPropagation();
 }, true);
 document.addEventListener("focusout", (event) => isPrompt(event.target) && close());
-document.addEventListener("scroll", close, true);
+document.addEventListener("scroll", (event) => event.target !== list && close(), true);

@@ -1,13 +1,5 @@
 // What makes the page easy to use whatever is on it.
 (() => {
-  // Buttons that show a symbol have their name as text; a pointer and a keyboard see it as a title.
-  for (const reached of ["mouseover", "focusin"]) {
-    document.addEventListener(reached, (event) => {
-      const button = event.target.closest?.(".tool-button");
-      if (button) button.title = button.textContent.trim();
-    });
-  }
-
   // Gradio's gallery focuses the thumbnail of each new image, which scrolls the page and takes the
   // caret out of the prompt. It may keep the focus that it has, and take none from elsewhere.
   const focus = HTMLElement.prototype.focus;
@@ -18,7 +10,8 @@
   };
 
   // What Gradio's parts tell screen readers wrongly: an empty gallery is a named thing without a
-  // role, and places for files are called otherwise than what stands on them.
+  // role, and places for files are called otherwise than what stands on them. Buttons that show a
+  // symbol have their name as text, and a pointer sees it as a title.
   let mending = 0;
   function mend() {
     mending = 0;
@@ -28,10 +21,50 @@
     for (const place of document.querySelectorAll("button[aria-dropeffect][aria-label]")) {
       place.removeAttribute("aria-label");
     }
+    for (const button of document.querySelectorAll(".tool-button")) {
+      button.title = button.ariaLabel = button.textContent.trim();
+    }
+    openTabs();
   }
   new MutationObserver(() => {
     mending ||= setTimeout(mend, 100);
   }).observe(document.documentElement, { childList: true, subtree: true });
+
+  // The tabs that were open come back after a reload, those inside others once these are there.
+  const TABS = "embeddings-webui.tabs";
+  let closed = [];
+  function openTabs() {
+    for (const tab of closed.length ? document.querySelectorAll("[role=tab]") : []) {
+      const place = closed.indexOf(tab.textContent.trim());
+      if (place < 0 || !tab.checkVisibility()) continue;
+      closed.splice(place, 1);
+      if (tab.ariaSelected !== "true") tab.click();
+    }
+  }
+  addEventListener("pagehide", () => {
+    const open = [...document.querySelectorAll("[role=tab][aria-selected=true]")];
+    const names = open.filter((tab) => tab.checkVisibility()).map((tab) => tab.textContent.trim());
+    try {
+      sessionStorage.setItem(TABS, JSON.stringify(names));
+    } catch {
+      // no storage, nothing to come back
+    }
+  });
+  try {
+    closed = JSON.parse(sessionStorage.getItem(TABS)) ?? [];
+  } catch {
+    // no storage, nothing to come back
+  }
+  for (const touched of ["pointerdown", "keydown"]) {
+    addEventListener(touched, () => { closed = []; }, { once: true });
+  }
+
+  // On a phone the images lie above the settings; whoever draws from down there is taken to them.
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("#generate, #draw-plot, #draw-matrix, #draw-list")) return;
+    const results = document.querySelector("#results"), { top, bottom } = results.getBoundingClientRect();
+    if (bottom < 120 || top > innerHeight - 120) results.scrollIntoView({ block: "start" });
+  });
 
   // Dark or light, as it was chosen here; without a choice, as the address or the system has it.
   const KEY = "embeddings-webui.theme";

@@ -12,12 +12,14 @@ from gradio.components import Component
 from webui.generation.metadata.infotext import read_infotext, read_settings
 from webui.generation.metadata.png_info import MAX_TEXT
 from webui.generation.metadata.provenance import check_embeddings, with_names_here
+from webui.generation.outputs import read_parameters
 from webui.generation.request import FIELDS, PROMPTS
 from webui.studio.studio import Studio
 from webui.ui.markup import message
 from webui.ui.txt2img import overrides, xyz_panel
 from webui.ui.txt2img.controls import FROM_MODEL, Controls
 
+NOTHING_TO_RECALL = "There is no image yet whose parameters could be recalled. Draw one first."
 NOT_PARAMETERS = (
     "There is no parameters text in the prompt box. Paste one that was copied with an image: the "
     "prompt, and a last line that begins with “Steps:”."
@@ -91,9 +93,18 @@ def field_values(studio: Studio, text: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def connect_paste(studio: Studio, button: gr.Button, target: Target) -> None:
-    """Make a button take the prompt box apart where a parameters text was pasted into it."""
+    """Make a button take the prompt box apart where a parameters text was pasted into it.
+
+    Where the box is empty, it recalls the parameters of the newest image, as in AUTOMATIC1111.
+    """
 
     def take_apart(text: str) -> dict[Component, Any]:
+        if not text.strip():
+            studio.history.look()
+            newest = studio.history.newest()
+            text = (newest and read_parameters(newest)) or ""
+            if not text:
+                return {target.messages: message(NOTHING_TO_RECALL, "warn")}
         if len(text) <= MAX_TEXT and not read_infotext(text)[1]:
             return {target.messages: message(NOT_PARAMETERS, "bad")}
         return apply_infotext(studio, target, text)

@@ -10,7 +10,10 @@ from webui.studio.card_feed import call, describe, thumbnail_url
 from webui.studio.studio import Studio
 from webui.ui.theme import asset
 
-LIST = '<div class="completion" role="listbox" aria-label="Embeddings" hidden></div>'
+LIST = """
+<div class="completion" id="completion-list" role="listbox" aria-label="Embeddings" hidden></div>
+<p class="unseen" role="status"></p>
+"""
 MOST = 8
 """Names offered at a time."""
 LONGEST = 100

@@ -1,4 +1,4 @@
-"""The panel that saves the prompts as a style, writes styles out, and deletes them."""
+"""The tool that saves the prompts as a style, writes styles out, and deletes them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,36 @@ from webui.ui.toasts import failure
 from webui.ui.txt2img.controls import Controls, element_id
 
 ABOUT = (
-    "Styles are chosen beside the prompt and written into it when the drawing starts: {prompt} in "
-    "a style stands for your prompt, else the style is appended. They are kept in the file "
+    "Chosen styles are put into the prompts when the drawing starts; {prompt} in a style stands "
+    "for your prompt. They are kept in "
 )
+_TOGGLE = """() => {
+    const open = document.body.classList.toggle("editing-styles");
+    document.querySelector("#edit-styles").setAttribute("aria-expanded", open);
+    if (open) document.querySelector("#style-name :is(input, textarea)").focus();
+}"""
 _ASK = """(names) =>
     [names.length && confirm(`Delete ${names.join(", ")}?`) ? names : []]"""
 
 
-def build(studio: Studio, poll: Poll, inputs: Controls) -> None:
-    """Build the panel inside the open Blocks and keep the choice of styles current."""
-    with gr.Accordion("Save or delete styles", open=False, elem_id="styles-panel"):
-        gr.HTML(message(f"{ABOUT}{studio.settings.styles_file.name}."), js_on_load=None)
+def build(studio: Studio, poll: Poll, inputs: Controls, edit: gr.Button) -> None:
+    """Fill the open Column, which ``edit`` opens and closes, and keep the choice current."""
+    edit.click(None, None, None, js=_TOGGLE, api_visibility="private")
+    with gr.Row(elem_classes=["narrow"]):
+        name = gr.Textbox(
+            label="Style name",
+            info=f"{ABOUT}{studio.settings.styles_file.name}.",
+            max_lines=1,
+            min_width=260,
+            scale=3,
+            elem_id="style-name",
+        )
         with gr.Row(elem_classes=["narrow"]):
-            name = gr.Textbox(
-                label="Name", max_lines=1, min_width=140, scale=2, elem_id="style-name"
-            )
             save = gr.Button("Save prompts as a style", size="sm", elem_id="save-style")
-        with gr.Row(elem_classes=["narrow"]):
             write_out = gr.Button("Apply selected", size="sm", elem_id="use-styles")
             delete = gr.Button("Delete selected …", size="sm", elem_id="delete-styles")
-        answer = gr.HTML(elem_id="styles-answer", js_on_load=None)
-        setter = message_setter()
+    answer = gr.HTML(elem_id="styles-answer", js_on_load=None)
+    setter = message_setter()
     _connect(studio, inputs, name, (save, write_out, delete), answer, setter)
     poll.watch(
         studio.styles.version,

@@ -54,7 +54,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
                 apply_default_css=False,
                 elem_id="examples",
             )
-        with gr.Column(scale=1, min_width=270, elem_classes=["narrow"], elem_id="actions"):
+        with gr.Column(scale=1, min_width=320, elem_classes=["narrow"], elem_id="actions"):
             go = gr.Button("Generate", variant="primary", elem_id="generate")
             with gr.Row(elem_classes=["narrow"]):
                 interrupt = _steering("Interrupt", "interrupt")
@@ -62,8 +62,10 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
             with gr.Row(elem_classes=["narrow"], elem_id="tools"):
                 paste = icon_button("Read parameters from the prompt", "paste-parameters")
                 clear = icon_button("Clear the prompts", "clear-prompts")
+                edit_styles = icon_button("Edit styles", "edit-styles")
                 forever = gr.Checkbox(label="Generate forever", elem_id="forever", min_width=130)
             chosen_styles = controls.style_choice()
+    edited = gr.Column(elem_id="styles-panel", elem_classes=["narrow"])
     clear.click(None, None, None, js="() => window.promptBoxes.clear()", api_visibility="private")
     last_seed = gr.Number(-1, visible="hidden", precision=0)
     with gr.Row(elem_id="drawing"):
@@ -71,7 +73,6 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
             with gr.Tab("Generation", render_children=True) as settings:
                 inputs = controls.build(prompt, negative, chosen_styles, last_seed, studio, poll)
                 xray.connect(inputs)
-                styles_panel.build(studio, poll, inputs)
             with gr.Tab("Textual Inversion", elem_id="cards-panel"):
                 card_grid("prompt-cards")
             with gr.Tab("Checkpoints", elem_id="checkpoints-panel"):
@@ -81,6 +82,8 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
         with gr.Column(scale=6, min_width=300, elem_id="results"):
             outputs = results.build(interrupt, skip, last_seed)
             actions = gallery_actions.build(studio, outputs)
+    with edited:
+        styles_panel.build(studio, poll, inputs, edit_styles)
     with settings:
         axes = xyz_panel.build(studio, inputs, outputs, chips)
         prompt_scripts.build(studio, inputs, outputs, chips)
