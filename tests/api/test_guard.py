@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,17 @@ def test_what_is_no_picture_among_the_uploads_is_saved_and_never_shown(tmp_path:
 )  # fmt: skip
 def test_nothing_is_fetched_from_other_machines(path: str):
     assert ask_for(path, Settings()).status_code == 403
+
+
+def test_uploads_that_were_broken_off_go_when_the_next_one_comes(tmp_path: Path):
+    settings = Settings(outputs_dir=tmp_path)
+    names = ("tmp-broken-off", "tmp-coming", "whole/picture.png")
+    for name in names:
+        path = settings.uploads_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        if name != "tmp-coming":
+            os.utime(path, (1, 1))
+    app = guarded(Echo(), settings, lambda request: False)
+    assert ask(app, "POST", url="/gradio_api/upload", content=b"x").status_code == 200
+    assert [(settings.uploads_dir / name).exists() for name in names] == [False, True, True]

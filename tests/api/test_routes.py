@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.api.conftest import Served, serve
+from tests.parts import wait_until
 from webui.api.connections import PatientProtocol
 from webui.generation.outputs import save_picture
 from webui.settings import Settings
@@ -164,3 +166,28 @@ def test_an_event_of_the_page_reads_no_files_but_pictures_of_ours(served: Served
     for place in (served.outputs / ".cache", served.outputs / "..", served.embeddings):
         answer = read(save_picture(image, "what is inside", place, "secret"))
         assert answer.status_code >= 400 and "what is inside" not in answer.text, place
+
+
+def test_what_is_left_of_a_broken_off_upload_is_swept_away(served: Served):
+    uploads = served.studio.settings.uploads_dir
+
+    def unfinished() -> list[Path]:
+        return [path for path in uploads.iterdir() if path.is_file()]
+
+    with socket.create_connection(("127.0.0.1", port_of(served))) as half:
+        half.sendall(
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9000000\r\n\r\n"
+            b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+            + bytes(300_000)
+        )
+        wait_until(lambda: bool(unfinished()), PATIENCE_S)
+
+    def swept() -> bool:
+        for path in unfinished():
+            os.utime(path, (1, 1))  # what has come last may still be written
+        whole = {"files": ("b.png", b"x")}
+        (place,) = post(served.url + "/gradio_api/upload", files=whole).json()
+        return Path(place).read_bytes() == b"x" and not unfinished()
+
+    wait_until(swept, PATIENCE_S)

@@ -79,7 +79,7 @@ class Bodies:
             if not told.isdecimal() or len(told) > 15 or int(told) > most:
                 raise _too_large(most)
             if scope["path"] in UPLOAD_PATHS:
-                if self._free_bytes() < int(told) + KEPT_FREE_BYTES:
+                if await asyncio.to_thread(self._free_bytes) < int(told) + KEPT_FREE_BYTES:
                     raise BodyRefused(507, "DiskFull", "The disk is full. Make room and try again.")
                 await self._app(scope, self._counted(receive, most), noted)
                 return

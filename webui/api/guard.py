@@ -5,7 +5,10 @@ from __future__ import annotations
 import mimetypes
 import os
 import shutil
+import stat
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
@@ -21,6 +24,8 @@ from webui.settings import Settings
 FILES = ("/gradio_api/file", "/file")
 """Gradio's route of files, up to the = before a file's path."""
 OLD_FILES = ("/gradio_api/file/", "/file/")
+UNFINISHED_S = 600
+"""An upload to which nothing was added for so long was broken off."""
 ELSEWHERE = ("/gradio_api/proxy", "/proxy")
 """Gradio's route that fetches from other machines."""
 OWN = "img-src 'self' data: blob:; media-src 'self' data: blob:; object-src 'none'"
@@ -36,12 +41,25 @@ def guarded(
     ``has_session`` tells whether a request has the cookie of someone who is logged in.
     """
     inside: ASGIApp = Bodies(
-        Files(app, settings),
-        free_bytes=lambda: shutil.disk_usage(settings.uploads_dir.parent).free,
+        Files(app, settings), free_bytes=lambda: free_for_uploads(settings.uploads_dir)
     )
     if settings.auth:
         inside = Login(inside, settings.auth, has_session)
     return _Guard(Origins(inside, settings), settings.frame_ancestors)
+
+
+def free_for_uploads(folder: Path) -> int:
+    """Return the bytes that are free once broken-off uploads are gone.
+
+    Gradio writes an upload directly into the folder and moves it deeper when it is whole.
+    """
+    limit = time.time() - UNFINISHED_S
+    for path in folder.glob("*"):
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_mtime < limit:
+                path.unlink()
+    return shutil.disk_usage(folder.parent).free
 
 
 class _Guard:
