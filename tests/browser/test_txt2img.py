@@ -309,7 +309,7 @@ def test_a_picture_is_sent_on_and_the_gallery_cleared(app: App, page: Page):
 
 def test_hires_fix_and_a_grid_from_the_page(app: App, page: Page):
     open_accordion(page, "hires-settings")
-    open_accordion(page, "extra-settings")
+    open_accordion(page, "saving-settings")
     page.locator("#hires input").check()
     page.locator("#save-grid input").check()
     drawn = draw(page, app, "a red heart", steps=8, hires_scale=1.5, hires_steps=4, batch_size=2)

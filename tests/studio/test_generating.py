@@ -178,6 +178,16 @@ def test_several_pictures_are_also_saved_as_a_grid(studio: Studio):
     assert alone.grid is None and alone.pictures[0].path.name.startswith("00002-")
 
 
+def test_a_request_may_say_what_its_files_are_called(studio: Studio):
+    request = replace(REQUEST, file_pattern="[steps]-[prompt_words]", folder_pattern="mine/[width]")
+    (picture,) = wait(studio.generating.start(request)).view.pictures
+    assert picture.path.parent == studio.generating.folder / "mine" / str(REQUEST.width)
+    assert f"-{REQUEST.steps}-" in picture.path.name
+    with pytest.raises(BadField, match="no placeholder .sead.") as caught:
+        studio.generating.start(replace(REQUEST, folder_pattern="[sead]"))
+    assert caught.value.field == "folder_pattern"
+
+
 def test_copies_lie_beside_a_picture_where_they_are_wished_for(studio: Studio):
     (picture,) = wait(studio.generating.start(replace(REQUEST, save_jpg=True))).view.pictures
     beside = sorted(path.suffix for path in picture.path.parent.glob(f"{picture.path.stem}.*"))

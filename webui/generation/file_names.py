@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from PIL import Image
 
-from webui.errors import AppError
+from webui.errors import BadField
 from webui.generation.request import GenerationRequest
 from webui.generation.sampling.samplers import SAMPLERS
 
@@ -76,13 +76,25 @@ class Naming:
         """Return what stands behind the number of a picture's file, "" for nothing."""
         return _safe(apply(self.file_pattern.replace("/", "_"), picture), "")
 
+    def of(self, request: GenerationRequest) -> Naming:
+        """Return these patterns, or those that a request has of its own.
+
+        Raises BadField as ``check`` does.
+        """
+        naming = Naming(
+            request.file_pattern or self.file_pattern, request.folder_pattern or self.folder_pattern
+        )
+        naming.check()
+        return naming
+
     def check(self) -> None:
-        """Raise AppError for a pattern with a placeholder that does not exist."""
-        for pattern in (self.file_pattern, self.folder_pattern):
+        """Raise BadField for a pattern with a placeholder that does not exist."""
+        for name, pattern in vars(self).items():
             for match in _PLACEHOLDER.finditer(pattern):
                 if match[1].lower() not in _MEANINGS:
-                    names = ", ".join(f"[{name}]" for name in _MEANINGS)
-                    raise AppError(f"There is no placeholder {match[0]}. There are: {names}.")
+                    known = ", ".join(f"[{meaning}]" for meaning in _MEANINGS)
+                    sentence = f"There is no placeholder {match[0]}. There are: {known}."
+                    raise BadField(name, sentence)
 
 
 def apply(pattern: str, picture: NamedPicture) -> str:

@@ -36,10 +36,12 @@ MAX_STEPS = 150
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 20_000
 """Longest prompt in characters."""
+MAX_PATTERN = 500
+"""Longest pattern of names in characters."""
 PROMPTS = ("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
 """The fields that are prompts."""
 HIRES, EXTRA, PROMPT_PARSING = "Hires. fix", "Extra (variation seed)", "Prompt parsing"
-SAMPLING = "Sampler settings"
+SAMPLING, SAVING = "Sampler settings", "Saving"
 """The sections of the page's controls, besides the main one."""
 SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
 """What AUTOMATIC1111 calls the first pass's sampler and schedule type in the second."""
@@ -449,21 +451,37 @@ class GenerationRequest:
         False,
         RequestField(
             label="Save grid", help="Also save the images of a request side by side, as "
-            "grid-*.png.", explained=True, section=EXTRA, api=None,
+            "grid-*.png.", explained=True, section=SAVING, api=None,
         ),
     )
     save_jpg: bool = declared(
         False,
         RequestField(
             label="Save JPG copy", help="Also save each image as .jpg beside the .png, with its "
-            "parameters.", explained=True, section=EXTRA, api=None,
+            "parameters.", explained=True, section=SAVING, api=None,
         ),
     )
     save_txt: bool = declared(
         False,
         RequestField(
             label="Save parameters as .txt", help="Also save each image's parameters as .txt "
-            "beside it.", explained=True, section=EXTRA, api=None,
+            "beside it.", explained=True, section=SAVING, api=None,
+        ),
+    )
+    file_pattern: str = declared(
+        "",
+        RequestField(
+            label="Images filename pattern", note="empty = as started", help="What stands behind "
+            "an image's number, such as [seed]-[prompt_spaces].", explained=True,
+            max_length=MAX_PATTERN, section=SAVING, api=None,
+        ),
+    )
+    folder_pattern: str = declared(
+        "",
+        RequestField(
+            label="Directory name pattern", note="empty = as started", help="The folders of images "
+            "and grids, such as [model_name]/[date].", explained=True,
+            max_length=MAX_PATTERN, section=SAVING, api=None,
         ),
     )
     # fmt: on

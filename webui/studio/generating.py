@@ -46,7 +46,7 @@ class Generating:
         self.folder = folder
         """Where pictures go that are asked for without a folder."""
         self.naming = naming
-        """What their sub-folders and files are called."""
+        """What their sub-folders and files are called, unless a request says it."""
         self._styles = styles
         self._gate, self._models = gate, models
         self._drawing = drawing
@@ -74,7 +74,7 @@ class Generating:
             request,
             folder or self.folder,
             model or self._models.choice(),
-            self.naming,
+            self.naming.of(request),
             styles,
             plain,
         )

@@ -140,7 +140,8 @@ class Plotting:
             self._drawing.check(cell.request)
         choice = model or self._models.choice()
         generating = self._generating
-        job = GenerationJob(plotted.request, generating.folder, choice, generating.naming)
+        naming = generating.naming.of(plotted.request)
+        job = GenerationJob(plotted.request, generating.folder, choice, naming)
         job.publish(is_plot=True, steps=sum(cell.request.all_steps for cell in plotted.cells))
         picture = _Plot(self._drawing, plotted, self._runs, here.run, self._grids)
         return generating.carry_out(job, picture.draw, after)

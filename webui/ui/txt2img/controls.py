@@ -15,8 +15,10 @@ from webui.generation.request import (
     EXTRA,
     FIELDS,
     HIRES,
+    MAX_PROMPT,
     PROMPT_PARSING,
     SAMPLING,
+    SAVING,
     SIZE_STEP,
     GenerationRequest,
     RequestField,
@@ -38,6 +40,7 @@ SECTIONS = {
     EXTRA: "extra-settings",
     SAMPLING: "sampler-settings",
     PROMPT_PARSING: "prompt-settings",
+    SAVING: "saving-settings",
 }
 """The closed accordions below the main controls, and their ids in the page."""
 HIRES_ROWS = (
@@ -256,7 +259,8 @@ def _control(field: RequestField) -> Control:
             list(field.choices), min_width=130, allow_custom_value=field.more_choices, **common
         )
     if field.type is str:
-        return gr.Textbox(lines=2, max_lines=6, min_width=180, **common)
+        lines = 2 if field.max_length == MAX_PROMPT else 1
+        return gr.Textbox(lines=lines, max_lines=3 * lines, min_width=180, **common)
     if field.optional:  # Gradio's page shows and sends a number without a value as 0
         common |= {"value": "", "placeholder": field.note}
         return gr.Textbox(max_lines=1, min_width=90, **common)
