@@ -328,6 +328,18 @@ def test_eta_from_the_page_goes_into_the_picture(app: App, page: Page):
     assert "Eta DDIM: 0.5" in read_parameters(drawn)
 
 
+def test_a_message_opens_the_section_of_its_control(page: Page):
+    page.locator(PROMPT).fill("a red heart")
+    open_accordion(page, "saving-settings")
+    pattern = page.locator("#folder-pattern").locator("input, textarea")
+    pattern.fill("[sead]")
+    open_accordion(page, "saving-settings")
+    expect(pattern).to_be_hidden()
+    page.locator("#generate").click()
+    expect(pattern).to_be_focused()
+    expect(pattern).to_have_accessible_description(re.compile("no placeholder .sead"))
+
+
 def test_numbers_that_cannot_be_are_mended_with_words(page: Page):
     steps, seed = page.locator("#steps input[type=number]"), page.locator("#seed input")
     steps.fill("500")

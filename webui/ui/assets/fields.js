@@ -1,6 +1,7 @@
 // Puts messages under the controls they are about. The value holds {element id: message}; a
 // message goes away when its control is changed, and all go when new ones come.
 const INPUTS = "input:not([type=range]), textarea, select";
+let told; // Gradio may say a value twice
 
 function clear(field) {
   field.classList.remove("field-bad");
@@ -39,10 +40,14 @@ function tell(id, text) {
 }
 
 function draw() {
+  if (props.value?.number === told) return;
+  told = props.value?.number;
   document.querySelectorAll(".field-bad").forEach(clear);
   const [first] = Object.entries(props.value?.messages || {}).map(([id, text]) => tell(id, text));
   if (!first) return;
-  first.querySelector(INPUTS)?.focus({ preventScroll: true });
-  first.scrollIntoView({ block: "center", behavior: "smooth" });
+  setTimeout(() => { // once its section is open
+    first.querySelector(INPUTS)?.focus({ preventScroll: true });
+    first.scrollIntoView({ block: "center", behavior: "smooth" });
+  }, 50);
 }
 watch("value", draw);

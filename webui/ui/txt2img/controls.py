@@ -259,8 +259,8 @@ def _control(field: RequestField) -> Control:
             list(field.choices), min_width=130, allow_custom_value=field.more_choices, **common
         )
     if field.type is str:
-        lines = 2 if field.max_length == MAX_PROMPT else 1
-        return gr.Textbox(lines=lines, max_lines=3 * lines, min_width=180, **common)
+        lines, most = (2, 6) if field.max_length == MAX_PROMPT else (1, 1)
+        return gr.Textbox(lines=lines, max_lines=most, min_width=180, **common)
     if field.optional:  # Gradio's page shows and sends a number without a value as 0
         common |= {"value": "", "placeholder": field.note}
         return gr.Textbox(max_lines=1, min_width=90, **common)
