@@ -32,6 +32,7 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
     import gradio as gr
 
     from webui.ui import page
+    from webui.ui.polling import Poll
     from webui.ui.theme import asset, head, theme
 
     studio = Studio(settings)
@@ -40,7 +41,8 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
     for folder in pictures:
         folder.mkdir(parents=True, exist_ok=True)
     gr.set_static_paths(pictures)
-    demo = page.build(studio)
+    poll = Poll()
+    demo = page.build(studio, poll)
     demo.queue(max_size=50)
     try:
         _, url, _ = demo.launch(
@@ -60,7 +62,7 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
             head=head(),
             blocked_paths=[str(settings.cache_dir)],
             app_kwargs={
-                "lifespan": joined(studio),
+                "lifespan": joined(studio, poll.versions),
                 "docs_url": None,
                 "redoc_url": None,
                 "openapi_url": None,

@@ -8,6 +8,7 @@ from webui.studio.downloads import DownloadState
 from webui.studio.studio import Studio
 from webui.ui import page
 from webui.ui.models_panel import _show
+from webui.ui.polling import Poll
 
 BEGUN = DownloadState(1, "someone/thing", running=True)
 
@@ -36,7 +37,7 @@ def test_what_a_server_says_is_never_markup():
 
 
 def has_panel(studio: Studio) -> bool:
-    ids = {c["props"].get("elem_id") for c in page.build(studio).config["components"]}
+    ids = {c["props"].get("elem_id") for c in page.build(studio, Poll()).config["components"]}
     return "get-model" in ids
 
 

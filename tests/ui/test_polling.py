@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gradio as gr
+import pytest
 
 from webui.ui.polling import Poll
 
@@ -45,3 +46,15 @@ def test_what_is_followed_depends_on_the_page():
     versions["b"] = 2
     seen, changed = poll.changes(seen, "b")
     assert changed == {two: "b 2"}
+
+
+def test_a_page_learns_whether_to_ask_without_getting_anything():
+    poll, versions = Poll(), {"a": 1}
+    with gr.Blocks():
+        one, two, key = gr.HTML(), gr.HTML(), gr.Textbox()
+    poll.watch(lambda: 5, lambda: pytest.fail("nothing is rendered"), [one])
+    poll.follow(key, versions.get, lambda job: pytest.fail("nothing is rendered"), [two])
+    assert poll.versions(["a"]) == [5, 1] and poll.versions(["b"]) == [5, None]
+    for keys in ([], ["a", "b"]):
+        with pytest.raises(ValueError):
+            poll.versions(keys)

@@ -14,20 +14,26 @@ from webui.api import (
     documentation,
     embedding_files,
     model_cards,
+    page_versions,
     prompt_edits,
-    queue_status,
     sdapi,
     thumbnails,
 )
 from webui.api.guard import guarded
+from webui.api.page_versions import Versions
+from webui.api.sdapi import queue_status
 from webui.studio.studio import Studio
 
 COOKIES = ("access-token", "access-token-unsecure")
 """Gradio's names of the cookie of a login, over HTTPS and without."""
 
 
-def joined(studio: Studio) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def joined(
+    studio: Studio, versions: Versions
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the lifespan of the served app: all is joined before the first request is taken.
+
+    ``versions`` tells the served page what has changed.
 
     Gradio puts its own middleware around what it is given, so the guard is put around the whole
     stack once that is built; it is by the time the lifespan begins.
@@ -36,6 +42,7 @@ def joined(studio: Studio) -> Callable[[FastAPI], AbstractAsyncContextManager[No
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         add(app, studio)
+        app.include_router(page_versions.routes(versions))
         assert app.middleware_stack is not None
         sessions = _sessions(cast(Logins, app))
         app.middleware_stack = guarded(app.middleware_stack, studio.settings, sessions)

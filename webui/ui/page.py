@@ -33,8 +33,8 @@ BRAND = """
 UPLOADS_KEPT_S = 86_400
 
 
-def build(studio: Studio) -> gr.Blocks:
-    """Build the page for a studio; it is not launched."""
+def build(studio: Studio, poll: Poll) -> gr.Blocks:
+    """Build the page for a studio; it is not launched. ``poll`` comes to keep it current."""
     demo = gr.Blocks(
         title="Embeddings WebUI",
         analytics_enabled=False,
@@ -43,7 +43,6 @@ def build(studio: Studio) -> gr.Blocks:
     )
     with demo:
         tools.build(studio)
-        poll = Poll()
         _header(studio, poll)
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("txt2img", id="txt2img"):

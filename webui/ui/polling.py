@@ -1,7 +1,9 @@
-"""One timer a page: it sends what has changed on the server since this page last asked.
+"""One timer a page: it asks whether anything has changed on the server, and then gets just that.
 
 Nothing is held open per tab: no session, no stream. Each page keeps the versions it has seen in a
-hidden component and gets only the outputs whose version differs.
+hidden component. Its script asks for those that are now, which is cheap on both sides; only where
+they differ does an event of Gradio, which costs a hundred times as much, bring the outputs whose
+version differs.
 """
 
 from __future__ import annotations
@@ -14,6 +16,19 @@ import gradio as gr
 from gradio.components import Component
 
 EVERY_S = 1.0
+_ASK = """async (seen, wanted, ...keys) => {
+    try {
+        const answer = await fetch("page-versions", {
+            method: "POST",
+            headers: {"Content-Type": "application/json"},
+            body: JSON.stringify({keys}),
+        });
+        const now = JSON.stringify(await answer.json());
+        return answer.ok && now !== JSON.stringify(seen) ? wanted + 1 : wanted;
+    } catch {
+        return wanted;
+    }
+}"""
 _SET_UNCHANGED = """(wish, given, ...now) =>
     wish ? [wish, ...now.map((value, place) => value === given[place] ? wish[place] : value)]
          : [given, ...now]"""
@@ -94,28 +109,30 @@ class Poll:
     def connect(self, demo: gr.Blocks) -> None:
         """Start polling; call once, inside the Blocks, after everything is watched."""
         seen = gr.JSON([], visible="hidden")
+        wanted = gr.Number(0, visible="hidden")
         outputs = [output for watch in self._watches for output in watch.outputs]
-        quiet: dict[str, Any] = {
-            "show_progress": "hidden",
-            "queue": False,
-            "api_visibility": "private",
-        }
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         keys = [watch.key for watch in self._watches if watch.key is not None]
 
         def answer(before: list[Any] | None, *values: Any) -> Any:
             now, changed = self.changes(before, *values)
             return gr.skip() if now == before else {seen: now, **changed}
 
-        demo.load(lambda *values: answer([], *values), keys, [seen, *outputs], **quiet)
-        gr.Timer(EVERY_S).tick(answer, [seen, *keys], [seen, *outputs], **quiet)
+        demo.load(lambda *values: answer([], *values), keys, [seen, *outputs], queue=False, **quiet)
+        gr.Timer(EVERY_S).tick(None, [seen, wanted, *keys], [wanted], js=_ASK, **quiet)
+        wanted.change(answer, [seen, *keys], [seen, *outputs], queue=False, **quiet)
+
+    def versions(self, keys: Sequence[Any]) -> list[Any]:
+        """Return the versions now; ``keys`` are the values of the page's own components, in the
+        order of the watches. Raises ValueError if they are not as many."""
+        return [watch.version(*key) for watch, key in self._given(keys)]
 
     def changes(self, seen: list[Any] | None, *keys: Any) -> tuple[list[Any], dict[Component, Any]]:
         """Return the versions now, and the new values of the outputs that have changed.
 
         ``keys`` are the values of the pages' own components, in the order of the watches.
         """
-        given = iter(keys)
-        calls = [(watch, [next(given)] if watch.key is not None else []) for watch in self._watches]
+        calls = self._given(keys)
         now = [watch.version(*key) for watch, key in calls]
         old = seen if seen and len(seen) == len(now) else [None] * len(now)
         changed: dict[Component, Any] = {}
@@ -123,3 +140,11 @@ class Poll:
             if before != after:
                 changed |= watch.render(*key)
         return now, changed
+
+    def _given(self, keys: Sequence[Any]) -> list[tuple[Watch, tuple[Any, ...]]]:
+        """Return each watch with what its functions are called with."""
+        following = [watch for watch in self._watches if watch.key is not None]
+        given = dict(zip(map(id, following), keys, strict=True))
+        return [
+            (watch, (given[id(watch)],) if watch.key is not None else ()) for watch in self._watches
+        ]

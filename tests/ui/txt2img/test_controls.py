@@ -12,6 +12,7 @@ from webui.errors import BadField
 from webui.generation.request import FIELDS, GenerationRequest
 from webui.studio.studio import Studio
 from webui.ui import page
+from webui.ui.polling import Poll
 from webui.ui.txt2img.controls import element_id, read, restored
 
 OLD = Path(__file__).parent / "old_files"
@@ -23,7 +24,7 @@ def values(**changes: Any) -> tuple[Any, ...]:
 
 
 def test_every_field_of_a_request_has_a_control(studio: Studio):
-    config = page.build(studio).config
+    config = page.build(studio, Poll()).config
     ids = {component["props"].get("elem_id") for component in config["components"]}
     assert {element_id(field) for field in FIELDS} <= ids
 
