@@ -116,7 +116,18 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     page.locator("#train-look").click()
     expect(page.locator("#train-strength-row img")).to_have_count(4, timeout=600_000)
     expect(page.locator("#train-beside")).to_contain_text("step 25")
+    expect(page.locator("#train-step-answer")).to_contain_text("holds step 25 now")
+    expect(page.locator("#train-install")).to_be_disabled()
+    expect(page.locator("#train-report")).to_contain_text("step 25, which was chosen afterwards")
     page.screenshot(path=tmp_path / "train.png", full_page=True)
+
+    # The run stays in view beside the form, and the new word is one click from an image.
+    page.set_viewport_size({"width": 1440, "height": 600})
+    page.locator("#train-start").scroll_into_view_if_needed()
+    assert page.locator("#train-run").bounding_box()["y"] >= 0
+    page.locator("#train-try").click()
+    expect(page.locator("#generate")).to_be_visible()
+    expect(page.locator("#prompt textarea")).to_have_value("a photo of my_toadstool")
     page.context.close()
 
 
@@ -126,13 +137,26 @@ def test_captions_among_the_uploads_advanced_settings_and_a_folder_of_this_machi
     app = start_app(folder=tmp_path)
     page = open_train(chromium, app)
     paths = pictures(tmp_path, 3)
+    ready = page.locator("#train-ready")
+    expect(ready).to_contain_text("Still missing: at least 3 images, a name, an initializer.")
+    expect(page.locator("#train-run")).to_contain_text("Your run appears here")
     texts = [path.with_suffix(".txt") for path in paths]
     for path in texts:
         path.write_text("my_toadstool on grass")
     page.locator("#train-pictures input[type=file]").set_input_files([*paths, *texts])
     expect(page.locator("#train-shown img")).to_have_count(3)
+    expect(ready).to_contain_text("Still missing: a name, an initializer.")
+
+    # A name that cannot be used is told of at once, with one that can; so is what has no meaning.
+    page.locator("#train-name input").fill("my toadstool")
+    page.locator("#train-initializer input").fill("xyzzy")
+    expect(page.locator("#train-name-said")).to_contain_text("letters, digits, hyphens")
+    page.locator("#train-use-name").click()
+    expect(page.locator("#train-name input")).to_have_value("my-toadstool")
+    expect(page.locator("#train-initializer-said")).to_contain_text("does not know it")
     page.locator("#train-name input").fill("my_toadstool")
     page.locator("#train-initializer input").fill("mushroom")
+    expect(ready).to_contain_text("Ready: 3 images of “my_toadstool”.")
     page.locator("#train-settings").get_by_text("Settings").click()
     page.locator("#train-caption-mode input").click()
     page.get_by_role("option", name="only the .txt files").click()

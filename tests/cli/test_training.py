@@ -26,7 +26,7 @@ def test_train_learns_a_file_from_a_folder_of_pictures(
     )  # fmt: skip
     said = capsys.readouterr().out
     assert str(tmp_path / "e" / "my_thing_1.safetensors") in said
-    assert "skipped notes.md" in said
+    assert "skipped notes.md" in said and "my_thing_1, step 3 of 3: " in said, "lines, not a bar"
     assert formats.read(tmp_path / "e" / "my_thing_1.safetensors").widths == {"clip_l": 128}
 
 

@@ -151,6 +151,9 @@ class Host:
     def set_status(self, state: JobState, message: str) -> None:
         self.run.set_status(Status(state, message))
 
+    def report_phase(self, phase: str, done: int, total: int) -> None:
+        pass
+
     def log_event(self, event: Mapping[str, Any]) -> None:
         state = self.run.folder / "state.pt"
         if event["kind"] == "step" and state.exists():  # saved after the last evaluation

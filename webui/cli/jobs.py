@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -77,10 +78,18 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
 
 
 def follow(studio: Studio, run_id: str) -> Result:
-    """Show a run's progress until it ends."""
+    """Show a run's progress until it ends: a bar in a terminal, else a line for each message."""
     view = studio.training.view(run_id)
+    if not sys.stderr.isatty():
+        said = ""
+        for view in studio.training.updates(run_id):
+            if view.message and view.message != said:
+                said = view.message
+                print(f"{view.name}, step {view.step} of {view.steps}: {said}", flush=True)
+        return result_of(view)
     with tqdm(total=view.steps, unit="step", desc=view.name, mininterval=0.2) as bar:
         for view in studio.training.updates(run_id):
-            bar.set_postfix_str(view.message, refresh=False)
+            doing = view.phases[-1].name if view.phases and not view.step else view.message
+            bar.set_postfix_str(doing, refresh=False)
             bar.update(view.step - bar.n)
     return result_of(view)

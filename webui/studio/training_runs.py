@@ -17,12 +17,18 @@ from webui.errors import AppError, BadField, Interrupted
 from webui.job_state import JobState
 from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
-from webui.training.captions import examples
+from webui.training.captions import examples, initializer_pieces
 from webui.training.dataset import PictureCache, read_pictures
 from webui.training.preflight import Finding
-from webui.training.request import TrainingRequest, check_request, preflight_request
+from webui.training.request import (
+    TrainingRequest,
+    check_request,
+    name_problem,
+    name_suggestion,
+    preflight_request,
+)
 from webui.training.runs.run_folder import Run, Status, list_runs
-from webui.training.runs.run_state import Order, RunSnapshot, RunState, RunStates
+from webui.training.runs.run_state import Order, Phase, RunSnapshot, RunState, RunStates
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -85,6 +91,19 @@ class TrainingRuns:
         """Look over pictures and name for what training could suffer from; waits for the model."""
         return preflight_request(request, self._model(), self._taken(), self.pictures.read)
 
+    def look_at_name(self, name: str, overwrite: bool) -> tuple[str, str]:
+        """Return why an embedding cannot have a name, and one that it can have; "" for neither.
+
+        Waits for the model.
+        """
+        tokenizer, taken = self._model().tokenizer, self._taken()
+        wrong = name_problem(name, tokenizer, taken, overwrite)
+        return wrong or "", (wrong and name_suggestion(name, tokenizer, taken)) or ""
+
+    def initializer_pieces(self, text: str) -> list[str]:
+        """Return the pieces that the model reads an initializer as; waits for the model."""
+        return initializer_pieces(self._model().tokenizer, text)
+
     def captions(self, request: TrainingRequest, count: int = 10) -> list[str]:
         """Return captions as a run of this request would use them; AppError for bad pictures."""
         pictures = read_pictures(request.pictures, self.pictures.read)
@@ -117,7 +136,7 @@ class TrainingRuns:
             if self._closing:
                 raise AppError("The app is closing; start the run again when it is back.")
             run_state = self._runs.get(run.run_id)
-            run_state.order = None
+            run_state.order, run_state.phases = None, ()
             self._runs.latest = run.run_id
             self._runs.say(run_state, JobState.QUEUED, "Waiting for its turn.")
             self._queue.append(run.run_id)
@@ -174,7 +193,9 @@ class TrainingRuns:
         path = self._install_vectors(run_state, run_state.run.read_checkpoint(step), step)
         message = f"Step {step} is installed."
         with self._changed:
-            status = replace(run_state.status, installed=str(path), message=message)
+            status = replace(
+                run_state.status, installed=str(path), installed_step=step, message=message
+            )
             self._runs.set(run_state, status)
         return path
 
@@ -283,23 +304,24 @@ class TrainingRuns:
             host = _Host(self._runs, run_state, self._gate, partial(self._draw, model))
             with run.claim():
                 outcome = carry_out(run, model, host, self.pictures.read)
-            before = run_state.status.installed  # a step may have been installed meanwhile
+            now = partial(replace, run_state.status)  # a step may have been installed meanwhile
             if outcome.state is JobState.PAUSED:
-                return Status(JobState.PAUSED, "Paused. Press Resume.", installed=before)
+                return now(state=JobState.PAUSED, message="Paused. Press Resume.")
             if outcome.vectors is None:
-                nothing = "" if before else "; nothing was installed"
-                return Status(JobState.STOPPED, f"Stopped{nothing}.", installed=before)
+                nothing = "" if run_state.status.installed else "; nothing was installed"
+                return now(state=JobState.STOPPED, message=f"Stopped{nothing}.")
             path = self._install_vectors(run_state, outcome.vectors, outcome.step)
             self._show_on_card(run_state, outcome.step)
             message = f"Step {outcome.step} is installed as “{run_state.record.name}”."
-            return Status(JobState.FINISHED, message, installed=str(path))
+            return Status(JobState.FINISHED, message, None, str(path), outcome.step)
         except AppError as problem:
-            installed = run_state.status.installed
-            return Status(JobState.FAILED, "It can be resumed.", str(problem), installed)
+            said = str(problem)
         except Exception as problem:
             log.exception("the training run %s failed", run.run_id)
-            installed = run_state.status.installed
-            return Status(JobState.FAILED, "It can be resumed.", in_words(problem), installed)
+            said = in_words(problem)
+        return replace(
+            run_state.status, state=JobState.FAILED, message="It can be resumed.", problem=said
+        )
 
     def _show_on_card(self, run_state: RunState, step: int) -> None:
         """Give the card the picture that the installed step draws; a run does not fail for it."""
@@ -307,7 +329,7 @@ class TrainingRuns:
         if not recipe.preview_every or not recipe.preview_prompts:
             return
         with self._changed:
-            self._runs.say(run_state, JobState.FINISHING, "Drawing the image of its card.")
+            self._runs.say(run_state, JobState.FINISHING, "Drawing its card's image.")
         try:
             (image,) = self._checkpoints.draw_previews(run_state.run, step, most=1)
             self._show(run_state.record.name, image, run_state.record.overwrite)
@@ -354,6 +376,14 @@ class _Host:
             if state is not JobState.FINISHING and pausing:
                 return
             self._runs.say(self._run, state, message)
+
+    def report_phase(self, phase: str, done: int, total: int) -> None:
+        with self._runs.changed:
+            before = self._run.phases
+            if before and before[-1].name == phase:
+                before = before[:-1]
+            self._run.phases = (*before, Phase(phase, done, total))
+            self._runs.touch(self._run)
 
     def log_event(self, event: Mapping[str, Any]) -> None:
         self._run.run.log_event(event)

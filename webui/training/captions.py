@@ -165,12 +165,18 @@ def initializer_tokens(tokenizer: CLIPTokenizer, text: str) -> tuple[int, ...]:
     return ids
 
 
+def initializer_pieces(tokenizer: CLIPTokenizer, text: str) -> list[str]:
+    """Return the pieces, one a token, that the model reads an initializer as."""
+    tokens = tokens_of(tokenizer)
+    return [tokens.text([token]) for token in tokens.of(text.strip())]
+
+
 def initializer_advice(recipe: Recipe, tokenizer: CLIPTokenizer, text: str) -> str | None:
     """Warn where learning does not start from the whole initializer, or from no meaning at all."""
     ids = tokens_of(tokenizer).of(text.strip())
     count = vector_count(recipe, ids)
     if len(ids) > count > 0:
-        pieces = " · ".join(tokens_of(tokenizer).text([token]) for token in ids)
+        pieces = " · ".join(initializer_pieces(tokenizer, text))
         return (
             f"The initializer is {len(ids)} tokens of the model, {pieces}, and the embedding has "
             f"{count} of their places: learning starts from the first. Use more vectors, or fewer "

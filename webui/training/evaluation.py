@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,6 +45,14 @@ CONTEXTS = (
 """Prompts whose other words must keep their meaning beside the name."""
 
 
+Measured = Callable[[int, int], None]
+"""Is told how many of how many batches of inputs are measured."""
+
+
+def untold(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 class Baseline(Protocol):
     """What vectors are compared with; a ``TrainingSetup`` is one."""
 
@@ -76,7 +84,7 @@ class EvalSet:
     """``[n]`` error with an empty prompt."""
 
 
-def prepare_eval_set(setup: TrainingSetup, count: int) -> EvalSet:
+def prepare_eval_set(setup: TrainingSetup, count: int, measured: Measured = untold) -> EvalSet:
     """Fix ``count`` inputs of the training crops and half as many of the held-out ones."""
     draw = generator_for(setup.recipe.seed, "examination", count)
     centres = range(0, len(setup.latents.pictures), setup.crops_per_picture)
@@ -100,8 +108,12 @@ def prepare_eval_set(setup: TrainingSetup, count: int) -> EvalSet:
         setup.line(setup.latents.pictures[crop], float(torch.rand((), generator=draw)), at)
         for crop, at in zip(crops, spread.tolist(), strict=True)
     )
-    words = errors_of(setup, batch, lines, setup.initializer_ids)
-    empty = errors_of(setup, batch, [NAME] * len(lines), ())
+    words = errors_of(
+        setup, batch, lines, setup.initializer_ids, lambda at, of: measured(at, 2 * of)
+    )
+    empty = errors_of(
+        setup, batch, [NAME] * len(lines), (), lambda at, of: measured(of + at, 2 * of)
+    )
     return EvalSet(batch, lines, torch.tensor(held), words, empty)
 
 
@@ -115,11 +127,14 @@ def errors_of(
     batch: Batch,
     lines: Sequence[str],
     name: Mapping[str, Tensor] | Sequence[int],
+    measured: Measured = untold,
 ) -> Tensor:
     """Return the error per input, ``[n]`` on the CPU, with vectors or token ids as the name."""
     chunks = setup.captions(lines, name)
     errors = torch.zeros(len(batch.crops))
-    for part, (height, width) in _parts(setup, batch):
+    parts = list(_parts(setup, batch))
+    for number, (part, (height, width)) in enumerate(parts):
+        measured(number, len(parts))
         piece = Batch(
             batch.crops[part],
             batch.latent_noise[part, :, :height, :width],
@@ -130,6 +145,7 @@ def errors_of(
         errors[part] = denoising_errors(
             setup.model, setup.schedule, setup.latents, piece, captions, setup.compute_dtype
         ).cpu()
+    measured(len(parts), len(parts))
     return errors
 
 

@@ -169,13 +169,24 @@ def name_problem(
     if name.split(".")[0].lower() in _RESERVED_NAMES:
         return f"“{name}” is reserved by Windows; choose another name."
     if not overwrite and name.lower() in {other.lower() for other in in_use}:
-        return f"There is an embedding “{name}” already. Choose another name, or overwrite it."
+        return f"There is an embedding “{name}” already. Choose another name, or replace it."
     if tokenizer is not None and len(tokens_of(tokenizer).of(name.lower())) == 1:
         return (
             f"“{name}” is an ordinary word of the model; every prompt with that word would change. "
             f"Choose a name of your own, such as “my-{name}”."
         )
     return None
+
+
+def name_suggestion(
+    name: str, tokenizer: CLIPTokenizer | None, in_use: Collection[str]
+) -> str | None:
+    """Return a name like this one that an embedding can have, or None if there is none near."""
+    plain = re.sub(r"[^\w.-]+", "-", name.strip())[: LONGEST_NAME - 4].strip("-_.")
+    if not plain:
+        return None
+    near = (plain, f"my-{plain}", *(f"{plain}-{number}" for number in range(2, 10)))
+    return next((text for text in near if not name_problem(text, tokenizer, in_use, False)), None)
 
 
 def name_advice(name: str, tokenizer: CLIPTokenizer, in_use: Collection[str]) -> str | None:

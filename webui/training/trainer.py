@@ -18,10 +18,12 @@ from webui.prompting.encoding import encode
 from webui.training.denoising import Batch, denoising_errors, generator_for
 from webui.training.evaluation import (
     EvalSet,
+    Measured,
     editability,
     norm_ratio,
     prepare_eval_set,
     score,
+    untold,
 )
 from webui.training.optimizer import Optimizer, optimizer_for
 from webui.training.recipe import Recipe, last_step, learning_rate_at
@@ -171,18 +173,22 @@ def train(setup: TrainingSetup, progress: Progress) -> Iterator[TrainEvent]:
 
 
 def train_in_stretches(
-    setup: TrainingSetup, progress: Progress, pace: Pace | None = None
+    setup: TrainingSetup,
+    progress: Progress,
+    pace: Pace | None = None,
+    measured: Measured = untold,
 ) -> Iterator[list[TrainEvent]]:
     """Go on from ``progress`` to the end; ``progress`` is consistent after each stretch.
 
     A stretch is an evaluation, or as many steps as ``pace`` lets be queued on the device before
-    their figures are read. The same setup and progress give the same events and vectors, wherever
+    their figures are read. ``measured`` is told how far the measuring of the initializer is, which
+    comes first. The same setup and progress give the same events and vectors, wherever
     the run was cut in two and however long the stretches: every draw depends on seed and step
     alone. Raises AppError if the run cannot be saved.
     """
     pace = pace or Pace.of(setup)
     recipe, last = setup.recipe, last_step(setup.recipe)
-    eval_set = prepare_eval_set(setup, recipe.evaluation_tuples)
+    eval_set = prepare_eval_set(setup, recipe.evaluation_tuples, measured)
     while True:
         due = progress.step % recipe.evaluate_every == 0 or progress.step == last
         evaluated = progress.evaluations[-1].step if progress.evaluations else -1

@@ -13,8 +13,9 @@ from webui.errors import AppError, UnreadableFile
 from webui.job_state import JobState
 from webui.training.dataset import read_pictures
 from webui.training.recipe import Recipe
+from webui.training.runs.report import EvalResult, Report
 from webui.training.runs.run_folder import STATE, Run, Status, list_runs
-from webui.training.runs.run_state import Curves, thinned
+from webui.training.runs.run_state import Curves, RunState, thinned
 
 
 @pytest.fixture
@@ -149,3 +150,18 @@ def test_a_picture_that_is_called_a_page_is_kept_as_a_picture(
         tmp_path / "train", "my-thing", "cat", Recipe(steps=7), pictures, ("tiny", "abc")
     )
     assert {path.suffix for path in (run.folder / "data").iterdir()} == {".png"}
+
+
+def test_a_curve_begins_at_the_initializer_and_has_the_reports_figure_where_it_was_measured_again(
+    tmp_path: Path,
+):
+    run = Run.create(tmp_path, "my-mug", "mug", Recipe(steps=50), (), ("tiny", "0" * 10))
+    for step, loss, gain in ((0, 0.208, -0.04), (25, 0.16, 0.2), (50, 0.15, 0.25)):
+        event = {"step": step, "loss": loss, "gain": gain, "best": True}
+        run.log_event({"kind": "evaluation", **event})
+    assert RunState(run).view().gains == ((0, 0.0), (25, 0.2), (50, 0.25))
+    assert RunState(run).view().losses[0] == (0, pytest.approx(0.2)), "of its words"
+    score = EvalResult(0.15, 0.27, 0.02, None, 0.3, (0.2, 0.2, 0.2))
+    report = Report("learned", "", 50, "", score, 0.8, 1.0, (), 9.0)
+    run.save_report(report.to_dict())
+    assert RunState(run).view().gains == ((0, 0.0), (25, 0.2), (50, 0.27))

@@ -30,7 +30,16 @@ from webui.training.recipe import Recipe
 from webui.training.runs import tracking
 from webui.training.runs.run_folder import Run
 from webui.training.runs.run_state import Curves, Order
-from webui.training.runs.runner import Outcome, carry_out, embedding_of, metadata_of
+from webui.training.runs.runner import (
+    DRAWING,
+    ENCODING,
+    JUDGING,
+    MEASURING,
+    Outcome,
+    carry_out,
+    embedding_of,
+    metadata_of,
+)
 from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
 from webui.training.trainer import begin
 
@@ -52,7 +61,8 @@ class Witness:
     def __init__(self, run: Run, order: Order | None = None, at_step: int = 0) -> None:
         self.run, self.wanted, self.at_step = run, order, at_step
         self.statuses: list[tuple[JobState, str]] = []
-        self.drawn: list[tuple[list[tuple[str, str]], int | None]] = []
+        self.phases: list[tuple[str, int, int]] = []
+        self.drawn: list[tuple[tuple[str, str], int | None]] = []
         self.step = 0
 
     @contextmanager
@@ -67,6 +77,9 @@ class Witness:
     def set_status(self, state: JobState, message: str) -> None:
         self.statuses.append((state, message))
 
+    def report_phase(self, phase: str, done: int, total: int) -> None:
+        self.phases.append((phase, done, total))
+
     def log_event(self, event: Mapping[str, Any]) -> None:
         self.run.log_event(event)
         self.step = event.get("step", self.step)
@@ -77,7 +90,7 @@ class Witness:
     def draw(
         self, prompts: list[tuple[str, str]], embedding: Embedding | None, seed: int
     ) -> list[Image.Image]:
-        self.drawn.append((prompts, embedding.step if embedding else None))
+        self.drawn += [(prompt, embedding.step if embedding else None) for prompt in prompts]
         return [Image.new("RGB", (8, 8)) for _ in prompts]
 
 
@@ -122,11 +135,37 @@ def test_a_run_passes_through_its_states_and_ends_with_a_report(new_run: Callabl
     assert outcome.report.verdict in ("learned", "not shown", "weak", "overfitted")
     states = [state for state, _ in witness.statuses]
     assert sorted(set(states), key=states.index) == ["preparing", "training", "finishing"]
-    assert witness.statuses[1] == ("preparing", "Encoding image 1 of 5.")
     assert run.read_report()["step"] == outcome.step
-    assert [step for _, step in witness.drawn] == [None, 12, 24]
-    assert witness.drawn[0][0] == [("a cat", ""), ("cat in the snow", "")]
-    assert witness.drawn[1][0] == [("a my-thing", ""), ("my-thing in the snow", "")]
+    prompts = [("a my-thing", ""), ("my-thing in the snow", "")]
+    assert witness.drawn == [
+        (("a cat", ""), None),
+        (("cat in the snow", ""), None),
+        *((prompt, step) for step in (12, 24) for prompt in prompts),
+    ]
+
+
+def test_what_comes_beside_the_steps_is_told_as_it_goes_the_first_preview_before_any_measuring(
+    new_run: Callable, model: Model
+):
+    witness = Witness(new_run())
+    carry_out(witness.run, model, witness)
+    names = [name for name, _, _ in witness.phases]
+    before = [ENCODING, DRAWING, MEASURING]
+    assert list(dict.fromkeys(names)) == [*before, JUDGING]
+    for name in (*before, JUDGING):
+        done = [(at, of) for each, at, of in witness.phases if each == name]
+        assert done[0][0] == 0 and done[-1][0] == done[-1][1], name
+    assert witness.phases[:6] == [(ENCODING, number, 5) for number in range(6)]
+
+
+def test_a_run_that_goes_on_says_so_and_draws_only_what_is_missing(new_run: Callable, model: Model):
+    run = new_run()
+    carry_out(run, model, Witness(run, "pause", at_step=13))
+    witness = Witness(run)
+    carry_out(run, model, witness)
+    assert (JobState.TRAINING, "Going on at step 13.") in witness.statuses
+    assert not any("measuring the initializer" in said for _, said in witness.statuses)
+    assert [step for _, step in witness.drawn] == [24, 24]
 
 
 def test_what_is_installed_is_the_best_step_not_the_last(new_run: Callable, model: Model):
@@ -190,8 +229,8 @@ def test_previews_of_a_fault_have_it_in_the_negative_prompt(new_run: Callable, m
     run = new_run(replace(QUICK, kind="negative", preview_prompts=("a house", "a [name]")))
     witness = Witness(run)
     carry_out(run, model, witness)
-    assert witness.drawn[0] == ([("a house", ""), ("a cat", "")], None)
-    assert witness.drawn[1] == ([("a house", "my-thing"), ("a my-thing", "")], 12)
+    assert witness.drawn[:2] == [(("a house", ""), None), (("a cat", ""), None)]
+    assert witness.drawn[2:4] == [(("a house", "my-thing"), 12), (("a my-thing", ""), 12)]
     told = [prompt for _, prompt, _ in Curves(run.events()).previews]
     assert told[2] == "a house (negative prompt: my-thing)"
 

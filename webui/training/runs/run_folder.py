@@ -69,6 +69,8 @@ class Status:
     problem: str | None = None
     installed: str | None = None
     """Path of the embedding file that it led to."""
+    installed_step: int | None = None
+    """The step whose vectors are in it; runs of earlier versions do not tell."""
 
 
 @dataclass(frozen=True)

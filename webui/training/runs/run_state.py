@@ -26,6 +26,15 @@ LONGEST_CURVE = 300
 
 
 @dataclass(frozen=True)
+class Phase:
+    """Something that a run does before its steps or after them."""
+
+    name: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class RunSnapshot:
     """A run at one moment, for pages; never changed, replaced with a higher version."""
 
@@ -42,7 +51,11 @@ class RunSnapshot:
     losses: tuple[tuple[int, float], ...]
     """(step, mean error on fixed inputs), at most 300 points."""
     gains: tuple[tuple[int, float], ...]
-    """(step, gain over the initializer on the same inputs), at most 300 points."""
+    """(step, gain over the initializer on the same inputs), at most 300 points.
+
+    It begins at 0 with the initializer's own words, as the previews do, and has the report's
+    figure for the step that was measured again at the end.
+    """
     best: int
     """The step whose vectors are kept if the run ends now."""
     raw_losses: tuple[tuple[int, float], ...]
@@ -57,6 +70,9 @@ class RunSnapshot:
     problem: str | None
     report: Report | None
     installed: Path | None
+    installed_step: int | None
+    phases: tuple[Phase, ...]
+    """What it has done beside its steps since it was started or resumed, the latest last."""
     checkpoints: tuple[int, ...]
     """Steps that can be installed."""
     log: tuple[str, ...]
@@ -89,8 +105,11 @@ class Curves:
             self.norm_ratio = event["norm_ratio"]
             self.raw.append((step, event["loss"]))
         elif kind == "evaluation":
-            self.losses.append((step, event["loss"]))
-            self.gains.append((step, event["gain"]))
+            # without a step there is nothing but the initializer, whatever its vectors were
+            # repeated or scaled to at the start
+            words = event["loss"] / (1 - event["gain"])
+            self.losses.append((step, event["loss"] if step else words))
+            self.gains.append((step, event["gain"] if step else 0.0))
             if event["best"]:
                 self.best.append(step)
         elif kind == "preview":
@@ -118,6 +137,7 @@ class RunState:
         self.eta_s: float | None = None
         self.steps_per_s: float | None = None
         self.order: Order | None = None
+        self.phases: tuple[Phase, ...] = ()
         self._view: RunSnapshot | None = None
 
     def touch(self) -> None:
@@ -133,7 +153,10 @@ class RunState:
 
     def _make_view(self) -> RunSnapshot:
         run, curves, status = self.run, self.curves, self.status
-        report = run.read_report()
+        found = run.read_report()
+        report = Report.from_dict(found) if found else None
+        measured = {report.step: report.score.gain} if report else {}
+        gains = [(step, measured.get(step, gain) if step else gain) for step, gain in curves.gains]
         return RunSnapshot(
             version=self.version,
             run_id=run.run_id,
@@ -144,7 +167,7 @@ class RunState:
             step=curves.step,
             steps=last_step(self.record.recipe),
             losses=thinned(curves.losses),
-            gains=thinned(curves.gains),
+            gains=thinned(gains),
             best=curves.best[-1] if curves.best else 0,
             raw_losses=thinned(curves.raw),
             previews=tuple(
@@ -157,8 +180,10 @@ class RunState:
             steps_per_s=self.steps_per_s,
             message=status.message,
             problem=status.problem,
-            report=Report.from_dict(report) if report else None,
+            report=report,
             installed=Path(status.installed) if status.installed else None,
+            installed_step=status.installed_step,
+            phases=self.phases,
             checkpoints=run.checkpoints(),
             log=tuple(curves.log[-LONGEST_LOG:]),
         )
@@ -245,7 +270,7 @@ class RunStates:
 
     def say(self, state: RunState, now: JobState, message: str) -> None:
         """Change a run's state and message; what it has installed stays."""
-        self.set(state, Status(now, message, installed=state.status.installed))
+        self.set(state, replace(state.status, state=now, message=message, problem=None))
 
     def touch(self, state: RunState) -> None:
         """Count a change, and wake whoever waits for one."""
@@ -288,8 +313,10 @@ def in_words(event: Mapping[str, Any]) -> str:
     step = event.get("step", 0)
     match event.get("kind"):
         case "evaluation":
-            best = ", the best so far" if event["best"] and step else ""
-            return f"Step {step}: gain {event['gain']:.1%}{best}"
+            if not step:
+                return "Step 0: the initializer"
+            kept = ", kept so far" if event["best"] else ""
+            return f"Step {step}: gain {event['gain']:.1%}{kept}"
         case "rolled_back":
             return f"Step {step}: {event['reason']}; back to step {event['to_step']}"
         case "resumed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -50,6 +51,9 @@ log = logging.getLogger(__name__)
 
 SAVE_EVERY_STEPS, SAVE_EVERY_S = 25, 30.0
 """A crash costs at most this much work."""
+ENCODING, DRAWING = "Encoding the images", "Drawing previews"
+MEASURING, JUDGING = "Measuring the initializer", "Measuring what was learned"
+"""Phases of a run beside its steps, in words for people."""
 
 
 class Host(Protocol):
@@ -63,6 +67,9 @@ class Host(Protocol):
 
     def set_status(self, state: JobState, message: str) -> None:
         """The run is in this state now."""
+
+    def report_phase(self, phase: str, done: int, total: int) -> None:
+        """So much of what comes before the steps, or after them, is done."""
 
     def log_event(self, event: Mapping[str, Any]) -> None:
         """Something happened that belongs into the log."""
@@ -107,7 +114,9 @@ def carry_out(run: Run, model: Model, host: Host, read: ReadPicture = read_pictu
         seconds = run.restore(progress)
         if progress.evaluations:
             host.log_event({"kind": "resumed", "to_step": progress.step})
-        host.set_status(JobState.TRAINING, "Measuring the initializer.")
+            host.set_status(JobState.TRAINING, f"Going on at step {progress.step}.")
+        else:
+            host.set_status(JobState.TRAINING, "Drawing and measuring the initializer.")
         with _scalars(run, record, progress.step) as scalars:
             return _Runner(run, setup, progress, host, seconds, scalars).go()
     except Interrupted:
@@ -131,10 +140,11 @@ def _prepare(
     pictures = run.pictures(read)
     crops = cut_crops(record.recipe, model, pictures)
     moments = []
-    for number, crop in enumerate(crops, start=1):
-        host.set_status(JobState.PREPARING, f"Encoding image {number} of {len(crops)}.")
+    for number, crop in enumerate(crops):
+        host.report_phase(ENCODING, number, len(crops))
         with host.hold("preparing images"):
             moments.append(encode_crop(model, crop))
+    host.report_phase(ENCODING, len(crops), len(crops))
     with host.hold("preparing the training"):
         return prepare_setup(
             model, record.recipe, record.name, record.initializer, pictures, crops, moments
@@ -157,9 +167,11 @@ class _Runner:
         self.run, self.setup, self.progress, self.host = run, setup, progress, host
         self.record = run.record()
         self.seconds = seconds
-        self.began, self.began_at = time.monotonic(), progress.step
+        self.began_at = progress.step
+        self.stepping_s = 0.0
+        """Time spent on steps alone, which tells how long those that are left take."""
         self.saved, self.saved_at = time.monotonic(), progress.step
-        self.drawn = {step for step, _, _ in Curves(run.events()).previews}
+        self.drawn = Counter(step for step, _, _ in Curves(run.events()).previews)
 
     def go(self) -> Outcome:
         """Train to the end or to an order; then save, and measure what is to be kept."""
@@ -179,7 +191,7 @@ class _Runner:
             return Outcome(JobState.STOPPED)
         if not self.progress.evaluations:
             return Outcome(JobState.STOPPED)
-        self.host.set_status(JobState.FINISHING, "Measuring what was learned.")
+        self.host.set_status(JobState.FINISHING, f"{JUDGING}.")
         with self.host.hold("final evaluation"):
             report = self._report(reason)
         if self.host.order() == "discard":
@@ -190,7 +202,11 @@ class _Runner:
 
     def _events(self) -> Iterator[TrainEvent]:
         """Yield the trainer's events, holding the device for one stretch at a time."""
-        stretches = train_in_stretches(self.setup, self.progress)
+        stretches = train_in_stretches(
+            self.setup,
+            self.progress,
+            measured=lambda done, total: self.host.report_phase(MEASURING, done, total),
+        )
         while True:
             self._previews()
             if self.host.order():
@@ -198,9 +214,12 @@ class _Runner:
             with self.host.hold("training step"):
                 started = time.monotonic()
                 events = next(stretches, None)
-                self.seconds += time.monotonic() - started
+                took_s = time.monotonic() - started
+            self.seconds += took_s
             if events is None:
                 return
+            if isinstance(events[-1], Stepped):
+                self.stepping_s += took_s
             yield from events
 
     def _take(self, event: TrainEvent) -> None:
@@ -220,7 +239,7 @@ class _Runner:
             )
         elif isinstance(event, Stepped):
             done = progress.step - self.began_at
-            per_s = done / max(1e-6, now - self.began)
+            per_s = done / max(1e-6, self.stepping_s)
             self.host.report_speed(per_s, (last_step(self.setup.recipe) - progress.step) / per_s)
         many = progress.step - self.saved_at >= SAVE_EVERY_STEPS
         if isinstance(event, Evaluated) or many or now - self.saved >= SAVE_EVERY_S:
@@ -230,27 +249,32 @@ class _Runner:
     def _previews(self) -> None:
         """Draw the previews that are due; a run does not fail for want of them."""
         recipe, step = self.setup.recipe, self.progress.step
-        if not recipe.preview_every or step in self.drawn:
+        if not recipe.preview_every:
             return
         if step % recipe.preview_every and step != last_step(recipe):
             return
-        self.drawn.add(step)
-        prompts = [self._preview(prompt) for prompt in recipe.preview_prompts]
+        count = len(recipe.preview_prompts)
         embedding = embedding_of(self.record, self.progress.vectors, step) if step else None
-        try:
-            images = self.host.draw(prompts, embedding, recipe.seed)
-        except Interrupted:
-            return
-        except Exception as problem:
-            log.exception("the previews of step %d could not be drawn", step)
-            self.host.log_event({"kind": "note", "step": step, "text": f"No previews: {problem}"})
-            return
-        for number, ((prompt, negative), image) in enumerate(zip(prompts, images, strict=True)):
+        for number in range(self.drawn[step], count):
+            prompt, negative = self._preview(recipe.preview_prompts[number])
+            self.host.report_phase(DRAWING, number, count)
+            try:
+                (image,) = self.host.draw([(prompt, negative)], embedding, recipe.seed)
+            except Interrupted:
+                return
+            except Exception as problem:
+                log.exception("the previews of step %d could not be drawn", step)
+                said = f"No previews: {problem}"
+                self.host.log_event({"kind": "note", "step": step, "text": said})
+                self.drawn[step] = count
+                return
             path = self.run.save_preview(step, number, image)
             shown = f"{prompt} (negative prompt: {negative})" if negative else prompt
             self.host.log_event(
                 {"kind": "preview", "step": step, "prompt": shown, "file": path.name}
             )
+            self.drawn[step] += 1
+            self.host.report_phase(DRAWING, number + 1, count)
 
     def _preview(self, prompt: str) -> tuple[str, str]:
         """Return prompt and negative prompt of a preview, at step 0 without the embedding."""
@@ -262,7 +286,11 @@ class _Runner:
     def _report(self, reason: str) -> Report:
         setup, progress = self.setup, self.progress
         vectors = {key: rows.to(setup.model.device) for key, rows in progress.best_vectors.items()}
-        final = prepare_eval_set(setup, 2 * setup.recipe.evaluation_tuples)
+        final = prepare_eval_set(
+            setup,
+            2 * setup.recipe.evaluation_tuples,
+            lambda done, total: self.host.report_phase(JUDGING, done, total),
+        )
         found = score(setup, final, vectors)
         editable, norm = editability(setup, vectors), float(norm_ratio(setup, vectors))
         verdict, advice = judge(found, editable, norm, setup.recipe.optimizer == "adamw")
@@ -296,7 +324,7 @@ def _sentence(event: Evaluated) -> str:
     if not event.step:
         return "Training."
     text = f"Step {event.step}: {found.gain:.0%} ± {found.error:.0%} better than the initializer"
-    return text + (" (the best so far)." if event.best else ".")
+    return text + (" (kept so far)." if event.best else ".")
 
 
 def as_dict(event: TrainEvent) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from webui.errors import AppError
 from webui.studio.checkpoints import STRENGTHS
 from webui.studio.studio import Studio
 from webui.training.runs.run_state import RunSnapshot
-from webui.ui.markup import facts
+from webui.ui.markup import facts, message
 from webui.ui.polling import Poll
-from webui.ui.toasts import failure
 
 
 def build(studio: Studio, poll: Poll, run: gr.Textbox, opened: gr.Textbox) -> None:
@@ -40,6 +39,7 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox, opened: gr.Textbox) -> No
         with gr.Row(elem_classes=["narrow"]):
             install = gr.Button("Use this checkpoint", size="sm", elem_id="train-install")
             look = gr.Button("Preview this checkpoint", size="sm", elem_id="train-look")
+        answer = gr.HTML(elem_id="train-step-answer", js_on_load=None)
         row = _gallery("This checkpoint at several strengths", 4, "train-strength-row")
     runs = studio.training
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
@@ -55,34 +55,39 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox, opened: gr.Textbox) -> No
     known.change(
         lambda run_id, held, value: _show(chosen(studio, run_id), held, value),
         [opened, held, step],
-        [whole, step, said, beside, row],
+        [whole, step, said, beside, install, row],
         **quiet,
     )
 
-    @said_by_the_page
-    def scrub(run_id: str, value: float) -> list[Any]:
+    shown = (said, beside, install)
+
+    def scrub(run_id: str, value: float) -> dict[Any, Any]:
         view = runs.view(run_id) if run_id else None
         if view is None or not view.checkpoints:
-            return [gr.skip()] * 4
-        return [*_at(view, nearest(view, value)), gr.update(visible=False), view.run_id]
+            return {}
+        told = dict(zip(shown, _at(view, nearest(view, value)), strict=True))
+        return {**told, row: gr.update(visible=False), held: view.run_id}
 
-    @said_by_the_page
-    def install_step(run_id: str, value: float) -> None:
-        runs.install_step(run_id, nearest(runs.view(run_id), value))
+    def install_step(run_id: str, value: float) -> dict[Any, Any]:
+        at = nearest(runs.view(run_id), value)
+        path = runs.install_step(run_id, at)
+        told = dict(zip(shown, _at(runs.view(run_id), at), strict=True))
+        return {**told, answer: message(f"{path.name} holds step {at} now.", "good"), held: run_id}
 
-    @said_by_the_page
-    def draw(run_id: str, value: float) -> list[Any]:
+    def draw(run_id: str, value: float) -> dict[Any, Any]:
         at = nearest(runs.view(run_id), value)
         runs.draw_previews(run_id, at)
         drawn = runs.draw_strengths(run_id, at)
         pictures = [
             (str(path), f"× {strength:g}") for strength, path in zip(STRENGTHS, drawn, strict=True)
         ]
-        return [*_at(runs.view(run_id), at), gr.update(value=pictures, visible=True), run_id]
+        told = dict(zip(shown, _at(runs.view(run_id), at), strict=True))
+        return {**told, row: gr.update(value=pictures, visible=True), held: run_id}
 
-    step.input(scrub, [run, step], [said, beside, row, held], trigger_mode="always_last", **quiet)
-    install.click(install_step, [run, step], None, **quiet)
-    look.click(draw, [run, step], [said, beside, row, held], api_visibility="private")
+    outputs = [*shown, row, held, answer]
+    step.input(answered(scrub, answer), [run, step], outputs, trigger_mode="always_last", **quiet)
+    install.click(answered(install_step, answer), [run, step], outputs, **quiet)
+    look.click(answered(draw, answer), [run, step], outputs, api_visibility="private")
 
 
 def chosen(studio: Studio, run_id: str) -> RunSnapshot | None:
@@ -93,15 +98,18 @@ def chosen(studio: Studio, run_id: str) -> RunSnapshot | None:
     return studio.training.current()
 
 
-def said_by_the_page(act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``act`` with its AppErrors as messages of the page."""
+def answered(act: Callable[..., Any], answer: gr.HTML) -> Callable[..., dict[Any, Any]]:
+    """Return ``act`` with its AppErrors told at ``answer``, which is emptied when all went well.
+
+    What ``act`` returns is None or the new values by component.
+    """
 
     @functools.wraps(act)
-    def handler(*values: Any) -> Any:
+    def handler(*values: Any) -> dict[Any, Any]:
         try:
-            return act(*values)
+            return {answer: "", **(act(*values) or {})}
         except AppError as error:
-            raise failure(error) from error
+            return {answer: message(str(error), "bad")}
 
     return handler
 
@@ -127,7 +135,8 @@ def _gallery(label: str, columns: int, elem_id: str) -> gr.Gallery:
 def _version(view: RunSnapshot | None) -> list[Any]:
     if view is None:
         return []
-    return [view.run_id, len(view.checkpoints), len(view.previews), view.state.ended]
+    ended = view.state.ended
+    return [view.run_id, len(view.checkpoints), len(view.previews), ended, view.installed_step]
 
 
 def _show(view: RunSnapshot | None, held: str, value: float) -> list[Any]:
@@ -136,7 +145,7 @@ def _show(view: RunSnapshot | None, held: str, value: float) -> list[Any]:
     If ``held`` is the run's id, the slider stays at its ``value``.
     """
     if view is None or len(view.checkpoints) < 2:
-        return [gr.update(visible=False), *[gr.skip()] * 4]
+        return [gr.update(visible=False), *[gr.skip()] * 5]
     steps = view.checkpoints
     best = view.best if view.best in steps else steps[-1]
     apart = math.gcd(*(step - steps[0] for step in steps)) or 1
@@ -149,7 +158,8 @@ def _show(view: RunSnapshot | None, held: str, value: float) -> list[Any]:
 
 
 def _at(view: RunSnapshot, step: int) -> list[Any]:
-    """Return what is known of a step, and its previews beside those of the initializer.
+    """Return what is known of a step, its previews beside those of the initializer, and the button
+    that makes it the file, which says so if it is.
 
     A step without previews shows those that were drawn last before it.
     """
@@ -170,7 +180,18 @@ def _at(view: RunSnapshot, step: int) -> list[Any]:
         [
             ("Step", f"{step} of {view.steps}"),
             ("Gain over the initializer", None if gain is None else f"{gain:.1%}"),
+            ("File", _file(view, step)),
             ("Images", older),
         ]
     )
-    return [told, gr.update(value=pairs, visible=bool(pairs))]
+    used = view.installed_step == step
+    button = gr.update(value="✓ In use" if used else "Use this checkpoint", interactive=not used)
+    return [told, gr.update(value=pairs, visible=bool(pairs)), button]
+
+
+def _file(view: RunSnapshot, step: int) -> str | None:
+    """Say which step the embedding's file holds."""
+    if view.installed is None or view.installed_step is None:
+        return None
+    held = "this step" if view.installed_step == step else f"step {view.installed_step}"
+    return f"{view.installed.name} holds {held}"

@@ -49,7 +49,7 @@ def build(studio: Studio, sources: Sources, buckets: gr.Checkbox) -> gr.JSON:
             100,
             50,
             step=1,
-            label="Crop: position (% of the long side)",
+            label="Crop: position (%)",
             buttons=[],
             elem_id="train-crop-at",
             min_width=160,

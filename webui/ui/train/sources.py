@@ -20,9 +20,9 @@ class Sources:
     def __init__(self, studio: Studio) -> None:
         self._local = studio.settings.host in LOCAL_HOSTS
         self.uploads = gr.File(
-            label=f"Images: {HOW_MANY} of one thing (and .txt captions)",
+            label=f"{HOW_MANY} images of one thing (and .txt captions)",
             file_count="multiple",
-            height=170,
+            height=140,
             elem_id="train-pictures",
         )
         self.folder = gr.Textbox(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import gradio as gr
 from webui.errors import AppError, BadField
 from webui.studio.studio import Studio
 from webui.training.captions import read_templates
+from webui.training.dataset import MINIMUM, pair_captions
 from webui.training.presets import PRESETS, preset
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
@@ -19,22 +21,23 @@ from webui.ui.markup import message
 from webui.ui.polling import Poll
 from webui.ui.toasts import failure
 from webui.ui.train import crops as train_crops
-from webui.ui.train import recipe_controls
+from webui.ui.train import recipe_controls, words
 from webui.ui.train import watch as train_watch
 from webui.ui.train.recipe_controls import PRESET, element_id
 from webui.ui.train.sources import Sources
+from webui.ui.txt2img.apply_parameters import Target
 
 LABELS = {choice.label: key for key, choice in PRESETS.items()}
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-def build(studio: Studio, poll: Poll) -> None:
-    """Build the tab inside the open Blocks."""
-    with gr.Row():
+def build(studio: Studio, poll: Poll, target: Target, tabs: gr.Tabs) -> None:
+    """Build the tab inside the open Blocks; *Try* writes into the prompts of ``target``."""
+    with gr.Row(elem_id="training"):
         with gr.Column(scale=5, min_width=300):
-            form, sources, start, advice = _form(studio, poll)
-        with gr.Column(scale=6, min_width=300):
-            opened = train_watch.build(studio, poll)
+            form, sources, start, ready, advice = _form(studio, poll)
+        with gr.Column(scale=6, min_width=300, elem_id="train-run"):
+            opened = train_watch.build(studio, poll, target, tabs)
     setter = message_setter()
     inputs = set(form.values())
 
@@ -54,54 +57,84 @@ def build(studio: Studio, poll: Poll) -> None:
         listen = getattr(form[control], event)
         listen(lambda data: _advice(studio, lambda: asked(data)), inputs, advice, **QUIET)
 
-    def train(data: Mapping[Any, Any]) -> Iterator[dict[str, Any]]:
+    def train(data: Mapping[Any, Any]) -> dict[Any, Any]:
         problems = _problems(studio, lambda: asked(data), form)
-        if problems:
-            yield field_messages({element_id(field): text for field, text in problems.items()})
-            raise failure(" ".join(problems.values()))
-        try:
-            studio.training.start(asked(data))
-        except AppError as error:
-            raise failure(error) from error
-        yield field_messages({})
+        if not problems:
+            try:
+                studio.training.start(asked(data))
+            except AppError as error:
+                return {ready: message(str(error), "bad"), setter: field_messages({})}
+            said = message(f"{data[form['name']].strip()} is being trained.", "good")
+            return {ready: said, setter: field_messages({}), opened: ""}
+        said = message(" ".join(problems.values()), "bad")
+        told = {element_id(field): text for field, text in problems.items()}
+        return {ready: said, setter: field_messages(told)}
 
-    start.click(train, inputs, setter, **QUIET).success(lambda: "", None, opened, **QUIET)
+    start.click(train, inputs, [ready, setter, opened], **QUIET)
+    for listen in (
+        sources.uploads.change,
+        sources.folder.change,
+        form["name"].change,
+        form["initializer"].change,
+    ):
+        listen(
+            lambda data: _ready(sources, data, form),
+            inputs,
+            ready,
+            trigger_mode="always_last",
+            queue=False,
+            **QUIET,
+        )
 
 
-def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], Sources, gr.Button, gr.HTML]:
-    """Build the controls of a new run, and the place for advice about them."""
+def _form(
+    studio: Studio, poll: Poll
+) -> tuple[dict[str, Any], Sources, gr.Button, gr.HTML, gr.HTML]:
+    """Build the controls of a new run in three steps.
+
+    Returns them with the button, what is said beside it, and the place for advice.
+    """
     usual = PRESETS["object"]
     recipe = recipe_controls.make()
-    sources = Sources(studio)
-    positions = train_crops.build(studio, sources, recipe["buckets"])
-    advice = gr.HTML(elem_id="train-advice", js_on_load=None)
-    with gr.Row(elem_classes=["narrow"]):
-        name = _line("Name", "name", "What you will write in prompts, e.g. my_mug")
-        initializer = _line("Initializer", "initializer", "The words that come closest, e.g. star")
-    chosen = gr.Radio(
-        list(LABELS), value=usual.label, label="Preset", info=usual.summary, elem_id="train-preset"
-    )
-    with gr.Accordion("Settings", open=False, elem_id="train-settings"):
-        recipe_controls.lay_out(recipe, "settings")
-        overwrite = gr.Checkbox(label="Replace an embedding of the same name")
-    with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
-        recipe_controls.lay_out(recipe, "advanced")
-        load = gr.UploadButton(
-            "Load caption templates (.txt)",
-            file_types=[".txt"],
-            size="sm",
-            elem_id="train-load-templates",
+    with _step(1, "Images"):
+        sources = Sources(studio)
+        positions = train_crops.build(studio, sources, recipe["buckets"])
+    with _step(2, "Name and words"):
+        named = words.build(studio)
+    with _step(3, "Start"):
+        advice = gr.HTML(elem_id="train-advice", js_on_load=None)
+        chosen = gr.Radio(
+            list(LABELS),
+            value=usual.label,
+            label="Preset",
+            info=usual.summary,
+            elem_id="train-preset",
         )
-        load.upload(_templates, load, recipe["templates"], **QUIET)
-    start = gr.Button("Train", variant="primary", elem_id="train-start")
+        with gr.Accordion("Settings", open=False, elem_id="train-settings"):
+            recipe_controls.lay_out(recipe, "settings")
+        with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
+            recipe_controls.lay_out(recipe, "advanced")
+            load = gr.UploadButton(
+                "Load caption templates (.txt)",
+                file_types=[".txt"],
+                size="sm",
+                elem_id="train-load-templates",
+            )
+            load.upload(_templates, load, recipe["templates"], **QUIET)
+        with gr.Row(elem_id="train-go"):
+            start = gr.Button(
+                "Train", variant="primary", elem_id="train-start", scale=1, min_width=120
+            )
+            with gr.Column(scale=3, min_width=180):
+                ready = gr.HTML(
+                    message(_still_missing(0, "", "")), elem_id="train-ready", js_on_load=None
+                )
     form = {
         "pictures": sources.uploads,
         "folder": sources.folder,
-        "name": name,
-        "initializer": initializer,
         "preset": chosen,
-        "overwrite": overwrite,
         "crop_positions": positions,
+        **named,
         **recipe,
     }
     suggested = [form[key] for key in PRESET]
@@ -112,7 +145,46 @@ def _form(studio: Studio, poll: Poll) -> tuple[dict[str, Any], Sources, gr.Butto
 
     chosen.input(choose, chosen, [chosen, *suggested], queue=False, **QUIET)
     poll.suggest(lambda: [usual.label, *_suggestion(studio, usual.label)], [chosen, *suggested])
-    return form, sources, start, advice
+    return form, sources, start, ready, advice
+
+
+@contextmanager
+def _step(number: int, title: str) -> Iterator[None]:
+    """Build a step of the form under its heading, inside the ``with`` block."""
+    with gr.Column(elem_classes=["step"], elem_id=f"train-step-{number}"):
+        gr.HTML(
+            f'<h2><span aria-hidden="true">{number}</span> {title}</h2>',
+            js_on_load=None,
+            apply_default_css=False,
+        )
+        yield
+
+
+def _ready(sources: Sources, data: Mapping[Any, Any], form: Mapping[str, Any]) -> str:
+    """Say what is missing for a run, or that nothing is."""
+    try:
+        pictures, _ = pair_captions(sources.paths(data))
+    except AppError as error:
+        return message(str(error), "warn")
+    name, initializer = (data[form[key]] or "" for key in ("name", "initializer"))
+    if said := _still_missing(len(pictures), name, initializer):
+        return message(said)
+    return message(f"Ready: {len(pictures)} images of “{name.strip()}”.", "good")
+
+
+def _still_missing(pictures: int, name: str, initializer: str) -> str:
+    """Return a sentence with what is not there yet; empty if all is."""
+    there = f", not {pictures}" if pictures else ""
+    missing = [
+        text
+        for text, given in (
+            (f"at least {MINIMUM} images{there}", pictures >= MINIMUM),
+            ("a name", bool(name.strip())),
+            ("an initializer", bool(initializer.strip())),
+        )
+        if not given
+    ]
+    return f"Still missing: {', '.join(missing)}." if missing else ""
 
 
 def _templates(path: str) -> str:
@@ -120,10 +192,6 @@ def _templates(path: str) -> str:
         return "\n".join(read_templates(Path(path)))
     except AppError as error:
         raise failure(error) from error
-
-
-def _line(label: str, name: str, info: str) -> gr.Textbox:
-    return gr.Textbox(label=label, info=info, max_lines=1, elem_id=element_id(name), min_width=140)
 
 
 def _preset(studio: Studio, label: str) -> Recipe:

@@ -8,22 +8,41 @@ from typing import Any
 import gradio as gr
 import pandas
 
+from webui.generation.request import PROMPTS
 from webui.job_state import JobState
 from webui.studio.studio import Studio
-from webui.training.dataset import HOW_MANY
+from webui.training.captions import preview_of
 from webui.training.recipe import Recipe
 from webui.training.runs.run_state import RunSnapshot
+from webui.training.stages import NAME
 from webui.ui.markup import duration, facts, message, progress
 from webui.ui.polling import Poll
 from webui.ui.train import checkpoints as train_steps
 from webui.ui.train import runs_list
-from webui.ui.train.checkpoints import chosen, said_by_the_page
+from webui.ui.train.checkpoints import answered, chosen
+from webui.ui.txt2img.apply_parameters import Target
 
-IDLE = (
-    f"No run yet. Add {HOW_MANY} images of one thing, give it a name and the word that comes "
-    "closest to it, and press Train."
+IDLE = """
+<div class="run-empty">
+  <h2>Your run appears here</h2>
+  <p>Nothing is trained yet. After Train you see, from top to bottom:</p>
+  <ol>
+    <li><strong>How far it is</strong>, and what the model draws for the initializer before it
+      learns anything.</li>
+    <li><strong>The gain</strong>: how much better your images are foretold with the new word than
+      with the initializer, measured again and again.</li>
+    <li><strong>Checkpoints</strong>: a slider over all that was kept, each beside the
+      initializer.</li>
+    <li><strong>The verdict</strong>, and a button to try the word in txt2img.</li>
+  </ol>
+</div>
+"""
+GAIN = (
+    "Gain is how much smaller the error on fixed test noise is than with the initializer’s words, "
+    "which are 0 %. The step that is kept at the end is measured once more on twice as many "
+    "inputs, and has that figure here, in the report and at the slider. The faint line is the "
+    "error of the training batches, which goes up and down by chance."
 )
-
 
 PAUSABLE = (JobState.QUEUED, JobState.PREPARING, JobState.TRAINING)
 FIXED, DRAWN = "fixed test noise", "training batches"
@@ -31,13 +50,13 @@ COLOURS = {FIXED: "#7c3aed", DRAWN: "rgba(128, 128, 128, 0.35)"}
 """The curve that tells of progress, and the faint one of the steps' own errors, which does not."""
 
 
-def build(studio: Studio, poll: Poll) -> gr.Textbox:
+def build(studio: Studio, poll: Poll, target: Target, tabs: gr.Tabs) -> gr.Textbox:
     """Build the outputs and the buttons that steer the run inside the open Blocks.
 
     Returns what holds the id of the run that this page has opened; "" shows the current one.
     """
     opened = gr.Textbox(visible="hidden")
-    bar = gr.HTML(message(IDLE), elem_id="train-progress", js_on_load=None)
+    bar = gr.HTML(IDLE, elem_id="train-progress", js_on_load=None)
     with gr.Row(elem_classes=["narrow", "only-possible"]):
         pause = gr.Button("Pause", size="sm", interactive=False, elem_id="train-pause")
         resume = gr.Button("Resume", size="sm", interactive=False, elem_id="train-resume")
@@ -45,6 +64,10 @@ def build(studio: Studio, poll: Poll) -> gr.Textbox:
         cancel = gr.Button(
             "Cancel", size="sm", variant="stop", interactive=False, elem_id="train-cancel"
         )
+        attempt = gr.Button(
+            "Try in txt2img", variant="primary", size="sm", interactive=False, elem_id="train-try"
+        )
+    answer = gr.HTML(elem_id="train-run-answer", js_on_load=None)
     plot = gr.LinePlot(
         x="step",
         y="gain",
@@ -56,6 +79,7 @@ def build(studio: Studio, poll: Poll) -> gr.Textbox:
         visible=False,
         title="Gain over the initializer (%)",
     )
+    gain = gr.HTML(elem_id="train-gain", js_on_load=None)
     report = gr.HTML(elem_id="train-report", js_on_load=None)
     with gr.Accordion("Details of this run", open=False, elem_id="train-details"):
         details = gr.HTML(elem_id="train-details-text", js_on_load=None)
@@ -71,7 +95,9 @@ def build(studio: Studio, poll: Poll) -> gr.Textbox:
         object_fit="contain",
         visible=False,
     )
-    outputs = [run, bar, pause, resume, keep, cancel, plot, previews, report, details]
+    outputs = [
+        run, bar, pause, resume, keep, cancel, attempt, plot, gain, previews, report, details,
+    ]  # fmt: skip
     poll.follow(
         opened,
         version=lambda run_id: _version(chosen(studio, run_id)),
@@ -86,7 +112,16 @@ def build(studio: Studio, poll: Poll) -> gr.Textbox:
         (keep, lambda run_id: runs.stop(run_id, keep=True)),
         (cancel, lambda run_id: runs.stop(run_id, keep=False)),
     ):
-        button.click(said_by_the_page(act), run, None, **quiet)
+        button.click(answered(act, answer), run, answer, **quiet)
+    prompts = [target.controls[field] for field in PROMPTS]
+
+    def write_prompts(run_id: str) -> dict[Any, Any]:
+        record = runs.view(run_id).record
+        first = (record.recipe.preview_prompts or (NAME,))[0]
+        written = preview_of(record.recipe, first, record.name)
+        return {**dict(zip(prompts, written, strict=True)), tabs: gr.Tabs(selected="txt2img")}
+
+    attempt.click(answered(write_prompts, answer), run, [*prompts, tabs, answer], **quiet)
     runs_list.build(studio, poll, opened)
     return opened
 
@@ -98,7 +133,8 @@ def _version(view: RunSnapshot | None) -> list[Any]:
 def _show(view: RunSnapshot | None) -> list[Any]:
     """Return the outputs for a run as it stands."""
     if view is None:
-        return ["", message(IDLE), *[gr.update(interactive=False)] * 4, *[gr.skip()] * 4]
+        hidden = gr.update(visible=False)
+        return ["", IDLE, *[gr.update(interactive=False)] * 5, hidden, "", hidden, "", ""]
     state, paused = view.state, view.state is JobState.PAUSED
     curve = _curve(view)
     pictures = [
@@ -111,7 +147,9 @@ def _show(view: RunSnapshot | None) -> list[Any]:
         gr.update(interactive=state.resumable),
         gr.update(interactive=(not state.ended and view.step > 0) or paused),
         gr.update(interactive=not state.ended or paused),
+        gr.update(interactive=view.installed is not None and state.ended),
         gr.update(value=curve, visible=len(view.gains) > 1),
+        f'<p class="hint">{GAIN}</p>' if len(view.gains) > 1 else "",
         gr.update(value=pictures, visible=bool(pictures)),
         _report(view),
         _details(view),
@@ -134,7 +172,20 @@ def _progress(view: RunSnapshot) -> str:
             "prompt, or click its card.",
             "good",
         )
-    return progress(view.step, view.steps, text) + said
+    return progress(view.step, view.steps, text) + _phases(view) + said
+
+
+def _phases(view: RunSnapshot) -> str:
+    """Return a bar for each phase of a run until its steps begin, then for one that goes on."""
+    if not view.state.running:
+        return ""
+    before = view.steps_per_s is None
+    going = [phase for phase in view.phases if before or phase.done < phase.total]
+    bars = (
+        progress(phase.done, phase.total, f"{phase.name}: {phase.done} of {phase.total}")
+        for phase in going
+    )
+    return f'<div class="phases">{"".join(bars)}</div>' if going else ""
 
 
 def _details(view: RunSnapshot) -> str:
@@ -172,6 +223,13 @@ def _drawn(view: RunSnapshot) -> list[tuple[int, float]]:
     return points
 
 
+def _in_use(view: RunSnapshot) -> str | None:
+    """Say which step the file holds where it is another than the report is about."""
+    if view.report is None or view.installed_step in (None, view.report.step):
+        return None
+    return f"step {view.installed_step}, which was chosen afterwards"
+
+
 def _report(view: RunSnapshot) -> str:
     """Return the verdict on a run that has ended, with the numbers behind it."""
     report = view.report
@@ -185,6 +243,7 @@ def _report(view: RunSnapshot) -> str:
             ("Verdict", report.verdict),
             ("What to do", report.advice),
             ("Kept", f"step {report.step}: {report.reason}"),
+            ("In use", _in_use(view)),
             ("Gain over the initializer", f"{score.gain:.1%} ± {score.error:.1%}"),
             ("Held-out gain", held_out),
             ("Editability", f"{report.editability:.2f} of 1"),
