@@ -12,7 +12,7 @@ from tests.api.conftest import Served
 
 ROUTES = {
     ("post", "txt2img"), ("get", "embeddings"), ("post", "refresh-embeddings"),
-    ("post", "create/embedding"), ("post", "train/embedding"),
+    ("post", "create/embedding"), ("post", "train/embedding"), ("post", "train/suggest"),
     ("get", "train/embedding/{run_id}"), ("post", "train/embedding/{run_id}/interrupt"),
     ("get", "train/runs"), ("delete", "train/embedding/{run_id}"),
     *(("post", f"train/embedding/{{run_id}}/{verb}")

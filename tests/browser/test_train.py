@@ -154,6 +154,15 @@ def test_captions_among_the_uploads_advanced_settings_and_a_folder_of_this_machi
     page.locator("#train-use-name").click()
     expect(page.locator("#train-name input")).to_have_value("my-toadstool")
     expect(page.locator("#train-initializer-said")).to_contain_text("does not know it")
+
+    # Words are tried on the images; a click takes one over.
+    page.locator("#train-suggest").click()
+    words = page.locator("#train-suggested label:has(input)")
+    expect(words).to_have_count(5, timeout=120_000)
+    expect(page.locator("#train-suggest-said")).to_contain_text("these leave the least error")
+    words.first.click()
+    word = words.first.inner_text().split()[0]
+    expect(page.locator("#train-initializer input")).to_have_value(word)
     page.locator("#train-name input").fill("my_toadstool")
     page.locator("#train-initializer input").fill("mushroom")
     expect(ready).to_contain_text("Ready: 3 images of “my_toadstool”.")

@@ -23,8 +23,8 @@ MOST_PICTURE_BYTES = 64 * MIB
 """A request with pictures in it."""
 PICTURE_PATHS = tuple(
     f"/sdapi/v1/{name}"
-    for name in ("png-info", "train/embedding", "extra-single-image", "extra-batch-images",
-                 "img2img", "interrogate")
+    for name in ("png-info", "train/embedding", "train/suggest", "extra-single-image",
+                 "extra-batch-images", "img2img", "interrogate")
 )  # fmt: skip
 MOST_LOGIN_BYTES = 4096
 KEPT_FREE_BYTES = 16 * MIB

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -14,7 +15,7 @@ from webui.settings import Settings
 from webui.studio.studio import Studio
 from webui.training.dataset import find_pictures
 from webui.training.jobs.job import Job
-from webui.training.jobs.many import Result, earlier_run, result_of
+from webui.training.jobs.many import Result, aligned, earlier_run, result_of
 from webui.training.request import TrainingRequest
 
 
@@ -75,6 +76,20 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     for finding in runs.preflight(request):
         print(f"note: {finding.file or job.name}: {finding.message}")
     return follow(studio, runs.start(request))
+
+
+def suggested(studio: Studio, job: Job) -> str:
+    """Try words on a job's images with a bar, and return the best as lines."""
+    pictures, _ = find_pictures(job.data or Path())
+    studio.models.switch(job.model)
+    recipe = job.recipe_for(studio.models.get().family)
+    with tqdm(unit="trial", desc="words", mininterval=0.2, disable=None) as bar:
+        for trial in studio.training.suggest(recipe, pictures):
+            bar.total = trial.total
+            bar.update(trial.done - bar.n)
+    rows = [(each.word, f"{each.error:.4f}", f"{each.gain:+.1%}") for each in trial.best]
+    told = f"{trial.tried} words were tried; the gain is how much less error than with no word."
+    return f"{aligned([('word', 'error', 'gain'), *rows])}\n{told}"
 
 
 def follow(studio: Studio, run_id: str) -> Result:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from webui.cli.cluster import train_on_cluster
-from webui.cli.jobs import attempt, carry_out, opened
+from webui.cli.jobs import attempt, carry_out, opened, suggested
 from webui.errors import AppError, BadField
 from webui.settings import Settings
 from webui.training.dataset import HOW_MANY
@@ -31,6 +31,9 @@ def add(commands: Any) -> None:
         "--config", type=Path, help="TOML or JSON with these settings and the recipe's, or Kohya's"
     )
     train.add_argument("--jobs", type=Path, help="TOML or JSON with many such settings")
+    train.add_argument(
+        "--suggest", action="store_true", help="only try words as initializers on the images"
+    )
     train.add_argument("--ray", action="store_true", help="spread the jobs over a Ray cluster")
     train.add_argument("--workers", type=int, help="with --ray: how many at a time")
     add_flags(train, {name: item for name, item in ASKED.items() if name not in PLACE})
@@ -74,10 +77,15 @@ def _train(flags: argparse.Namespace) -> None:
     for job in jobs:
         for note in job.notes:
             print(f"note: {note}")
-        for field in ("name", "data", "initializer"):
+        for field in ("data",) if flags.suggest else ("name", "data", "initializer"):
             if not getattr(job, field):
                 raise BadField(field, f"{job.name or 'A run'} needs “{field}” (--{field}).")
     settings = settings_of(jobs, flags)
+    if flags.suggest:
+        with opened(settings) as studio:
+            for job in jobs:
+                print(suggested(studio, job))
+        return
     if not flags.jobs:
         _train_one(jobs[0], settings)
         return

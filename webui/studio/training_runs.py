@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from webui.embeddings.embedding import Embedding
     from webui.models.model import Model
+    from webui.training.recipe import Recipe
+    from webui.training.trials.latents import LatentCache
+    from webui.training.trials.words import Trial
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class TrainingRuns:
         self._names_in_use = names_in_use
         self._show = show
         self._changed = self._runs.changed
+        self._kept_latents: LatentCache | None = None
         self._queue: deque[str] = deque()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -103,6 +107,25 @@ class TrainingRuns:
     def initializer_pieces(self, text: str) -> list[str]:
         """Return the pieces that the model reads an initializer as; waits for the model."""
         return initializer_pieces(self._model().tokenizer, text)
+
+    def suggest(self, recipe: Recipe, pictures: Sequence[Path]) -> Iterator[Trial]:
+        """Try words as initializers on pictures, a batch a time; the last answer has the best.
+
+        Images that are asked for meanwhile are drawn between two batches. Waits for the model;
+        raises AppError for bad pictures.
+        """
+        from webui.training.trials.words import suggest
+
+        shown = read_pictures(pictures, self.pictures.read)
+        yield from suggest(self._model(), recipe, shown, self._latents(), self._gate.hold)
+
+    def _latents(self) -> LatentCache:
+        """Return what is kept of encoded pictures."""
+        from webui.training.trials.latents import LatentCache
+
+        with self._changed:
+            self._kept_latents = self._kept_latents or LatentCache()
+            return self._kept_latents
 
     def captions(self, request: TrainingRequest, count: int = 10) -> list[str]:
         """Return captions as a run of this request would use them; AppError for bad pictures."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +123,32 @@ else:
     )
 
 
+class SuggestRequest(Question):
+    """Which images words are tried on."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"data_root": "/home/me/pictures/mug", "kind": "object"}]},
+    )
+
+    data_root: str | None = None
+    """A folder of pictures on the server."""
+    pictures: list[str] | None = None
+    """The pictures themselves in base64, in place of data_root."""
+    kind: str = Field("object", json_schema_extra={"enum": list(SETTINGS["kind"].choices or ())})
+    """What is to be learned."""
+
+
+class WordItem(Shape):
+    """A word that the images could be learned from."""
+
+    word: str = Field(examples=["mug"])
+    error: float
+    """Mean error on fixed inputs of the images, with the word in their captions."""
+    gain: float
+    """How much smaller that is than with no word."""
+
+
 class RunItem(Shape):
     """A training run as it stands."""
 
@@ -211,15 +237,21 @@ class TrainingApi:
         except AppError as error:
             raise NotFound(str(error)) from error
 
+    def suggest(self, body: SuggestRequest) -> list[WordItem]:
+        """Return the best words for pictures, after seconds."""
+        with self._pictures(body) as pictures:
+            *_, last = self._studio.training.suggest(Recipe(kind=body.kind), pictures)
+        return [WordItem(**asdict(each)) for each in last.best]
+
     @contextmanager
-    def _pictures(self, body: TrainRequest) -> Iterator[tuple[Path, ...]]:
+    def _pictures(self, body: TrainBody | SuggestRequest) -> Iterator[tuple[Path, ...]]:
         """Yield the files of the pictures, those of the body with their captions beside them."""
         if (body.pictures is None) == (body.data_root is None):
             raise BadField("data_root", "Give either “data_root”, a folder, or “pictures”.")
         if body.pictures is None:
             yield tuple(self._in_folder(body.data_root or ""))
             return
-        captions = body.captions or []
+        captions = (isinstance(body, TrainBody) and body.captions) or []
         if captions and len(captions) != len(body.pictures):
             raise BadField("captions", "Give as many captions as images.")
         if not MINIMUM <= len(body.pictures) <= MAXIMUM:
@@ -403,6 +435,12 @@ def add(router: APIRouter, trained: TrainingApi) -> None:
             raise AppError(view.problem or "The training failed.")
         info = f"train embedding complete: filename: {view.installed} error: None"
         return Trained(info=info, run=item_of(view), skipped=skipped)
+
+    @router.post(
+        "/train/suggest", responses=REFUSED, summary="Find words that training could start from"
+    )
+    def suggest(body: SuggestRequest) -> list[WordItem]:
+        return trained.suggest(body)
 
     @router.get("/train/embedding/{run_id}", summary="Tell how a training run stands")
     def run(run_id: str) -> RunItem:

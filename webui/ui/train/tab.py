@@ -100,7 +100,7 @@ def _form(
         sources = Sources(studio)
         positions = train_crops.build(studio, sources, recipe["buckets"])
     with _step(2, "Name and words"):
-        named = words.build(studio)
+        named = words.build(studio, sources, recipe["kind"])
     with _step(3, "Start"):
         advice = gr.HTML(elem_id="train-advice", js_on_load=None)
         chosen = gr.Radio(

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
 from webui.errors import AppError
 from webui.studio.studio import Studio
-from webui.ui.markup import message
+from webui.training.recipe import Recipe
+from webui.ui.markup import message, progress
 from webui.ui.train.recipe_controls import element_id
+from webui.ui.train.sources import Sources
 
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+SHOWN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+QUIET: dict[str, Any] = {**SHOWN, "queue": False}
+HIDDEN: dict[str, Any] = gr.update(visible=False)
 
 
-def build(studio: Studio) -> dict[str, Any]:
-    """Build the controls inside the open Blocks and return them by the names of the form."""
+def build(studio: Studio, sources: Sources, kind: gr.Dropdown) -> dict[str, Any]:
+    """Build the controls inside the open Blocks and return them by the names of the form.
+
+    ``kind`` is the control of what is learned, which decides the words that *Suggest* tries.
+    """
     with gr.Row(elem_classes=["narrow"]):
         with gr.Column(min_width=220, elem_classes=["narrow"]):
             name = _line("Name", "name", "What you will write in prompts, e.g. my_mug")
@@ -29,6 +37,15 @@ def build(studio: Studio) -> dict[str, Any]:
                 "Initializer", "initializer", "The words that come closest, e.g. star"
             )
             pieces = gr.HTML(elem_id="train-initializer-said", js_on_load=None)
+            with gr.Row(elem_classes=["narrow", "only-possible"]):
+                suggest = gr.Button("Suggest", size="sm", elem_id="train-suggest", min_width=90)
+                stop = gr.Button(
+                    "Stop", size="sm", interactive=False, elem_id="train-suggest-stop", min_width=90
+                )
+            trial = gr.HTML(elem_id="train-suggest-said", js_on_load=None)
+            offered = gr.Radio(
+                [], label="Words that come close", visible=False, elem_id="train-suggested"
+            )
     better = gr.Textbox(visible="hidden")
 
     def look(text: str, replaces: bool) -> dict[Any, Any]:
@@ -46,6 +63,40 @@ def build(studio: Studio) -> dict[str, Any]:
     overwrite.change(look, *looked_at, **QUIET)
     use.click(
         lambda near: [near, "", gr.update(visible=False)], better, [name, name_said, use], **QUIET
+    )
+
+    def try_words(data: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
+        begun = {stop: gr.update(interactive=True), suggest: gr.update(interactive=False)}
+        ended = {stop: gr.update(interactive=False), suggest: gr.update(interactive=True)}
+        yield {**begun, trial: progress(0, 1, "Encoding the images"), offered: HIDDEN}
+        try:
+            for found in studio.training.suggest(Recipe(kind=data[kind]), sources.paths(data)):
+                said = f"Trying words: {found.done} of {found.total} trials"
+                yield {trial: progress(found.done, found.total, said)}
+        except AppError as error:
+            yield {**ended, trial: message(str(error), "bad")}
+            return
+        choices = [(f"{each.word} ({each.gain:+.1%})", each.word) for each in found.best]
+        yield {
+            **ended,
+            trial: message(
+                f"Of {found.tried} words these leave the least error; in brackets how much less "
+                "than no word at all. Choose one, or write your own."
+            ),
+            offered: gr.update(choices=choices, value=None, visible=True),
+        }
+
+    outputs = [stop, suggest, trial, offered]
+    trying = suggest.click(try_words, {sources.uploads, sources.folder, kind}, outputs, **SHOWN)
+    stop.click(
+        lambda: [gr.update(interactive=False), gr.update(interactive=True), "", HIDDEN],
+        None,
+        outputs,
+        cancels=[trying],
+        **QUIET,
+    )
+    offered.input(lambda word: word, offered, initializer, **QUIET).then(
+        lambda text: _pieces(studio, text), initializer, pieces, **QUIET
     )
     initializer.blur(lambda text: _pieces(studio, text), initializer, pieces, **QUIET)
     return {"name": name, "overwrite": overwrite, "initializer": initializer}
