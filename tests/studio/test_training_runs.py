@@ -49,6 +49,7 @@ class House:
     def __init__(self, folder: Path, model: Model) -> None:
         self.folder, self.model = folder, model
         self.gate = GpuGate()
+        self.others: dict[str, Embedding] = {}
         self.drawn: list[tuple[tuple[tuple[str, str], ...], int | None]] = []
         self.shown: list[tuple[str, Path, bool]] = []
         self.runs = self.open()
@@ -62,6 +63,7 @@ class House:
             self.install,
             lambda: [path.stem for path in (self.folder / "embeddings").glob("*")],
             lambda name, image, replaces: self.shown.append((name, image, replaces)),
+            self.find,
         )
 
     def draw(
@@ -74,6 +76,11 @@ class House:
         with self.gate.hold("preview"):
             self.drawn.append((tuple(prompts), embedding.step if embedding else None))
             return [Image.new("RGB", (8, 8), (10 * seed, 0, 0)) for _ in prompts]
+
+    def find(self, name: str) -> Embedding:
+        if name not in self.others:
+            raise AppError(f"There is no embedding {name}.")
+        return self.others[name]
 
     def install(self, embedding: Embedding, metadata: dict[str, str], overwrite: bool) -> Path:
         self.metadata = metadata
@@ -539,3 +546,34 @@ def test_a_picture_is_decoded_and_hashed_once_on_its_way_to_the_latents(
     house.runs.check(request)
     house.wait(house.runs.start(request), "finished")
     assert work == {"decoded": 5, "hashed": 5}
+
+
+def test_a_run_continues_from_an_embedding_even_when_that_is_gone(
+    house: House, request_of: Callable
+):
+    vectors = torch.randn(3, 32, generator=torch.Generator().manual_seed(1))
+    house.others["theirs"] = Embedding("theirs", {"clip_l": vectors})
+    asked = request_of(recipe=replace(QUICK, continue_from="theirs", steps=400))
+    run_id = house.runs.start(asked)
+    house.wait_for_step(run_id, 2)
+    house.runs.pause(run_id)
+    house.wait(run_id, "paused")
+    house.others.clear()
+    start = load_file(house.folder / "train" / run_id / "checkpoints" / "step-000000.safetensors")
+    similar = torch.cosine_similarity(start["clip_l"], vectors, dim=-1)
+    assert torch.allclose(similar, torch.ones(3)), "as many vectors, in the same directions"
+    assert house.drawn[0] == ((("a my-thing", ""),), 0), "step 0 shows what it continues from"
+    assert house.runs.view(run_id).gains[0][1] != 0.0
+    house.runs.resume(run_id)
+    house.wait_for_step(run_id, 5)
+    house.runs.stop(run_id, keep=True)
+    house.wait(run_id, "finished")
+    assert json.loads(house.metadata["recipe"])["continue_from"] == "theirs"
+
+
+def test_what_a_run_cannot_continue_from_is_told_before_it(house: House, request_of: Callable):
+    house.others["wide"] = Embedding("wide", {"clip_l": torch.ones(1, 768)})
+    for name, told in (("wide", "768"), ("none", "no embedding none")):
+        problems = house.runs.check(request_of(recipe=replace(QUICK, continue_from=name)))
+        ((field, text),) = problems
+        assert field == "continue_from" and told in text

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,8 @@ from tqdm import tqdm
 
 from webui.cli.jobs import opened
 from webui.cli.training import add_place, settings_of
-from webui.embeddings import formats
-from webui.errors import AppError, BadField
+from webui.errors import BadField
 from webui.files import write_whole
-from webui.reader_process import shared_reader
 from webui.studio.measuring import STRENGTHS, Sheet, image_bytes, in_a_line
 from webui.training.dataset import find_pictures, read_pictures
 from webui.training.jobs.job import Job
@@ -72,7 +70,7 @@ def _score(flags: argparse.Namespace) -> None:
         studio.models.get()
         rows = []
         for name in flags.names:
-            embedding = _embedding(studio, name)
+            embedding = studio.embedding(name)
             measured, recipe = studio.measuring.measure(embedding, flags.init, pictures)
             print(in_a_line(measured), flush=True)
             rows.append(measured)
@@ -113,16 +111,6 @@ def numbers_of(
         if not (math.isfinite(number) and low <= number <= high):
             raise BadField(field, f"--{field}: {number:g} is not from {low:g} to {high:.12g}.")
     return numbers
-
-
-def _embedding(studio: Studio, name: str) -> Embedding:
-    """Return an embedding of the library by name, or that of a file."""
-    if found := studio.library.get(name):
-        return found
-    path = Path(name)
-    if not path.is_file():
-        raise AppError(f"There is neither an embedding nor a file “{name}”.")
-    return replace(formats.read(path, shared_reader()), name=path.stem)
 
 
 def _drawn(

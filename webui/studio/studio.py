@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+from webui.embeddings import formats
+from webui.embeddings.embedding import Embedding
 from webui.embeddings.library import Card, EmbeddingLibrary
+from webui.errors import AppError
 from webui.generation.file_names import Naming
 from webui.generation.outputs import finish_broken_off
 from webui.generation.styles import Styles
 from webui.images import open_picture
 from webui.prompting.lookup import unfit
 from webui.reader_process import shared_reader
-from webui.settings import INSTALLED, ROOT, SHIPPED, Settings
+from webui.settings import INSTALLED, LOCAL_HOSTS, ROOT, SHIPPED, Settings
 from webui.studio.civitai import CivitaiLookup
 from webui.studio.downloads import Downloads
 from webui.studio.drawing import Drawing
@@ -97,7 +101,22 @@ class Studio:
             self.library.install,
             self.library.names,
             self._show_on_card,
+            self.embedding,
         )
+
+    def embedding(self, name: str) -> Embedding:
+        """Return the embedding of a name; for people at this machine also that of a file.
+
+        Raises AppError if there is none, or it cannot be read.
+        """
+        if found := self.library.get(name):
+            return found
+        if self.settings.host not in LOCAL_HOSTS:
+            raise AppError(f"There is no embedding “{name}” that can be used.")
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise AppError(f"There is neither an embedding nor a file “{name}”.")
+        return replace(formats.read(path, shared_reader()), name=path.stem)
 
     def _show_on_card(self, name: str, image: Path, replaces: bool) -> None:
         """Give a card an image, unless it has one that is to stay."""

@@ -32,6 +32,7 @@ from webui.training.runs.run_state import Order, Phase, RunSnapshot, RunState, R
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
     from webui.embeddings.embedding import Embedding
     from webui.models.model import Model
@@ -58,9 +59,11 @@ class TrainingRuns:
         install: Callable[[Embedding, dict[str, str], bool], Path],
         names_in_use: Callable[[], Collection[str]],
         show: Callable[[str, Path, bool], None],
+        find: Callable[[str], Embedding],
     ) -> None:
         """``show`` is given an installed embedding's name and an image of it for its card, and
-        whether that takes the place of another."""
+        whether that takes the place of another. ``find`` returns the embedding of a name or a file,
+        or raises AppError."""
         self._folder = folder
         self.pictures = PictureCache()
         """The pictures of runs that are asked for, shared with whoever shows them."""
@@ -72,6 +75,7 @@ class TrainingRuns:
         self._install = install
         self._names_in_use = names_in_use
         self._show = show
+        self._find = find
         self._changed = self._runs.changed
         self._kept_latents: LatentCache | None = None
         self._queue: deque[str] = deque()
@@ -89,7 +93,22 @@ class TrainingRuns:
                 ("model", str(problem)),
                 *check_request(request, None, self._taken(), self.pictures.read),
             ]
-        return check_request(request, model, self._taken(), self.pictures.read)
+        problems = check_request(request, model, self._taken(), self.pictures.read)
+        try:
+            self._start_of(request.recipe, model)
+        except AppError as problem:
+            problems.append(("continue_from", str(problem)))
+        return problems
+
+    def _start_of(self, recipe: Recipe, model: Model) -> dict[str, Tensor] | None:
+        """Return the vectors that a run continues from, if any; AppError if it cannot."""
+        from webui.training.score import check_fit
+
+        if not recipe.continue_from:
+            return None
+        embedding = self._find(recipe.continue_from)
+        check_fit(embedding, model)
+        return {key: embedding.vectors[key] for key in model.widths}
 
     def preflight(self, request: TrainingRequest) -> list[Finding]:
         """Look over pictures and name for what training could suffer from; waits for the model."""
@@ -149,6 +168,7 @@ class TrainingRuns:
             read_pictures(request.pictures, self.pictures.read),
             (model.name, model.short_hash),
             request.overwrite,
+            self._start_of(request.recipe, model),
             self.pictures.copied,
         )
         self._enqueue(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import PurePath
 from typing import Any, Literal
 
 from webui.declarations import Declaration, declarations_of, declared
@@ -269,6 +270,15 @@ class Recipe:
             "sentences below it.",
         ),
     )
+    continue_from: str = declared(
+        "",
+        Setting(
+            label="Continue from", kohya="weights",
+            help="Name of an embedding that the run starts from in place of the initializer's "
+            "words, ours or another program's; on this machine also its file. It has as many "
+            "vectors as that.",
+        ),
+    )
     append_initializer: bool = declared(
         False,
         Setting(
@@ -402,7 +412,8 @@ class Recipe:
 
     def decisive(self) -> dict[str, Any]:
         """Return the settings that decide what is learned, as JSON can hold them."""
-        values = self.to_dict()
+        # the embedding tells which one it came from, and nothing of the folders it lay in
+        values = self.to_dict() | {"continue_from": PurePath(self.continue_from).stem}
         return {item.name: values[item.name] for item in fields(self) if item.compare}
 
     @classmethod

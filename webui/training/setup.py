@@ -120,13 +120,19 @@ def prepare_setup(
     pictures: Sequence[Picture],
     cut: Sequence[Crop],
     moments: Sequence[tuple[Tensor, Tensor]],
+    start: Mapping[str, Tensor] | None = None,
 ) -> TrainingSetup:
-    """Put together a setup from the crops and the moments that the VAE made of them."""
+    """Put together a setup from the crops and the moments that the VAE made of them.
+
+    ``start`` are vectors to begin with in place of the initializer's.
+    """
     freeze(model)
     ids = initializer_tokens(model.tokenizer, initializer)
     shown = len(pictures) - (held_out_count(len(pictures)) if recipe.hold_out else 0)
     norms = {encoder.key: vocabulary_norm(model, encoder.key) for encoder in model.text_encoders}
-    count = vector_count(recipe, ids)
+    hold_norm = recipe.optimizer == "directional"
+    if start is None:
+        start = words_as_vectors(model, ids, vector_count(recipe, ids))
     dtype = compute_dtype_of(recipe, model)
     if model.device.type == "cpu" and (low := dtype or model.dtype) != torch.float32:
         model, dtype = replace(model, unet=low_precision_copy(model.unet, low), dtype=low), None
@@ -142,7 +148,7 @@ def prepare_setup(
         training_crops=tuple(i for i, item in enumerate(cut) if item.picture < shown),
         crops_per_picture=len(cut) // len(pictures),
         norms=norms,
-        start=starting_vectors(model, ids, count, norms, recipe.optimizer == "directional"),
+        start=starting_vectors(model, start, norms, hold_norm),
         compute_dtype=dtype,
     )
     for index in range(len(pictures)):
@@ -151,23 +157,29 @@ def prepare_setup(
 
 
 @torch.no_grad()
+def words_as_vectors(model: Model, ids: Sequence[int], count: int) -> dict[str, Tensor]:
+    """Return ``count`` vectors ``[n, width]`` float32 per text encoder: the initializer's tokens,
+    from the first again when they are fewer."""
+    chosen = [ids[row % len(ids)] for row in range(count)]
+    tables = {encoder.key: encoder.vocabulary.weight for encoder in model.text_encoders}
+    return {
+        key: table[torch.tensor(chosen, device=table.device)].detach().float()
+        for key, table in tables.items()
+    }
+
+
+@torch.no_grad()
 def starting_vectors(
-    model: Model,
-    ids: Sequence[int],
-    count: int,
-    norms: Mapping[str, float],
-    hold_norm: bool,
+    model: Model, vectors: Mapping[str, Tensor], norms: Mapping[str, float], hold_norm: bool
 ) -> dict[str, Tensor]:
-    """Return ``count`` vectors per text encoder: the initializer's tokens, from the first again
-    when they are fewer; with ``hold_norm`` scaled to the vocabulary's mean norm."""
+    """Return vectors as a run starts from them: float32 on the device, and with ``hold_norm``
+    scaled to the vocabulary's mean norm."""
     start = {}
-    for encoder in model.text_encoders:
-        table = encoder.vocabulary.weight
-        chosen = torch.tensor([ids[row % len(ids)] for row in range(count)], device=table.device)
-        rows = table[chosen].detach().float().clone()  # [n, width]
+    for key in model.widths:
+        rows = vectors[key].detach().to(model.device, torch.float32, copy=True)  # [n, width]
         if hold_norm:
-            rows *= norms[encoder.key] / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-        start[encoder.key] = rows
+            rows *= norms[key] / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        start[key] = rows
     return start
 
 

@@ -18,7 +18,7 @@ from webui.training.captions import initializer_tokens
 from webui.training.dataset import read_pictures
 from webui.training.runs.report import EvalResult, Report, chosen_of, judge
 from webui.training.score import measure
-from webui.training.setup import starting_vectors
+from webui.training.setup import words_as_vectors
 
 SHIPPED = ROOT / "models" / "starter"
 
@@ -95,7 +95,7 @@ def test_shipped_embeddings_are_learned_and_the_words_that_they_start_from_are_w
     pictures = read_pictures(paths)
     made = formats.read(ROOT / "embeddings" / "toadstool.safetensors")
     ids = initializer_tokens(model.tokenizer, concept.initializer)
-    start = replace(made, vectors=starting_vectors(model, ids, len(made), {}, hold_norm=False))
+    start = replace(made, vectors=words_as_vectors(model, ids, len(made)))
     long = replace(made, vectors={key: 9 * rows for key, rows in made.vectors.items()})
     verdicts = [
         measure(item, model, concept.initializer, pictures).verdict for item in (made, start, long)

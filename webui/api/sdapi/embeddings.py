@@ -99,7 +99,7 @@ def _item(card: Card, reason: str | None) -> EmbeddingItem:
 
 def _create(studio: Studio, body: CreateRequest) -> str:
     """Install an embedding of the words' own vectors and return its file."""
-    from webui.training.setup import starting_vectors
+    from webui.training.setup import words_as_vectors
 
     model = studio.models.get()
     wrong = name_problem(body.name, model.tokenizer, studio.library.names(), body.overwrite_old)
@@ -109,7 +109,7 @@ def _create(studio: Studio, body: CreateRequest) -> str:
         ids = initializer_tokens(model.tokenizer, body.init_text)
     except BadField as error:
         raise BadField("init_text", str(error)) from error
-    vectors = starting_vectors(model, ids, body.num_vectors_per_token, {}, hold_norm=False)
+    vectors = words_as_vectors(model, ids, body.num_vectors_per_token)
     embedding = Embedding(
         name=body.name,
         vectors={key: rows.cpu() for key, rows in vectors.items()},

@@ -33,6 +33,8 @@ def job_of(values: Mapping[str, Any], folder: Path) -> Job:
     for key, value in by_current_names({**ASKED, **SETTINGS}, values).items():
         if key in SETTINGS:
             recipe[key] = value
+            if key == "continue_from" and isinstance(value, str) and (folder / value).is_file():
+                recipe[key] = str((folder / value).resolve())
         elif key in ASKED:
             inner = ASKED[key].type is Path and isinstance(value, str)
             asked[key] = (folder / Path(value).expanduser()).resolve() if inner else value

@@ -235,7 +235,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "the loss is the plain error of the noise, over the model's own schedule.",
     ),
     ("vae", "a separate VAE lies beside the checkpoint or in models/vae/."),
-    ("weights resume", "a run begins at its initializer; a run cut short is resumed by itself."),
+    ("resume", "a run that was cut short is resumed by itself."),
     (
         "save_state save_last_n_steps save_last_n_steps_state save_last_n_epochs "
         "save_last_n_epochs_state",

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 EVENTS, RECORD, STATUS = "events.jsonl", "run.json", "status.json"
 STATE, REPORT = "state.pt", "report.json"
+START = "start.safetensors"
 LOCK = ".lock"
 TRASH = ".trash"
 """Folder beside that of the runs, where deleted ones lie until someone empties it."""
@@ -94,11 +95,13 @@ class Run:
         pictures: Sequence[Picture],
         model: tuple[str, str],
         overwrite: bool = False,
+        start: Mapping[str, Tensor] | None = None,
         copied: Callable[[Picture, Path], None] = lambda picture, copy: None,
     ) -> Run:
         """Make a folder for a new run and copy the pictures, with their texts, into it.
 
-        ``model`` is the name and short hash of the checkpoint; ``copied`` is told each copy.
+        ``model`` is the name and short hash of the checkpoint; ``start`` are the vectors that it
+        begins with in place of the initializer's; ``copied`` is told each copy.
         """
         now = datetime.now()
         base = f"{now:%Y%m%d-%H%M%S}-{name}"
@@ -135,6 +138,8 @@ class Run:
                 tuple(data),
             )
             run = cls(folder)
+            if start is not None:
+                _write_vectors(folder / START, start)
             run.set_status(Status(JobState.QUEUED))
             write_whole(folder / RECORD, _json({**asdict(record), "recipe": recipe.to_dict()}))
         return run
@@ -276,10 +281,21 @@ class Run:
 
     def save_checkpoint(self, step: int, vectors: Mapping[str, Tensor]) -> None:
         """Keep the vectors of a step for the scrubber and for installing."""
-        from safetensors.torch import save
+        _write_vectors(self.folder / "checkpoints" / f"step-{step:06d}.safetensors", vectors)
 
-        kept = {key: rows.detach().cpu().contiguous() for key, rows in vectors.items()}
-        write_whole(self.folder / "checkpoints" / f"step-{step:06d}.safetensors", save(kept))
+    def read_start(self) -> dict[str, Tensor] | None:
+        """Read the vectors that the run begins with, or None if they are the initializer's."""
+        if not self.record().recipe.continue_from:
+            return None
+        from safetensors.torch import load
+
+        try:
+            return load((self.folder / START).read_bytes())
+        except Exception as problem:  # safetensors raises a kind of its own
+            raise UnreadableFile(
+                f"{START} of the run {self.run_id}, which it continues from, is damaged or gone; "
+                "start a new run."
+            ) from problem
 
     def checkpoints(self) -> tuple[int, ...]:
         """Return the steps whose vectors are kept, in order."""
@@ -324,6 +340,13 @@ def _whole_or_gone(folder: Path) -> Iterator[None]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _write_vectors(path: Path, vectors: Mapping[str, Tensor]) -> None:
+    from safetensors.torch import save
+
+    kept = {key: rows.detach().cpu().contiguous() for key, rows in vectors.items()}
+    write_whole(path, save(kept))
 
 
 def list_runs(root: Path) -> list[Run]:

@@ -82,7 +82,9 @@ class RunSnapshot:
 class Curves:
     """The points of a run's curves, brought up to date event by event."""
 
-    def __init__(self, events: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, events: Iterable[Mapping[str, Any]] = (), continued: bool = False) -> None:
+        """``continued`` tells that the run began with an embedding, not with its initializer."""
+        self.continued = continued
         self.step = 0
         self.rate: float | None = None
         self.norm_ratio: float | None = None
@@ -98,6 +100,9 @@ class Curves:
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take in one event of the log; kinds that draw no curve are passed over."""
         kind, step = event.get("kind"), int(event.get("step", 0))
+        if kind == "evaluation" and not step and not self.continued:
+            # there is nothing but the initializer yet, however its vectors were repeated and scaled
+            event = {**event, "loss": event["loss"] / (1 - event["gain"]), "gain": 0.0}
         if said := in_words(event):
             self.log.append(said)
         if kind == "step":
@@ -105,11 +110,8 @@ class Curves:
             self.norm_ratio = event["norm_ratio"]
             self.raw.append((step, event["loss"]))
         elif kind == "evaluation":
-            # without a step there is nothing but the initializer, whatever its vectors were
-            # repeated or scaled to at the start
-            words = event["loss"] / (1 - event["gain"])
-            self.losses.append((step, event["loss"] if step else words))
-            self.gains.append((step, event["gain"] if step else 0.0))
+            self.losses.append((step, event["loss"]))
+            self.gains.append((step, event["gain"]))
             if event["best"]:
                 self.best.append(step)
         elif kind == "preview":
@@ -131,7 +133,7 @@ class RunState:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.record = run.record()
-        self.curves = Curves(run.events())
+        self.curves = Curves(run.events(), bool(self.record.recipe.continue_from))
         self.status = run.status()
         self.version = 1
         self.eta_s: float | None = None
@@ -313,9 +315,7 @@ def in_words(event: Mapping[str, Any]) -> str:
     step = event.get("step", 0)
     match event.get("kind"):
         case "evaluation":
-            if not step:
-                return "Step 0: the initializer"
-            kept = ", kept so far" if event["best"] else ""
+            kept = ", kept so far" if event["best"] and step else ""
             return f"Step {step}: gain {event['gain']:.1%}{kept}"
         case "rolled_back":
             return f"Step {step}: {event['reason']}; back to step {event['to_step']}"

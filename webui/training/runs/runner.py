@@ -147,7 +147,14 @@ def _prepare(
     host.report_phase(ENCODING, len(crops), len(crops))
     with host.hold("preparing the training"):
         return prepare_setup(
-            model, record.recipe, record.name, record.initializer, pictures, crops, moments
+            model,
+            record.recipe,
+            record.name,
+            record.initializer,
+            pictures,
+            crops,
+            moments,
+            run.read_start(),
         )
 
 
@@ -254,7 +261,8 @@ class _Runner:
         if step % recipe.preview_every and step != last_step(recipe):
             return
         count = len(recipe.preview_prompts)
-        embedding = embedding_of(self.record, self.progress.vectors, step) if step else None
+        learned = bool(step or self.setup.recipe.continue_from)
+        embedding = embedding_of(self.record, self.progress.vectors, step) if learned else None
         for number in range(self.drawn[step], count):
             prompt, negative = self._preview(recipe.preview_prompts[number])
             self.host.report_phase(DRAWING, number, count)
@@ -277,8 +285,8 @@ class _Runner:
             self.host.report_phase(DRAWING, number + 1, count)
 
     def _preview(self, prompt: str) -> tuple[str, str]:
-        """Return prompt and negative prompt of a preview, at step 0 without the embedding."""
-        if self.progress.step:
+        """Return prompt and negative prompt of a preview, the initializer's at step 0."""
+        if self.progress.step or self.setup.recipe.continue_from:
             return preview_of(self.setup.recipe, prompt, self.record.name)
         shown, _ = preview_of(self.setup.recipe, prompt, self.record.initializer)
         return shown, ""
