@@ -13,6 +13,7 @@ from webui.embeddings import formats
 from webui.job_state import JobState
 from webui.training.runs import tracking
 from webui.training.runs.run_folder import Run, Status, list_runs
+from webui.training.trials import words
 
 QUICK = {"preset": "low_vram", "steps": 3, "evaluate_every": 3, "evaluation_tuples": 2}
 
@@ -176,3 +177,36 @@ def test_the_same_command_after_a_finished_run_says_so_and_where_the_file_is(
     assert len(list_runs(tmp_path / "o" / "train")) == 1
     main([*command, "--overwrite"])
     assert len(list_runs(tmp_path / "o" / "train")) == 2
+
+
+def test_words_are_suggested_for_a_folder_and_nothing_is_trained(
+    tmp_path: Path,
+    data: Path,
+    place: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(words.CANDIDATES, "object", words.THINGS[:6])
+    monkeypatch.setattr(words, "ROUNDS", ((1, 5),))
+    main(["train", "--data", str(data), "--suggest", *place])
+    head, *rows, last = capsys.readouterr().out.splitlines()
+    assert head.split() == ["word", "error", "gain"] and len(rows) == 5
+    assert {row.split()[0] for row in rows} < {*words.THINGS[:6]} and last.startswith("6 words")
+    assert not (tmp_path / "o" / "train").exists()
+
+
+def test_a_file_continues_from_the_embedding_beside_it(
+    tmp_path: Path, data: Path, place: list[str]
+):
+    import torch
+
+    torch.save({"string_to_param": {"*": torch.randn(2, 128)}}, tmp_path / "theirs.pt")
+    file = tmp_path / "my_thing.toml"
+    asked = {**QUICK, "name": "my_thing_1", "data": "data", "initializer": "star"}
+    lines = {**asked, "continue_from": "theirs.pt"}.items()
+    file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in lines))
+    main(["train", "--config", str(file), *place])
+    made = formats.read(tmp_path / "e" / "my_thing_1.safetensors")
+    theirs = formats.read(tmp_path / "theirs.pt")
+    likeness = torch.cosine_similarity(made.vectors["clip_l"], theirs.vectors["clip_l"], dim=-1)
+    assert likeness.shape == (2,) and bool((likeness > 0.9).all())

@@ -17,6 +17,7 @@ from tests.parts import wait_until
 from webui import files
 from webui.job_state import JobState
 from webui.training.runs.run_folder import Run
+from webui.training.trials import words
 
 QUICK = {"steps": 2, "batch_size": 1, "create_image_every": 0, "training_width": 64}
 
@@ -220,3 +221,13 @@ def test_runs_are_listed_steered_installed_deleted_and_brought_back(client: http
     assert lines()[first]["state"] == "finished", lines()[first]["message"]
     assert client.post("/train/embedding/none/resume").status_code == 404
     assert client.delete("/train/embedding/..%2Fgone").status_code == 404
+
+
+def test_words_are_suggested_for_pictures(client: httpx.Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(words, "ROUNDS", ((1, 5),))
+    monkeypatch.setitem(words.CANDIDATES, "object", words.THINGS[:7])
+    asked = {"pictures": [picture_text() for _ in range(3)]}
+    found = client.post("/train/suggest", json=asked).json()
+    assert len(found) == 5 and set(found[0]) == {"word", "error", "gain"}
+    refused = client.post("/train/suggest", json=asked | {"kind": "mug"})
+    assert refused.status_code == 422 and "kind" in refused.text
