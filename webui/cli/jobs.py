@@ -73,7 +73,10 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
         return result_of(runs.view(view.run_id), before=True)
     if problems := runs.check(request):
         raise AppError("\n".join(text for _, text in problems))
-    for finding in runs.preflight(request):
+    findings = runs.preflight(request)
+    if recipe.preview_every:
+        findings += runs.drawable(recipe, request.pictures)
+    for finding in findings:
         print(f"note: {finding.file or job.name}: {finding.message}")
     return follow(studio, runs.start(request))
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from webui.embeddings.embedding import Embedding
     from webui.models.model import Model
     from webui.training.recipe import Recipe
+    from webui.training.trials.drawable import OwnPictures
     from webui.training.trials.latents import LatentCache
     from webui.training.trials.words import Trial
 
@@ -78,6 +79,7 @@ class TrainingRuns:
         self._find = find
         self._changed = self._runs.changed
         self._kept_latents: LatentCache | None = None
+        self._own_pictures: OwnPictures | None = None
         self._queue: deque[str] = deque()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -126,6 +128,20 @@ class TrainingRuns:
     def initializer_pieces(self, text: str) -> list[str]:
         """Return the pieces that the model reads an initializer as; waits for the model."""
         return initializer_pieces(self._model().tokenizer, text)
+
+    def drawable(self, recipe: Recipe, pictures: Sequence[Path]) -> list[Finding]:
+        """Look whether the model can draw such pictures at all; waits for it, and draws a few."""
+        from webui.training.trials.drawable import OwnPictures, drawable
+
+        model, latents = self._model(), self._latents()
+        shown = read_pictures(pictures, self.pictures.read)
+        with self._changed:
+            own = self._own_pictures = self._own_pictures or OwnPictures()
+
+        def draw(prompts: Sequence[str]) -> list[Image.Image]:
+            return self._draw(model, [(prompt, "") for prompt in prompts], None, 0)
+
+        return drawable(model, recipe, shown, own, draw, self._gate.hold, latents)
 
     def suggest(self, recipe: Recipe, pictures: Sequence[Path]) -> Iterator[Trial]:
         """Try words as initializers on pictures, a batch a time; the last answer has the best.

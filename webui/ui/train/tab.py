@@ -99,6 +99,14 @@ def _form(
     with _step(1, "Images"):
         sources = Sources(studio)
         positions = train_crops.build(studio, sources, recipe["buckets"])
+        strange = gr.HTML(elem_id="train-strange", js_on_load=None)
+        for listen in (sources.uploads.change, sources.folder.change):
+            listen(
+                lambda data: _strange(studio, sources, data),
+                {sources.uploads, sources.folder},
+                strange,
+                **QUIET,
+            )
     with _step(2, "Name and words"):
         named = words.build(studio, sources, recipe["kind"])
     with _step(3, "Start"):
@@ -158,6 +166,22 @@ def _step(number: int, title: str) -> Iterator[None]:
             apply_default_css=False,
         )
         yield
+
+
+def _strange(studio: Studio, sources: Sources, data: Mapping[Any, Any]) -> Iterator[str]:
+    """Say whether the model cannot draw such images, after it was looked at."""
+    yield ""
+    if studio.models.state.model is None:
+        return
+    try:
+        paths = sources.paths(data)
+        if len(pair_captions(paths)[0]) < MINIMUM:
+            return
+        yield message("Looking whether this model can draw such images …")
+        found = studio.training.drawable(Recipe(), paths)
+    except AppError:
+        found = []  # the advice tells it
+    yield "".join(message(finding.message, "warn") for finding in found)
 
 
 def _ready(sources: Sources, data: Mapping[Any, Any], form: Mapping[str, Any]) -> str:
