@@ -152,8 +152,8 @@ def drawable(
             None,
             f"{model.name} cannot draw such images. Its error on them is {denoiser:.2f}, on the "
             f"strangest of its own {beside.denoiser:.2f}; what its VAE loses of them is {vae:.3f}, "
-            f"of its own {beside.vae:.3f}. What it would learn are smears. Press *Get a model* and "
-            "train on one that knows such images, such as Stable Diffusion 1.5 for photographs.",
+            f"of its own {beside.vae:.3f}. What it would learn are smears. Press “Get a model” (⤓) "
+            "and train on one that knows them, such as Stable Diffusion 1.5 for photographs.",
         )
     ]
 

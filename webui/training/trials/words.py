@@ -59,9 +59,11 @@ FAULTS = tuple(
 )
 CANDIDATES = {"object": THINGS, "style": MANNERS, "negative": FAULTS}
 """Words that are tried, by what is learned."""
-ROUNDS = ((4, 24), (8, 10), (16, 5))
+ROUNDS = ((1, 200), (4, 24), (8, 10), (16, 5))
 """(inputs that each word of a round is tried on, how many words the next round has)."""
 BATCH, BEST = 8, 5
+SAME = 1e-5
+"""Errors that differ by no more than this part are of words that the model does not know apart."""
 PATIENCE_S = 8.0
 """So long words are tried; a slower machine tries fewer, or on fewer inputs."""
 MOST_PICTURES = 5
@@ -116,10 +118,11 @@ def suggest(
     known = gather_latents(crops, moments, recipe.use_mask)
     measure = _Measure(model, recipe, schedule_of(model), known)
     errors: dict[str, list[float]] = {word: [] for word in ("", *CANDIDATES[recipe.kind])}
-    left, begun, done, total = list(errors), 0, 0, _inputs_in_all(len(errors))
+    left, begun, done = list(errors), 0, 0
     end = time.monotonic() + patience_s
-    for inputs, keep in ROUNDS:
-        pairs = [(word, begun + number) for number in range(inputs) for word in left]
+    for number, (inputs, keep) in enumerate(ROUNDS):
+        total = done + _inputs_of(ROUNDS[number:], len(left))
+        pairs = [(word, begun + at) for at in range(inputs) for word in left]
         for at in range(0, len(pairs), BATCH):
             with hold("trying words"):
                 found = measure.errors(pairs[at : at + BATCH])
@@ -131,14 +134,24 @@ def suggest(
                 return
             yield Trial(done, total)
         begun += inputs
-        left = ["", *sorted(left[1:], key=lambda word: statistics.fmean(errors[word]))[:keep]]
+        left = ["", *_distinct(errors, left[1:])[:keep]]
     yield _outcome(errors, left, total)
 
 
-def _inputs_in_all(words: int) -> int:
-    """Return how many inputs all rounds have; ``words`` are those of the first, with none."""
+def _distinct(errors: Mapping[str, Sequence[float]], words: Sequence[str]) -> list[str]:
+    """Return words, the best first; of those that a model does not tell apart only one."""
+    means = {word: statistics.fmean(errors[word]) for word in words}
+    kept: list[str] = []
+    for word in sorted(words, key=lambda word: means[word]):
+        if not kept or means[word] - means[kept[-1]] > SAME * means[word]:
+            kept.append(word)
+    return kept
+
+
+def _inputs_of(rounds: Sequence[tuple[int, int]], words: int) -> int:
+    """Return how many inputs rounds have; ``words`` are those of the first, with none."""
     total = 0
-    for inputs, keep in ROUNDS:
+    for inputs, keep in rounds:
         total += inputs * words
         words = min(words, keep + 1)
     return total
@@ -147,11 +160,11 @@ def _inputs_in_all(words: int) -> int:
 def _outcome(errors: Mapping[str, Sequence[float]], left: Sequence[str], total: int) -> Trial:
     """Return the best of the words that are left, compared on the inputs that all of them had."""
     count = max(1, min(len(errors[word]) for word in left))
-    means = {word: statistics.fmean(errors[word][:count]) for word in left if errors[word]}
-    nothing = means.pop("")
-    best = sorted(means, key=lambda word: means[word])[:BEST]
+    fair = {word: errors[word][:count] for word in left if errors[word]}
+    nothing = statistics.fmean(fair.pop(""))
+    best = [(word, statistics.fmean(fair[word])) for word in _distinct(fair, [*fair])[:BEST]]
     tried = sum(bool(found) for word, found in errors.items() if word)
-    words = (WordTried(word, means[word], 1 - means[word] / nothing) for word in best)
+    words = (WordTried(word, mean, 1 - mean / nothing) for word, mean in best)
     return Trial(total, total, tried, tuple(words))
 
 
