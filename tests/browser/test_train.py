@@ -151,6 +151,7 @@ def test_captions_among_the_uploads_advanced_settings_and_a_folder_of_this_machi
     page.locator("#train-name input").fill("my toadstool")
     page.locator("#train-initializer input").fill("xyzzy")
     expect(page.locator("#train-name-said")).to_contain_text("letters, digits, hyphens")
+    expect(ready).to_contain_text("Still missing: a name.")
     page.locator("#train-use-name").click()
     expect(page.locator("#train-name input")).to_have_value("my-toadstool")
     expect(page.locator("#train-initializer-said")).to_contain_text("does not know it")

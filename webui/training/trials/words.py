@@ -66,6 +66,8 @@ SAME = 1e-5
 """Errors that differ by no more than this part are of words that the model does not know apart."""
 PATIENCE_S = 8.0
 """So long words are tried; a slower machine tries fewer, or on fewer inputs."""
+MIXED = 10
+"""Words are tried in strides of so many, so that some of each sort are, however short the time."""
 MOST_PICTURES = 5
 LEAST_NOISE, MOST_NOISE = 0.3, 0.95
 """Parts of the schedule that are tried: where there is less noise, words hardly matter."""
@@ -117,7 +119,9 @@ def suggest(
     freeze(model)
     known = gather_latents(crops, moments, recipe.use_mask)
     measure = _Measure(model, recipe, schedule_of(model), known)
-    errors: dict[str, list[float]] = {word: [] for word in ("", *CANDIDATES[recipe.kind])}
+    words = CANDIDATES[recipe.kind]
+    mixed = (word for first in range(MIXED) for word in words[first::MIXED])
+    errors: dict[str, list[float]] = {word: [] for word in ("", *mixed)}
     left, begun, done = list(errors), 0, 0
     end = time.monotonic() + patience_s
     for number, (inputs, keep) in enumerate(ROUNDS):

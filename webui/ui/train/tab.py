@@ -15,7 +15,7 @@ from webui.training.captions import read_templates
 from webui.training.dataset import MINIMUM, pair_captions
 from webui.training.presets import PRESETS, preset
 from webui.training.recipe import Recipe
-from webui.training.request import TrainingRequest
+from webui.training.request import TrainingRequest, name_problem
 from webui.ui.fields import field_messages, message_setter
 from webui.ui.markup import message
 from webui.ui.polling import Poll
@@ -203,7 +203,7 @@ def _still_missing(pictures: int, name: str, initializer: str) -> str:
         text
         for text, given in (
             (f"at least {MINIMUM} images{there}", pictures >= MINIMUM),
-            ("a name", bool(name.strip())),
+            ("a name", name_problem(name.strip(), None, (), True) is None),
             ("an initializer", bool(initializer.strip())),
         )
         if not given

@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 import pandas
 
-from webui.generation.request import PROMPTS
 from webui.job_state import JobState
 from webui.studio.studio import Studio
 from webui.training.captions import preview_of
@@ -113,7 +112,7 @@ def build(studio: Studio, poll: Poll, target: Target, tabs: gr.Tabs) -> gr.Textb
         (cancel, lambda run_id: runs.stop(run_id, keep=False)),
     ):
         button.click(answered(act, answer), run, answer, **quiet)
-    prompts = [target.controls[field] for field in PROMPTS]
+    prompts = [target.controls[field] for field in ("prompt", "negative_prompt")]
 
     def write_prompts(run_id: str) -> dict[Any, Any]:
         record = runs.view(run_id).record
