@@ -47,7 +47,7 @@ INPUTS = 8
 """Noises that each picture is looked at with; the same for all."""
 LEAST_NOISE, MOST_NOISE = 0.1, 0.7
 """Parts of the schedule: with more noise all pictures are alike."""
-MOST_PICTURES, OWN_PICTURES = 5, 3
+MOST_PICTURES, OWN_PICTURES = 5, 2
 TOO_STRANGE = 2.0
 """So many times the error on the strangest picture of its own, and a model cannot draw such ones.
 Of the starter model's world no picture had more than 1.5 times, of photographs none less than 2.7
