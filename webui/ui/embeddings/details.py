@@ -52,9 +52,9 @@ class Details:
             gr.Column(visible=False, elem_id="details-form") as self._form,
             gr.Tabs(overflow_behavior="wrap"),
         ):
-            with gr.Tab("Notes", render_children=True):
+            with gr.Tab("Notes"):
                 self._notes = NotesForm()
-            with gr.Tab("About", render_children=True):
+            with gr.Tab("About"):
                 self._about = gr.HTML(elem_id="details", js_on_load=None)
                 self._inside = gr.HTML(elem_id="details-inside", js_on_load=None)
             with gr.Tab("Preview", elem_id="details-picture"):
