@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import App
+from tests.parts import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -316,6 +317,7 @@ def test_notes_are_kept_and_decide_what_a_click_writes(
     page.get_by_label("with weight").fill("0.8")
     page.get_by_label("with weight").press("Tab")
     expect(page.locator("#notes-answer")).to_contain_text("saved")
+    wait_until(lambda: '"preferred weight": 0.8' in (app.embeddings / "noted.json").read_text())
     page.get_by_role("tab", name="txt2img").click()
     open_cards(page)
     page.wait_for_timeout(1500)

@@ -22,6 +22,8 @@ from webui.ui.theme import asset
 
 Update = dict[gr.components.Component, Any]
 """New values of components; those that are not in it stay as they are."""
+EACH: dict[str, Any] = {**PRIVATE, "trigger_mode": "multiple"}
+"""For what must not be lost because the same has happened just before."""
 PICTURES_SHOWN = 12
 KINDS: dict[Kind, str] = {
     "safetensors": "for everything",
@@ -99,8 +101,8 @@ class Details:
         shown = [*file, self._form, *notes.fields, notes.shown, *sections, *said, *trash]
         typed = [key, notes.shown, *notes.fields]
         for chosen in (cards.select, self._head.select):
-            chosen(self._choose, typed, shown, **PRIVATE)
-        gr.on(notes.left, self._save, typed, [notes.shown, notes.answer], **PRIVATE)
+            chosen(self._choose, typed, shown, **EACH)
+        gr.on(notes.left, self._save, typed, [notes.shown, notes.answer], **EACH)
         self._rename.click(
             lambda key, wish: self._changed(key, wish, self._studio.library.rename, "Renamed to"),
             [key, self._name], [*file, self._moved], **PRIVATE,
