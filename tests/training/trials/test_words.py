@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from webui.models.model import Model
+from webui.settings import Settings
 from webui.training.dataset import read_pictures
 from webui.training.recipe import Recipe
 from webui.training.trials import words
@@ -48,13 +50,14 @@ def test_when_time_is_up_the_best_so_far_are_offered(tried: Callable):
 
 
 @pytest.mark.slow
-def test_the_starter_model_knows_what_its_own_pictures_show():
+def test_the_starter_model_knows_what_its_own_pictures_show(tmp_path: Path):
     from starter.concepts import OBJECTS, training_pictures
     from tests.training.picture_parts import as_picture
-    from webui.models.loader import load
-    from webui.settings import ROOT
+    from webui.studio.studio import Studio
 
-    starter = load(ROOT / "models" / "starter")
+    studio = Studio(Settings(embeddings_dirs=(tmp_path / "e",), outputs_dir=tmp_path / "o"))
+    studio.models.switch(None)
+    starter = studio.models.get()
     found = {}
     for concept in OBJECTS:
         shown = [
