@@ -403,3 +403,7 @@ def test_the_tab_fits_a_phone(open_page: Callable[..., Page]):
     for accordion in ("hires-settings", "extra-settings", "xyz"):
         open_accordion(page, accordion)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    seed = page.locator("#seed")
+    seed.scroll_into_view_if_needed()
+    results = page.locator("#results").bounding_box()
+    assert results["y"] + results["height"] <= seed.bounding_box()["y"], "the image lies over it"
