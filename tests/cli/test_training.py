@@ -25,9 +25,10 @@ def test_train_learns_a_file_from_a_folder_of_pictures(
         ["train", "--data", str(data), "--name", "my_thing_1", "--init", "star", "--steps", "3",
          "--preset", "low_vram", *place]
     )  # fmt: skip
-    said = capsys.readouterr().out
-    assert str(tmp_path / "e" / "my_thing_1.safetensors") in said
-    assert "skipped notes.md" in said and "my_thing_1, step 3 of 3: " in said, "lines, not a bar"
+    said = capsys.readouterr()
+    assert str(tmp_path / "e" / "my_thing_1.safetensors") in said.out
+    assert "skipped notes.md" in said.out
+    assert "my_thing_1, step 3 of 3: " in said.err, "lines, not a bar"
     assert formats.read(tmp_path / "e" / "my_thing_1.safetensors").widths == {"clip_l": 128}
 
 

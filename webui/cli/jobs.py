@@ -96,14 +96,18 @@ def suggested(studio: Studio, job: Job) -> str:
 
 
 def follow(studio: Studio, run_id: str) -> Result:
-    """Show a run's progress until it ends: a bar in a terminal, else a line for each message."""
+    """Show a run's progress until it ends: a bar in a terminal, else a line for each message.
+
+    Both go to the error stream, so that the output holds the result alone.
+    """
     view = studio.training.view(run_id)
     if not sys.stderr.isatty():
         said = ""
         for view in studio.training.updates(run_id):
             if view.message and view.message != said:
                 said = view.message
-                print(f"{view.name}, step {view.step} of {view.steps}: {said}", flush=True)
+                line = f"{view.name}, step {view.step} of {view.steps}: {said}"
+                print(line, file=sys.stderr, flush=True)
         return result_of(view)
     with tqdm(total=view.steps, unit="step", desc=view.name, mininterval=0.2) as bar:
         for view in studio.training.updates(run_id):
