@@ -2,7 +2,7 @@
 
 Nothing is held open per tab: no session, no stream. Each page keeps the versions it has seen in a
 hidden component. Its script asks for those that are now, which is cheap on both sides; only where
-they differ does an event of Gradio, which costs a hundred times as much, bring the outputs whose
+they differ does an event of Gradio, which costs thirty times as much, bring the outputs whose
 version differs.
 """
 

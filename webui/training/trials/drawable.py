@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,10 +35,8 @@ if TYPE_CHECKING:
     from webui.models.model import Model
     from webui.training.crops import Crop
     from webui.training.recipe import Recipe
-    from webui.training.trials.latents import LatentCache
+    from webui.training.trials.latents import Hold, LatentCache
 
-Hold = Callable[[str], AbstractContextManager[None]]
-"""Waits for the device and holds it inside the ``with`` block; given who asks."""
 DrawOwn = Callable[[Sequence[str]], "list[Image.Image]"]
 """Draws a picture of the model's own for each prompt; waits for the device itself."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from webui.models.model import Model
     from webui.training.crops import Crop
 
+Hold = Callable[[str], AbstractContextManager[None]]
+"""Waits for the device and holds it inside the ``with`` block; given who asks."""
 Moments = tuple[Tensor, Tensor]
 """Mean and std ``[4, h, w]`` of a crop's latent."""
 MOST = 64

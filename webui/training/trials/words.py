@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from webui.training.denoising import (
     schedule_of,
 )
 from webui.training.setup import compute_dtype_of, side_of
-from webui.training.trials.latents import LatentCache
+from webui.training.trials.latents import Hold, LatentCache
 
 if TYPE_CHECKING:
     from webui.libraries import DDPMScheduler
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from webui.training.denoising import Latents
     from webui.training.recipe import Recipe
 
-Hold = Callable[[str], AbstractContextManager[None]]
-"""Waits for the device and holds it inside the ``with`` block; given who asks."""
 
 THINGS = tuple(
     "person woman man child face dog cat bird fish horse rabbit bear fox lion elephant insect "
