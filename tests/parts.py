@@ -71,7 +71,7 @@ def in_a_loop(work: Coroutine[Any, Any, T]) -> T:
         return pool.submit(asyncio.run, work).result()
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 180) -> None:
     """Return as soon as a condition holds; fail the test if it does not in time."""
     end = time.monotonic() + timeout_s
     while not condition():

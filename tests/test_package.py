@@ -69,7 +69,7 @@ def test_what_is_installed_starts_draws_and_trains_in_the_users_own_folder(
             assert set(client.get("/embeddings").json()["loaded"]) >= set(EXAMPLES)
     finally:
         app.terminate()
-        app.wait(60)
+        app.wait(180)
         app.stdout.close()
     place = data / "embeddings-webui"
     assert len(list((place / "outputs" / "txt2img").rglob("*.png"))) == 1

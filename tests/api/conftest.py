@@ -72,7 +72,7 @@ def served(settings: Settings) -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def client(served: Served) -> Iterator[httpx.Client]:
     """A client like plain requests."""
-    with httpx.Client(base_url=f"{served.url}/sdapi/v1", timeout=60) as client:
+    with httpx.Client(base_url=f"{served.url}/sdapi/v1", timeout=180) as client:
         yield client
 
 

@@ -31,7 +31,7 @@ ROUTES = {
 
 @pytest.fixture
 def described(served: Served) -> dict:
-    return httpx.get(f"{served.url}/openapi.json", timeout=60).json()
+    return httpx.get(f"{served.url}/openapi.json", timeout=180).json()
 
 
 def test_exactly_these_routes_are_public(described: dict):
@@ -60,7 +60,7 @@ def test_the_example_of_txt2img_draws(client: httpx.Client, described: dict):
 
 
 def test_the_page_is_made_of_our_own_files_alone(served: Served):
-    page = httpx.get(f"{served.url}/docs", timeout=60)
+    page = httpx.get(f"{served.url}/docs", timeout=180)
     assert (
         page.status_code == 200 and "default-src 'self'" in page.headers["content-security-policy"]
     )

@@ -14,7 +14,7 @@ from webui.embeddings.embedding import Embedding
 
 
 def packed(served: Served, **chosen: object) -> httpx.Response:
-    return httpx.post(f"{served.url}/embedding-archives", json=chosen, timeout=60, verify=False)
+    return httpx.post(f"{served.url}/embedding-archives", json=chosen, timeout=180, verify=False)
 
 
 def test_many_are_packed_as_they_are_or_in_one_format(served: Served):

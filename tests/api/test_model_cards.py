@@ -13,12 +13,12 @@ from webui.api.model_cards import NO_CALL
 
 
 def get(served: Served, path: str, **query: str) -> httpx.Response:
-    return httpx.get(f"{served.url}/{path}", params=query or None, timeout=60, verify=False)
+    return httpx.get(f"{served.url}/{path}", params=query or None, timeout=180, verify=False)
 
 
 def edited(served: Served, **wish: object) -> dict[str, object]:
     body = {"start": 0, "end": 0, **wish}
-    answer = httpx.post(f"{served.url}/prompt-edits", json=body, timeout=60, verify=False)
+    answer = httpx.post(f"{served.url}/prompt-edits", json=body, timeout=180, verify=False)
     return answer.json() if answer.status_code == 200 else {"status": answer.status_code}
 
 

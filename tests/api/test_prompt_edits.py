@@ -20,7 +20,7 @@ def put(folder: Path, name: str, width: int) -> str:
 
 def edited(served: Served, **wish: object) -> dict[str, object]:
     body = {"start": 0, "end": 0, **wish}
-    answer = httpx.post(f"{served.url}/prompt-edits", json=body, timeout=60, verify=False)
+    answer = httpx.post(f"{served.url}/prompt-edits", json=body, timeout=180, verify=False)
     return answer.json() if answer.status_code == 200 else {"status": answer.status_code}
 
 

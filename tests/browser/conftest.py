@@ -27,7 +27,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-expect.set_options(timeout=45_000)
+expect.set_options(timeout=90_000)
 
 
 @dataclass
@@ -73,7 +73,7 @@ def apps(factory: pytest.TempPathFactory) -> Iterator[Callable[..., App]]:
         for app in running:
             app.process.terminate()
         for app in running:
-            app.process.wait(60)
+            app.process.wait(180)
             app.process.stdout.close()
 
 
@@ -147,7 +147,7 @@ def open_page(chromium: Browser, app: App) -> Iterator[Callable[..., Page]]:
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(45_000)
+        page.set_default_timeout(90_000)
         watch(page)
         page.goto(f"{of.url}/{query}")
         page.wait_for_selector("#generate")

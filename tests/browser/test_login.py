@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 def status(url: str) -> int:
     try:
-        return urllib.request.urlopen(url, timeout=20).status
+        return urllib.request.urlopen(url, timeout=90).status
     except urllib.error.HTTPError as error:
         return error.code
 
@@ -42,6 +42,6 @@ def test_the_page_and_our_routes_ask_for_the_password(
     cookies = "; ".join(f"{c['name']}={c['value']}" for c in context.cookies())
     request = urllib.request.Request(f"{app.url}/thumbnails?card=any", headers={"Cookie": cookies})
     with pytest.raises(urllib.error.HTTPError) as answer:
-        urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(request, timeout=90)
     assert answer.value.code == 404, "who is logged in hears that there is no such image"
     context.close()

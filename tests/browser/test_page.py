@@ -469,7 +469,7 @@ def test_the_server_hands_out_nothing_but_its_own(app: App):
             app.url + path, body, {"Content-Type": "application/json", **headers}
         )
         try:
-            return urllib.request.urlopen(request, timeout=20).status
+            return urllib.request.urlopen(request, timeout=90).status
         except urllib.error.HTTPError as error:
             return error.code
 

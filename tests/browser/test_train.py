@@ -33,7 +33,7 @@ def pictures(folder: Path, count: int = 5) -> list[Path]:
 
 def open_train(browser: Browser, app: App) -> Page:
     page = browser.new_context(viewport={"width": 1440, "height": 1400}).new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     page.goto(app.url)
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
     page.get_by_role("tab", name="Train").click()

@@ -159,11 +159,11 @@ def test_an_interrupted_picture_is_kept_and_shown_with_its_parameters(app: App, 
 def test_interrupt_before_the_first_step_leaves_the_former_picture(app: App, page: Page):
     draw(page, app, "a red heart", steps=4)
     shown = page.locator("#gallery img").first.get_attribute("src")
-    client = httpx.Client(base_url=f"{app.url}/sdapi/v1", timeout=60)
+    client = httpx.Client(base_url=f"{app.url}/sdapi/v1", timeout=180)
     busy = {"prompt": "a busy star", "steps": 150, "width": 512, "height": 512}
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(client.post, "/txt2img", json=busy)
-        wait_until(lambda: client.get("/progress").json()["state"]["sampling_step"] > 0, 60)
+        wait_until(lambda: client.get("/progress").json()["state"]["sampling_step"] > 0)
         page.locator("#generate").click()
         expect(page.locator(PROGRESS)).to_contain_text("Queued: 1 ahead")
         page.locator("#interrupt").click()

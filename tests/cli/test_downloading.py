@@ -20,7 +20,7 @@ def download(repo_id: str, models: Path, endpoint: str) -> subprocess.CompletedP
         env=os.environ | {"HF_ENDPOINT": endpoint},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

@@ -46,8 +46,11 @@ def put(path: Path, seed: int = 0, width: int = 768, count: int = 2) -> Path:
     return path
 
 
-def until(condition: Callable[[], object], seconds: float = 6.0) -> bool:
-    """Wait until something is so; say whether it came to be."""
+def until(condition: Callable[[], object], seconds: float = 20.0) -> bool:
+    """Wait until something is so; say whether it came to be.
+
+    Less than the watcher waits before it looks at everything, so that no lost event is hidden.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -60,7 +60,7 @@ def test_a_folder_made_anew_is_watched_anew_even_if_it_looks_the_same(
     folder.mkdir()
     assert not until(lambda: handed, 0.5)
     path = put(folder / "cat.pt")
-    assert until(lambda: handed == [str(path)], 2)
+    assert until(lambda: handed == [str(path)])
     running.stop()
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_watched_is_looked_at_instead(
     running.watch()
     running.run()
     put(folder / "cat.pt")
-    assert until(lambda: handed, 3)
+    assert until(lambda: handed)
     running.stop()
     assert "cannot be watched" in caplog.text
 
@@ -98,7 +98,7 @@ def test_where_events_get_lost_the_folder_is_looked_at_from_then_on(
     running.watch()
     running.run()
     put(folder / "cat.pt")
-    assert until(lambda: handed and "get lost" in caplog.text, 3)
+    assert until(lambda: handed and "get lost" in caplog.text)
     running.stop()
 
 

@@ -80,7 +80,7 @@ def held_bytes() -> int:
 
 
 def test_the_page_has_a_card_for_each_file_and_the_reason_on_it(served: Served, asked: Callable):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     wanted = {name for name in EMBEDDINGS if not name.endswith(".png")}
     while True:
         cards = asked("/cards", method="GET")

@@ -36,13 +36,13 @@ def test_a_download_is_followed_cancelled_and_goes_on(hub: Hub, tmp_path: Path):
     assert downloads.state.running
     with pytest.raises(AppError, match="someone/tiny is being downloaded"):
         downloads.start("someone/other")
-    wait_until(lambda: downloads.state.total_bytes > 0 and weights in dict(hub.asked), 30)
+    wait_until(lambda: downloads.state.total_bytes > 0 and weights in dict(hub.asked))
     downloads.cancel()
-    wait_until(lambda: not downloads.state.running, 30)
+    wait_until(lambda: not downloads.state.running)
     assert downloads.state.cancelled and downloads.state.problem is None
     assert not (tmp_path / "tiny").exists()
     downloads.start("someone/tiny")
-    wait_until(lambda: not downloads.state.running, 30)
+    wait_until(lambda: not downloads.state.running)
     state = downloads.state
     assert state.name == "tiny" and state.done_bytes == state.total_bytes > 0
     assert (tmp_path / "tiny" / weights).is_file()
@@ -55,6 +55,6 @@ def test_why_there_is_no_model_is_told(hub: Hub, tmp_path: Path):
     with pytest.raises(BadField, match="no id"):
         downloads.start("../outside")
     downloads.start("someone/nothing")
-    wait_until(lambda: not downloads.state.running, 30)
+    wait_until(lambda: not downloads.state.running)
     assert "no model someone/nothing" in downloads.state.problem
     assert list(tmp_path.iterdir()) == []

@@ -358,7 +358,7 @@ def test_the_gate_is_free_between_steps(house: House, request_of: Callable):
             served.set()
 
     threading.Thread(target=generate).start()
-    assert served.wait(5)
+    assert served.wait(60)
     step = house.runs.view(run_id).step
     house.wait_for_step(run_id, step + 2)
     house.runs.stop(run_id, keep=False)

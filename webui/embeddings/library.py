@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 TRASH_KEPT_S = 30 * 86_400
 """Deleted files can be brought back for this long."""
+REFRESH_WAITS_S = 2.0
+"""A look at the folders waits this long for files that seem to be still on their way."""
 
 
 class EmbeddingLibrary:
@@ -157,9 +159,14 @@ class EmbeddingLibrary:
             raise formats.Refused(path, reason) from fault
 
     def refresh(self) -> None:
-        """Look at all folders now and take in what changed."""
+        """Look at all folders now and take in what changed; all of it is usable on return.
+
+        Only a file that is still being written may be left out; it is waited for a moment.
+        """
         groups = self._intake.take_in(self._differences())
-        self._watcher.expect(self._intake.learn(groups))
+        again = self._intake.learn(groups)
+        self._watcher.expect(again)
+        self._watcher.wait_for(again, REFRESH_WAITS_S)
 
     def metadata(self, name: str, path: Path | None = None) -> Mapping[str, str]:
         """Return the free text inside a file, e.g. the recipe; hostile until shown as text.

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from webui.embeddings.events import FolderEvents
@@ -68,6 +68,9 @@ class Watcher:
         self._wake = threading.Condition()
         self._stopped = False
         self._events = FolderEvents(self._take_event)
+        self._applying = False
+        self._rounds = 0
+        """How often changes have been handed over and dealt with."""
         self._watched: dict[str, tuple[bool, tuple[int, int]]] = {}
         """Per folder whether it gives events, and what it was when the watching began."""
         self._looked: dict[str, float] = {}
@@ -98,6 +101,23 @@ class Watcher:
             for path in paths:
                 self._waiting[path] = _Waiting(look(path), now, quiet_s)
             self._wake.notify_all()
+
+    def wait_for(self, paths: Collection[str], most_s: float) -> None:
+        """Wait until what is being handed over now is dealt with, and then these files too.
+
+        Returns after ``most_s`` at the latest, and at once if nothing is handed over any more.
+        """
+        with self._wake:
+            round_now = self._rounds if self._applying else self._rounds - 1
+
+            def is_done() -> bool:
+                if self._stopped or not self._thread.is_alive():
+                    return True
+                if not paths:
+                    return self._rounds > round_now
+                return not self._applying and self._waiting.keys().isdisjoint(paths)
+
+            self._wake.wait_for(is_done, most_s)
 
     def writing(self, path: str) -> bool:
         """Say whether a file is known to be open for writing."""
@@ -153,6 +173,11 @@ class Watcher:
             except Exception:
                 self.expect(settled, RETRY_AFTER_FAULT_S)
                 raise
+            finally:
+                with self._wake:
+                    self._applying = False
+                    self._rounds += 1
+                    self._wake.notify_all()
         with self._wake:
             if not self._stopped and not self._folders:
                 self._wake.wait(self._next_in())
@@ -174,6 +199,7 @@ class Watcher:
                 del self._waiting[path]
                 if len(settled) >= BATCH:
                     break
+            self._applying = bool(settled)
         return settled
 
     def _next_in(self) -> float:

@@ -148,7 +148,7 @@ def test_aiya(client: httpx.Client, served: Served):
         assert all(isinstance(item["shape"], int) for item in embeddings[group].values())
     for model in got(client, "/sd-models"):
         assert model["filename"] and {"title", "model_name", "hash"} <= model.keys()
-    config = httpx.get(f"{served.url}/config", timeout=60, verify=False).json()
+    config = httpx.get(f"{served.url}/config", timeout=180, verify=False).json()
     assert all("props" in component for component in config["components"])
     sent(client, "/options", {"sd_model_checkpoint": got(client, "/sd-models")[0]["title"]})
     body = {
@@ -210,7 +210,7 @@ def test_stable_art(client: httpx.Client):
 
 
 def test_cyanic(client: httpx.Client, served: Served):
-    status = httpx.get(f"{served.url}/queue/status", timeout=60, verify=False)
+    status = httpx.get(f"{served.url}/queue/status", timeout=180, verify=False)
     assert status.status_code == 200 and status.json() is not None, "else it is not connected"
     listed = "sd-models sd-vae samplers upscalers face-restorers prompt-styles scripts loras"
     for name in (*listed.split(), "embeddings", "hypernetworks"):
