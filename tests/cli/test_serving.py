@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
-from webui.cli.serving import parse_flags
-from webui.settings import Settings
+from webui.cli.serving import parse_flags, space_flags
+from webui.settings import ROOT, Settings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def test_without_flags_everything_is_as_usual():
@@ -45,6 +53,44 @@ def test_serving_the_network_needs_a_login(flags: list[str], capsys: pytest.Capt
     settings = parse_flags([*flags, "--auth", "me:secret:1"])
     assert settings.auth == ("me", "secret:1")
     assert settings.host == "0.0.0.0"
+
+
+def test_a_space_is_known_by_its_name_and_shown_in_the_frame_of_its_site():
+    settings = parse_flags(space_flags({"SPACE_HOST": "me-pictures.hf.space"}))
+    assert (settings.host, settings.auth, settings.behind_proxy) == ("0.0.0.0", None, True)
+    assert settings.allowed_hosts == ("me-pictures.hf.space",)
+    assert settings.frame_ancestors == ("https://huggingface.co",)
+    assert space_flags({}) == []
+
+
+def test_a_container_starts_with_flags_that_there_are():
+    words = {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in dockerfile() if " " in line}
+    command, *flags = json.loads(words["ENTRYPOINT"]) + json.loads(words["CMD"])
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts[command] == "webui.cli.serving:main"
+    settings = parse_flags(flags)
+    assert (settings.host, settings.auth) == ("0.0.0.0", None)
+    assert f"EXPOSE {settings.port}" in dockerfile()
+    assert f"http://127.0.0.1:{settings.port}/" in "".join(dockerfile())
+
+
+def test_the_image_is_given_all_that_the_package_is_built_of():
+    given = (ROOT / ".dockerignore").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]:
+        assert any(fnmatch(path, line[1:]) for line in given if line.startswith("!")), path
+
+
+def test_the_readme_makes_a_space_with_the_gradio_that_is_required():
+    header = (ROOT / "README.md").read_text().split("---")[1]
+    told = dict(line.split(": ", 1) for line in header.strip().splitlines())
+    assert (ROOT / told["app_file"]).is_file() and told["sdk"] == "gradio"
+    series = told["sdk_version"].rpartition(".")[0]
+    assert f"gradio=={series}.*" in (ROOT / "requirements.txt").read_text()
+
+
+def dockerfile() -> list[str]:
+    return (ROOT / "Dockerfile").read_text().splitlines()
 
 
 def test_a_network_without_a_login_must_be_asked_for():

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from webui.bootstrap import serve
 from webui.plain_text import PlainFormatter
 from webui.settings import LOCAL_HOSTS, Settings
+
+
+def space_flags(environment: Mapping[str, str]) -> list[str]:
+    """Return the flags that a Space of Hugging Face needs: its proxy, and the frame it is shown in.
+
+    Who may open it is decided there. Nothing where the app does not run in a Space.
+    """
+    if not environment.get("SPACE_HOST"):
+        return []
+    return [
+        "--host", "0.0.0.0", "--no-auth", "--behind-proxy", "--no-civitai",
+        "--allowed-host", environment["SPACE_HOST"],
+        "--frame-ancestor", "https://huggingface.co",
+    ]  # fmt: skip
 
 
 def parse_flags(arguments: list[str] | None = None) -> Settings:
@@ -119,7 +135,7 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
 
 def main() -> None:
     """Build the app as the flags say and serve it."""
-    settings = parse_flags()
+    settings = parse_flags(space_flags(os.environ) + sys.argv[1:])
     terminal = logging.StreamHandler(sys.stdout)
     terminal.setFormatter(PlainFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[terminal])
