@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from starter.concepts import OBJECTS, training_pictures
 from tests.browser.conftest import App
@@ -46,8 +46,8 @@ def number(page: Page, elem_id: str, value: int) -> None:
     box.press("Tab")
 
 
-def first_crop(page: Page) -> str:
-    return page.locator("#train-shown img").first.get_attribute("src")
+def first_crop(page: Page) -> Locator:
+    return page.locator("#train-shown [role=slider]").first
 
 
 def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
@@ -58,22 +58,30 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     page.locator("#train-pictures input[type=file]").set_input_files(pictures(tmp_path))
     expect(page.locator("#train-shown img")).to_have_count(5)
 
-    # The square of the first picture is moved to its left end, where there is no toadstool.
-    before = first_crop(page)
-    number(page, "train-crop-at", 0)
-    expect(page.locator("#train-shown img").first).not_to_have_attribute("src", before)
-    moved = first_crop(page)
-    page.locator("#train-crop-auto").click()
-    expect(page.locator("#train-shown img").first).not_to_have_attribute("src", moved)
+    # The square of the first picture is dragged to its left end, where there is no toadstool.
+    crop = first_crop(page)
+    usual = crop.get_attribute("aria-valuenow")
+    box = crop.bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 300, box["y"] + 10, steps=3)
+    page.mouse.up()
+    expect(crop).to_have_attribute("aria-valuenow", "0")
+    page.get_by_role("button", name=re.compile("^Crop .* automatically")).click()
+    expect(crop).to_have_attribute("aria-valuenow", usual)
 
     # The pictures may keep about their shape, with a place of their own along the side that is cut.
     page.locator("#train-settings").get_by_text("Settings").click()
     page.locator("#train-buckets input").check()
     page.wait_for_function(
-        "() => { const i = document.querySelector('#train-shown img');"
-        " return i && i.naturalWidth > 1.5 * i.naturalHeight }"
+        "() => { const f = document.querySelector('#train-shown .crop-frame');"
+        " return f && f.clientWidth > 1.5 * f.clientHeight }"
     )
-    number(page, "train-crop-at", 30)
+    crop = first_crop(page)
+    crop.press("Home")
+    for _ in range(15):
+        crop.press("ArrowRight")
+    expect(crop).to_have_attribute("aria-valuenow", "30")
 
     page.locator("#train-name input").fill("my_toadstool")
     page.locator("#train-initializer input").fill("mushroom")
@@ -104,7 +112,7 @@ def test_a_run_that_was_killed_goes_on_and_its_steps_can_be_looked_through(
     events = (run / "events.jsonl").read_text()
     assert '"resumed"' in events
     record = (run / "run.json").read_text()
-    assert '"crop_positions": [\n' in record and '"buckets": true' in record
+    assert '"crop_positions": [\n' in record and "0.3" in record and '"buckets": true' in record
 
     # A slider over the kept steps shows each beside the initializer, and any can be the file.
     expect(page.locator("#train-scrubber")).to_be_visible()

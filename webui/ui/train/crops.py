@@ -1,98 +1,61 @@
-"""What is cut from the training images: shown, and moved where people want it."""
+"""What is cut from the training images: shown on them, and moved where people want it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import base64
+import io
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
-from PIL import Image
 
 from webui.errors import AppError
 from webui.studio.studio import Studio
-from webui.training.crops import box_of, focus, size_in
+from webui.training.crops import box_of, size_in
 from webui.training.dataset import ENOUGH, Picture, pair_captions
 from webui.training.recipe import Recipe
+from webui.ui.theme import asset
 from webui.ui.train.sources import Sources
 
-SIDE = 256
-"""Longest side of a crop that is shown, in pixels."""
+SIDE = 360
+"""Longest side of an image that is shown, in pixels."""
 AUTO = -1.0
 Shape = Callable[[Picture], float]
 """Returns the width of a picture's crop, as a multiple of its height."""
 
 
 def build(studio: Studio, sources: Sources, buckets: gr.Checkbox) -> gr.JSON:
-    """Build the crops and the controls that move them inside the open Blocks.
+    """Build the images with their crops, which can be dragged, inside the open Blocks.
 
     Returns the hidden component with the position of each crop (``Recipe.crop_positions``).
     """
-    shown = gr.Gallery(
-        show_label=False,
-        columns=5,
-        height=150,
+    # The script may run before other properties have arrived, so the template is fixed.
+    shown = gr.HTML(
+        value={},
+        html_template='<ul class="crops"></ul>',
+        js_on_load=asset("crops.js"),
+        apply_default_css=False,
         visible=False,
-        buttons=[],
         elem_id="train-shown",
-        object_fit="contain",
-        interactive=False,
-        allow_preview=False,
     )
     positions = gr.JSON([], visible="hidden")
-    with gr.Row(elem_classes=["narrow"], visible=False) as movers:
-        which = gr.Dropdown(
-            [], label="Crop: image", elem_id="train-crop-of", min_width=140, interactive=True
-        )
-        position = gr.Slider(
-            0,
-            100,
-            50,
-            step=1,
-            label="Crop: position (%)",
-            buttons=[],
-            elem_id="train-crop-at",
-            min_width=160,
-        )
-        auto = gr.Button("Auto", size="sm", elem_id="train-crop-auto", min_width=90)
-    inputs: set[Block] = {sources.uploads, sources.folder, buckets, which, position, positions}
+    inputs: set[Block] = {sources.uploads, sources.folder, buckets}
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
-    def read(data: Mapping[Any, Any]) -> tuple[dict[int, Picture], Shape]:
-        return _read(studio, sources, data), shape_in(studio, data[buckets])
-
     def begin(data: Mapping[Any, Any]) -> dict[Any, Any]:
-        pictures, shape = read(data)
-        choices = movable(pictures, shape)
-        first = choices[0][1] if choices else None
-        return {
-            shown: crops_of(pictures, [], shape),
-            movers: gr.update(visible=bool(choices)),
-            which: gr.update(choices=choices, value=first),
-            position: _position_of(pictures, [], first, shape),
-            positions: [],
-        }
+        crops = crops_of(_read(studio, sources, data), shape_in(studio, data[buckets]))
+        # The time makes it new to the page where the same images come again.
+        value = {"begun": time.time(), "crops": crops}
+        return {shown: gr.update(value=value, visible=bool(crops)), positions: []}
 
-    def choose(data: Mapping[Any, Any]) -> dict[Any, Any]:
-        pictures, shape = read(data)
-        return {position: _position_of(pictures, data[positions], data[which], shape)}
-
-    def move(data: Mapping[Any, Any], to: float | None = None) -> dict[Any, Any]:
-        pictures, shape = read(data)
-        at = [*data[positions], *[AUTO] * (max(pictures, default=-1) + 1 - len(data[positions]))]
-        if data[which] is None:
-            return {positions: at}
-        at[data[which]] = data[position] / 100 if to is None else to
-        moved: dict[Any, Any] = {shown: crops_of(pictures, at, shape), positions: at}
-        if to is not None:
-            moved[position] = _position_of(pictures, at, data[which], shape)
-        return moved
+    def move(event: gr.EventData) -> list[float]:
+        return [min(1.0, max(AUTO, float(position))) for position in event.value]
 
     for control in (sources.uploads, sources.folder, buckets):
-        control.change(begin, inputs, [shown, movers, which, position, positions], **quiet)
-    which.input(choose, inputs, [position], **quiet)
-    position.input(move, inputs, [shown, positions], trigger_mode="always_last", **quiet)
-    auto.click(lambda data: move(data, AUTO), inputs, [shown, positions, position], **quiet)
+        control.change(begin, inputs, [shown, positions], **quiet)
+    shown.select(move, None, [positions], **quiet)
     return positions
 
 
@@ -112,46 +75,31 @@ def shape_in(studio: Studio, buckets: bool) -> Shape:
     return shape
 
 
-def movable(pictures: Mapping[int, Picture], shape: Shape) -> list[tuple[str, int]]:
-    """Return name and index of the pictures that are not used whole."""
-    return [
-        (picture.path.name, index)
-        for index, picture in pictures.items()
-        if abs(picture.image.width - picture.image.height * shape(picture)) >= 1
-    ]
+def crops_of(pictures: Mapping[int, Picture], shape: Shape) -> list[dict[str, Any]]:
+    """Return what the page shows of each picture: it, and where its crop lies by itself.
 
-
-def crops_of(
-    pictures: Mapping[int, Picture], positions: Sequence[float], shape: Shape
-) -> dict[str, Any]:
-    """Return the update of the gallery that shows the crops."""
-    shown = []
+    Left, top, width and height of the crop are parts of the picture's own, 0 to 1.
+    """
+    crops = []
     for index, picture in pictures.items():
-        ratio = shape(picture)
-        size = (round(SIDE * min(1, ratio)), round(SIDE * min(1, 1 / ratio)))
-        box = box_of(picture, positions[index] if index < len(positions) else AUTO, ratio)
-        image = picture.image.resize(size, Image.Resampling.BILINEAR, box=box)
-        shown.append((image, picture.path.name))
-    update: dict[str, Any] = gr.update(value=shown, visible=bool(shown))
-    return update
-
-
-def _position_of(
-    pictures: Mapping[int, Picture],
-    positions: Sequence[float],
-    chosen: int | None,
-    shape: Shape,
-) -> Any:
-    """Return the slider's value for a picture."""
-    if chosen is None or chosen not in pictures:
-        return gr.skip()
-    picture = pictures[chosen]
-    position = positions[chosen] if chosen < len(positions) else AUTO
-    if position < 0:
-        across, down = focus(picture, shape(picture))
-        wide = picture.image.width > picture.image.height * shape(picture)
-        position = across if wide else down
-    return round(100 * position)
+        width, height = picture.image.size
+        left, top, right, bottom = box_of(picture, AUTO, shape(picture))
+        small = picture.image.convert("RGB")
+        small.thumbnail((SIDE, SIDE))
+        data = io.BytesIO()
+        small.save(data, "WEBP", quality=85)
+        crops.append(
+            {
+                "index": index,
+                "name": picture.path.name,
+                "image": f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}",
+                "left": left / width,
+                "top": top / height,
+                "width": (right - left) / width,
+                "height": (bottom - top) / height,
+            }
+        )
+    return crops
 
 
 def _read(studio: Studio, sources: Sources, data: Mapping[Any, Any]) -> dict[int, Picture]:
