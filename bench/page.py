@@ -3,8 +3,9 @@
 For each number of files the app is started on its own folders, and measured: from a click on the
 Embeddings tab until its cards are painted, and from a key in their search until what is found is;
 from a file's last byte until its card is in an open tab; from a key in the prompt until the browser
-has painted, and until the line under the prompt says what was understood. The ratio to the smallest
-number is what counts: it should stay near one.
+has painted, and until the line under the prompt says what was understood; from Ctrl+C with the page
+open until the app has ended. The ratio to the smallest number is what counts: it should stay near
+one. An app that takes longer than three seconds to end makes the bench fail.
 Run: python bench/page.py
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -31,6 +33,7 @@ from webui.embeddings import formats  # noqa: E402
 from webui.embeddings.embedding import Embedding  # noqa: E402
 
 CHANGES = 8
+LONGEST_END_S = 3.0
 TYPED = "a red heart next to name-7, (name-12:1.2) in a meadow"
 SEARCHED = "name-12"
 WATCH_KEYS = """box => {
@@ -51,9 +54,10 @@ def main() -> None:
     chosen = options.parse_args()
     print(
         "| files | page with all cards | tab to cards | search, worst | file to card "
-        "| key to paint | worst | key to X-ray |"
+        "| key to paint | worst | key to X-ray | Ctrl+C to end |"
     )
-    print("|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    ends_s = []
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         browser = playwright.chromium.launch(executable_path=chosen.chromium, args=arguments)
@@ -62,11 +66,18 @@ def main() -> None:
                 fill(Path(folder) / "embeddings", count)
                 app, url = start_app(Path(folder))
                 try:
-                    row(browser.new_page(), url, Path(folder), count)
+                    print(row(browser.new_page(), url, Path(folder), count), end=" ")
+                    began = time.perf_counter()
+                    app.send_signal(signal.SIGINT)
+                    app.wait(60)
+                    ends_s.append(time.perf_counter() - began)
+                    print(f"{ends_s[-1]:.1f} s |", flush=True)
                 finally:
-                    app.kill()  # what it would save at its end goes with the folder
+                    app.kill()
                     app.wait()
         browser.close()
+    if max(ends_s) > LONGEST_END_S:
+        raise SystemExit(f"The app took {max(ends_s):.1f} s to end.")
 
 
 def fill(folder: Path, count: int) -> None:
@@ -94,8 +105,8 @@ def start_app(folder: Path) -> tuple[subprocess.Popen[str], str]:
     raise SystemExit("The app did not start.")
 
 
-def row(page: Page, url: str, folder: Path, count: int) -> None:
-    """Measure and print one line."""
+def row(page: Page, url: str, folder: Path, count: int) -> str:
+    """Measure what the page does; return a line of the table but for its last field."""
     began = time.perf_counter()
     page.goto(url)
     has_all = "count => (window.embeddingCards || []).length >= count"
@@ -107,12 +118,11 @@ def row(page: Page, url: str, folder: Path, count: int) -> None:
     cards_ms, searches_ms = open_cards(page)
     visible_s = statistics.median(seconds_until_visible(page, folder, n) for n in range(CHANGES))
     paints_ms, understood_s = type_prompt(page)
-    print(
+    return (
         f"| {count:,} | {opened_s:.1f} s | {cards_ms:.0f} ms | {max(searches_ms):.0f} ms "
         f"| {visible_s:.2f} s "
         f"| {statistics.median(paints_ms):.0f} ms | {max(paints_ms):.0f} ms "
-        f"| {understood_s:.2f} s |",
-        flush=True,
+        f"| {understood_s:.2f} s |"
     )
 
 
