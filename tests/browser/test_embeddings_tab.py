@@ -326,6 +326,19 @@ def test_the_details_are_in_view_wherever_the_card_lies(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_on_a_phone_the_focus_goes_into_the_sheet_and_back(
+    full: App, open_page: Callable[..., Page]
+):
+    page = open_page(of=full, width=390, height=844)
+    page.get_by_role("tab", name="Embeddings").click()
+    page.locator("#all-cards .card").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".details-close")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator(".details-head")).to_be_hidden()
+    expect(page.locator("#all-cards .card").first).to_be_focused()
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "nothing"])
 def test_no_other_file_can_be_downloaded(full: App, path: str):
     with pytest.raises(urllib.error.HTTPError, match="404"):

@@ -84,6 +84,10 @@ def test_a_newcomer_generates_uses_an_embedding_and_trains_one(
     page, other = open_page(), open_page()
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
 
+    # The first picture is one click away.
+    page.locator(".examples button").first.click()
+    expect(page.locator("#infotext textarea")).to_have_value(re.compile("Steps: "))
+
     # A picture that shows what the prompt says, saved with its parameters.
     blue = generate(page, app, "a red circle on a blue background", seed=3)
     red, _, blueness = border_colour(blue)

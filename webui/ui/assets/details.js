@@ -30,9 +30,23 @@ function draw() {
   drawButtons();
 }
 
+// On a phone the panel is a sheet above the cards: the focus goes into it, and back when it closes.
+const isSheet = matchMedia("(max-width: 640px)");
+let opener = null;
+function moveFocus() {
+  if (props.value && isSheet.matches) {
+    opener ??= document.activeElement;
+    part("close").focus({ preventScroll: true });
+  } else if (!props.value) {
+    if (opener?.isConnected) opener.focus({ preventScroll: true });
+    opener = null;
+  }
+}
+
 function show() {
   part("said").textContent = "";
   draw();
+  moveFocus();
   document.dispatchEvent(new CustomEvent("details:shown", { detail: props.value }));
 }
 

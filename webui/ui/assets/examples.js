@@ -1,11 +1,15 @@
-// Prompts to start from; a click puts one into the prompt box.
+// Prompts to start from; a click puts one into the prompt box and draws it.
 const row = element.firstElementChild;
 
 function example(text) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = text;
-  button.addEventListener("click", () => window.promptBoxes.setPositive(text));
+  button.title = "Draw this";
+  button.addEventListener("click", () => {
+    window.promptBoxes.setPositive(text);
+    document.getElementById("generate").click();
+  });
   return button;
 }
 

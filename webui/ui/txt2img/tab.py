@@ -69,7 +69,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll) -> tuple[Target, GalleryA
     clear.click(None, None, None, js="() => window.promptBoxes.clear()", api_visibility="private")
     last_seed = gr.Number(-1, visible="hidden", precision=0)
     with gr.Row(elem_id="drawing"):
-        with gr.Column(scale=5, min_width=300), gr.Tabs():
+        with gr.Column(scale=5, min_width=300), gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab("Generation", render_children=True) as settings:
                 inputs = controls.build(prompt, negative, chosen_styles, last_seed, studio, poll)
                 xray.connect(inputs)
