@@ -52,6 +52,7 @@ def test_each_cell_is_saved_with_its_own_parameters_and_the_grid_with_the_axes(s
     first, second, third, fourth = (picture.path.read_bytes() for picture in view.pictures)
     assert len({first, second, fourth}) == 3
     assert view.step == view.steps == 8
+    assert view.cell == view.cells == 4
     _, pairs = read_infotext(read_parameters(view.grid.path))
     assert (pairs["Script"], pairs["X Type"]) == ("X/Y/Z plot", "Embedding")
     assert view.grid.path.parents[1] == studio.settings.outputs_dir / "grids"

@@ -67,6 +67,9 @@ class JobView:
     """All pictures side by side, if that was asked for."""
     is_plot: bool = False
     """Whether the grid is what was asked for, and the pictures are its cells."""
+    cell: int = 0
+    """Which of a plot's cells is being drawn, from 1."""
+    cells: int = 0
     skipped: int = 0
     """Batches that were given up."""
     warnings: tuple[str, ...] = ()

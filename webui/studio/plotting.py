@@ -168,7 +168,8 @@ class _Plot:
             key=lambda n: (names.index(cells[n].checkpoint), vaes.index(cells[n].vae)),
         )
         try:
-            for number in by_model:
+            for place, number in enumerate(by_model, 1):
+                job.publish(cell=place, cells=len(cells))
                 self._draw_cell(job, number)
         finally:
             if any(self._firsts) and self._plan.labels:

@@ -136,7 +136,7 @@ def show(made: Results, job: GenerationJob, view: JobView, studio: Studio) -> di
     warnings = "".join(message(text, "warn") for text in view.warnings)
     going = gr.update(interactive=not view.ended)
     values: dict[Component, Any] = {
-        made.bar: _bar(job, view, studio) + waiting,
+        made.bar: progress_of(job, view, studio) + waiting,
         made.preview: gr.update(value=view.preview, visible=previewed),
         made.gallery: _gallery(entries, first, view, studio, visible=not previewed),
         made.messages: warnings + (message(view.problem, "bad") if view.problem else ""),
@@ -219,7 +219,7 @@ def _waiting(job: GenerationJob, view: JobView, studio: Studio) -> str:
     return f"Waiting for {view.waiting_for} …" if view.waiting_for else "Starting …"
 
 
-def _bar(job: GenerationJob, view: JobView, studio: Studio) -> str:
+def progress_of(job: GenerationJob, view: JobView, studio: Studio) -> str:
     """Say how far it is."""
     if view.state is JobState.QUEUED:
         return progress(0, 1, _waiting(job, view, studio))
@@ -240,9 +240,11 @@ def _bar(job: GenerationJob, view: JobView, studio: Studio) -> str:
 
 
 def _being_drawn(job: GenerationJob, view: JobView) -> str:
-    """Say which of several images are being drawn; of a plot the steps say enough."""
+    """Say which of several images, or cells of a plot, are being drawn."""
     size, total = job.request.batch_size, job.request.pictures
-    if view.is_plot or job.request.batch_count == 1:
+    if view.is_plot:
+        return f"Cell {view.cell} of {view.cells} · "
+    if job.request.batch_count == 1:
         return ""
     first = len(view.pictures) + view.skipped * size + 1
     last = min(first + size - 1, total)
