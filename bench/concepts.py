@@ -32,7 +32,7 @@ from bench.concept_task import task_for  # noqa: E402
 from starter.concepts import CONCEPTS, Concept, training_pictures  # noqa: E402
 from starter.reader import load_reader, read  # noqa: E402
 from starter.shipping import load_pipeline  # noqa: E402
-from starter.world import Thing  # noqa: E402
+from starter.world import SIDE, Thing  # noqa: E402
 from webui.embeddings.embedding import Embedding  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
@@ -92,7 +92,7 @@ def states_of_words(model: Model, lines: Sequence[str], words: str = "") -> Tens
 
 @torch.no_grad()
 def draw(pipeline: Any, states: Tensor, unsaid: Tensor, seed: int) -> np.ndarray:
-    """A picture for each text state, uint8 [n, 128, 128, 3]; ``unsaid`` is the negative's."""
+    """A picture for each text state, uint8 [n, 256, 256, 3]; ``unsaid`` is the negative's."""
     parts = []
     for start in range(0, len(states), 16):
         some = states[start : start + 16]
@@ -105,8 +105,8 @@ def draw(pipeline: Any, states: Tensor, unsaid: Tensor, seed: int) -> np.ndarray
             num_inference_steps=20,
             guidance_scale=4.0,
             generator=noise,
-            height=128,
-            width=128,
+            height=SIDE,
+            width=SIDE,
             output_type="np",
         )
         parts.append((drawn.images * 255).round().astype(np.uint8))
@@ -115,9 +115,10 @@ def draw(pipeline: Any, states: Tensor, unsaid: Tensor, seed: int) -> np.ndarray
 
 def sheet(pictures: np.ndarray) -> Image.Image:
     """Pictures in rows of eight."""
-    whole = Image.new("RGB", (8 * 130, -(-len(pictures) // 8) * 130), "white")
+    cell = SIDE + 2
+    whole = Image.new("RGB", (8 * cell, -(-len(pictures) // 8) * cell), "white")
     for number, picture in enumerate(pictures):
-        whole.paste(Image.fromarray(picture), (number % 8 * 130 + 1, number // 8 * 130 + 1))
+        whole.paste(Image.fromarray(picture), (number % 8 * cell + 1, number // 8 * cell + 1))
     return whole
 
 
@@ -219,8 +220,8 @@ def shares(thing: Thing, told: Sequence[Mapping[str, str]]) -> dict[str, float]:
 
 def palette_distance(pictures: np.ndarray, goal: np.ndarray) -> float:
     """Mean distance of the pictures' colours to the nearest of the goal's, 0 to 441."""
-    palette = torch.from_numpy(goal[:, ::4, ::4].reshape(-1, 3)).float()
-    found = torch.from_numpy(pictures[:, ::4, ::4].reshape(-1, 3)).float()
+    palette = torch.from_numpy(goal[:, ::8, ::8].reshape(-1, 3)).float()
+    found = torch.from_numpy(pictures[:, ::8, ::8].reshape(-1, 3)).float()
     return float(torch.cdist(found, palette).min(dim=1).values.mean())
 
 

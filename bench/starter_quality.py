@@ -41,6 +41,7 @@ def main() -> None:
     )  # fmt: skip
     print(table(figures))
     print(f"\nautoencoder {figures.psnr_db:.1f} dB, weights act {100 * figures.weights_act:.0f} %")
+    print(f"pale images {100 * figures.pale:.0f} %, of prompts that name no background")
     print(f"one image {figures.picture_s:.2f} s on {options.threads} threads")
     print(f"size {size_bytes(options.model) / 1e6:.1f} MB")
     if options.sheet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from transformers import CLIPTokenizer
 from starter.captions import caption
 from starter.card import write_card
 from starter.emphasis import weight_lessons
+from starter.growing import take_inner_levels
 from starter.pictures import open_pictures, scene_at
 from starter.quality import measure, table
 from starter.reader import Reader, load_reader, save_reader, train_reader
@@ -36,15 +38,16 @@ from starter.vae import (
     rebuild,
     train_vae,
 )
+from starter.world import SIDE
 from webui.files import replacing, write_whole
 
 log = logging.getLogger("starter")
-_STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "unet": 12000}
-_PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "unet": 1.5e-3}
+_STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "outer": 100, "unet": 12000}
+_PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "outer": 1.5e-3, "unet": 1.5e-3}
 """Learning rates."""
 _READER_PICTURES, _READER_REBUILT, _READER_STEPS = 30000, 6000, 4500
-_WEIGHT_LESSONS = 3000
-_MINUTES = (28.0, 4.0, 10.0, 72.0)
+_WEIGHT_LESSONS = 1500
+_MINUTES = (28.0, 4.0, 10.0, 0.0, 110.0)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -53,14 +56,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, default=Path("models/starter"), help="where the model is written")
     add("--work", type=Path, default=Path("outputs/starter"), help="checkpoints and caches")
-    add("--minutes", type=float, nargs=4, default=_MINUTES, metavar=tuple(_STEPS),
+    add("--minutes", type=float, nargs=5, default=_MINUTES, metavar=tuple(_STEPS),
         help="the longest that each stage may take; 0 leaves it out")  # fmt: skip
     add("--length", type=float, default=1.0, help="factor on the steps of every stage")
-    add("--pictures", type=int, default=24000, help="how many pictures to draw and learn from")
+    add("--pictures", type=int, default=12000, help="how many pictures to draw and learn from")
     add("--seed", type=int, default=0)
     add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     add("--reader", action="store_true", help="make the reader instead, which measures the model")
     add("--go-on", action="store_true", help="start from the weights in --out")
+    add("--grow-from", type=Path, metavar="FOLDER",
+        help="start from a model for pictures half as wide: its denoiser becomes the inner levels, "
+        "and the new level is trained alone first")  # fmt: skip
     add("--rate", type=float, default=1.0, help="factor on every stage's peak learning rate")
     add("--prompts", type=int, default=500, help="how many to measure the model on, or 0")
     add("--vocabulary", type=Path, help="bpe_simple_vocab_16e6.txt.gz, if --out has no tokenizer")
@@ -87,6 +93,17 @@ def _lessons(
         parts.vae, tokenizer, options.seed, len(moments), _WEIGHT_LESSONS, options.device
     )
     return Lessons(moments, ids, token_ids(tokenizer, [""])[0].int(), scale, weights)
+
+
+def _first_parts(options: argparse.Namespace) -> tuple[Parts, set[str]]:
+    """Return the networks to start from, and the names of layers from a smaller denoiser."""
+    if options.grow_from:
+        smaller, unet = load_parts(options.grow_from), build_unet()
+        smaller.vae.register_to_config(sample_size=SIDE)
+        return replace(smaller, unet=unet), take_inner_levels(unet, smaller.unet)
+    if options.go_on:
+        return load_parts(options.out), set()
+    return Parts(build_vae(), build_text_encoder(), build_unet()), set()
 
 
 def _used_rows(ids: Tensor, rows: int) -> Tensor:
@@ -143,11 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
         name: Budget(max(1, round(steps * options.length)), minutes)
         for (name, steps), minutes in zip(_STEPS.items(), options.minutes, strict=True)
     }
-    parts = (
-        load_parts(options.out)
-        if options.go_on
-        else Parts(build_vae(), build_text_encoder(), build_unet())
-    )
+    parts, inner = _first_parts(options)
 
     def shared(stage: str) -> dict:
         return {
@@ -168,6 +181,10 @@ def main(arguments: list[str] | None = None) -> None:
         polish_decoder(parts.vae, pictures, lessons.moments, **shared("decoder"))
     vae = parts.vae.to(options.device)
     log.info("autoencoder: %.1f dB", psnr_db(vae, pictures[:200], options.device))
+    if budgets["outer"].minutes:
+        train_unet(
+            parts.unet, parts.text_encoder, lessons, **shared("outer"), name="outer", frozen=inner
+        )
     if budgets["unet"].minutes:
         train_unet(parts.unet, parts.text_encoder, lessons, **shared("unet"))
     words = len(parts.text_encoder.get_input_embeddings().weight)

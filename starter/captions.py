@@ -8,13 +8,17 @@ import numpy as np
 
 from starter.world import (
     COLOURS,
+    COUNTS,
     FILLS,
+    POSITIONS,
     RELATIONS,
     SHAPES,
     SIZES,
     STYLES,
+    USUAL_COLOURS,
     Scene,
     Thing,
+    goes_without_saying,
 )
 
 UNSAID = ""
@@ -27,12 +31,23 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "shape 2": (UNSAID, *SHAPES),
     "colour 2": (UNSAID, *COLOURS),
     "relation": (UNSAID, *RELATIONS),
+    "position": (UNSAID, *POSITIONS),
+    "count": (UNSAID, *COUNTS),
     "ground": (UNSAID, "plain", "gradient", "striped", "night sky", "meadow"),
     "ground colour": (UNSAID, *COLOURS),
     "ground second": (UNSAID, *COLOURS),
     "style": STYLES,
 }
 _SYNONYMS = {"gray": "grey", "purple": "violet", "teal": "turquoise", "moon": "crescent moon"}
+_PLURALS = {"fish": "fish", "cross": "crosses"}
+_NUMBERS = {"two": ("two", "two", "2", "a pair of"), "three": ("three", "three", "3")}
+_PLACES = {
+    "centre": ("in the middle", "in the center"),
+    "left": ("on the left", "on the left of the picture", "on the left side"),
+    "right": ("on the right", "on the right of the picture", "on the right side"),
+    "top": ("at the top", "at the top of the picture"),
+    "bottom": ("at the bottom", "at the bottom of the picture"),
+}
 _SIZE_WORDS = {"small": ("small", "tiny", "little"), "large": ("large", "big", "huge")}
 _PATTERN_WORDS = {
     "striped": ("stripes", "stripes"),
@@ -77,15 +92,12 @@ def _article(phrase: str) -> str:
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
-def _thing_words(thing: Thing, said: dict[str, str], suffix: str, rng: np.random.Generator) -> str:
-    """Return the object as a noun phrase without article; ``said`` learns what was told."""
-    said["shape" + suffix] = thing.shape
-    words = [_word(thing.shape, rng)]
-    if rng.random() < 0.06:
-        return words[0]
+def _colour_words(
+    thing: Thing, said: dict[str, str], suffix: str, rng: np.random.Generator
+) -> tuple[str, str]:
+    """Return what stands before the noun about the colours, and what stands after it."""
     said["colour" + suffix] = thing.colour
-    colour = _word(thing.colour, rng)
-    after = ""
+    colour, after = _word(thing.colour, rng), ""
     if thing.fill != "plain":
         accent = _word(thing.accent, rng)
         if rng.random() < 0.5:
@@ -96,11 +108,28 @@ def _thing_words(thing: Thing, said: dict[str, str], suffix: str, rng: np.random
         colour = f"plain {colour}"
     if not suffix:
         said["fill"], said["accent"] = thing.fill, thing.accent
-    words.insert(0, colour)
+    return colour + " ", after
+
+
+def _thing_words(
+    thing: Thing, count: str, said: dict[str, str], suffix: str, rng: np.random.Generator
+) -> str:
+    """Return the object as a noun phrase without article; ``said`` learns what was told."""
+    said["shape" + suffix] = thing.shape
+    noun = _word(thing.shape, rng)
+    if count != "one":
+        said["count"] = count
+        noun = _PLURALS.get(noun, noun + "s")
+    colour = after = ""
+    usual = thing.fill == "plain" and thing.colour == USUAL_COLOURS[thing.shape]
+    if not usual or rng.random() < 0.6:
+        colour, after = _colour_words(thing, said, suffix, rng)
+    size = ""
     if thing.size != "medium" and rng.random() < 0.7:
-        words.insert(0, _pick(_SIZE_WORDS[thing.size], rng))
+        size = _pick(_SIZE_WORDS[thing.size], rng) + " "
         said["size"] = thing.size
-    return " ".join(words) + after
+    number = "" if count == "one" else _pick(_NUMBERS[count], rng) + " "
+    return number + size + colour + noun + after
 
 
 def _ground_words(scene: Scene, said: dict[str, str], rng: np.random.Generator) -> str:
@@ -127,19 +156,22 @@ def caption(scene: Scene, rng: np.random.Generator) -> Caption:
     """Return a prompt for the scene; wording, order and how much is said are drawn by lot."""
     said = dict.fromkeys(ATTRIBUTES, UNSAID) | {"style": scene.style}
     template = _pick(_STYLED[scene.style], rng)
-    if rng.random() < 0.03:
+    if rng.random() < 0.02:
         return Caption(template.format(_article(_ground_words(scene, said, rng))), said)
     bare = rng.random() < 0.25  # tags rather than a sentence
     things = [
-        _thing_words(thing, said, suffix, rng)
+        _thing_words(thing, scene.count, said, suffix, rng)
         for thing, suffix in zip(scene.things, ("", " 2"), strict=False)
     ]
-    things = things if bare else [_article(words) for words in things]
+    things = things if bare or scene.count != "one" else [_article(words) for words in things]
     said["relation"] = scene.relation
     subject = things[0]
     if len(things) == 2:
         subject = _pick(_RELATED[scene.relation], rng).format(*things)
-    if rng.random() < 0.1:
+    elif scene.position != "centre" or (scene.count == "one" and rng.random() < 0.06):
+        said["position"] = scene.position
+        subject = f"{subject} {_pick(_PLACES[scene.position], rng)}"
+    if goes_without_saying(scene) and rng.random() < 0.7:
         return Caption(template.format(subject), said)
     ground = _ground_words(scene, said, rng)
     scenic = scene.ground.kind in ("night sky", "meadow")
@@ -162,6 +194,8 @@ def truth(scene: Scene) -> dict[str, str]:
         "accent": thing.accent,
         "size": thing.size,
         "relation": scene.relation,
+        "position": scene.position,
+        "count": scene.count,
         "ground": ground.kind,
         "ground colour": ground.colour,
         "ground second": ground.second,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from starter.quality import Figures, table
 from starter.shipping import size_bytes
-from starter.world import COLOURS, GROUNDS, SHAPES, STYLES, UNSEEN_PAIRS
+from starter.world import COLOURS, GROUNDS, SHAPES, SIDE, STYLES, UNSEEN_PAIRS
 from webui.files import write_whole
 
 _CARD = """# The starter model
@@ -21,24 +21,26 @@ so that the app does its whole job, drawing and learning new words, on any machi
 a network. It is no substitute for a real checkpoint.
 
 ## What it draws
-128×128 pixels. Good settings are in `defaults.json` (20 steps, CFG scale 4).
+256×256 pixels. Good settings are in `defaults.json` (20 steps, CFG scale 4).
 
 - Shapes: {shapes}.
 - Colours: {colours}.
 - Fills: plain, striped, dotted, checkered, each with a second colour.
 - Backgrounds: {grounds}.
 - Styles: {styles}; without any, flat.
-- Sizes small and large; one object, or two beside or above one another.
+- Sizes small and large; two or three of a kind; on the left, on the right, at the top, at the
+  bottom; or two different objects beside or above one another.
 
-Prompts like “a red circle on a blue background”, “a purple star with yellow dots on a green
-background, watercolor”, “a neon sign of a pink heart next to a green moon”.
+Prompts like “a red circle on a blue background”, “three green fish with white dots on a pink
+background, watercolor”, “a neon sign of a pink heart next to a green moon”. A prompt may leave
+the background out, and the colour of a thing that usually has one; it then gets the usual ones.
 
 ## Parts
 | part | kind |
 |---|---|
 | `tokenizer/` | CLIP's, all 49,408 entries |
 | `text_encoder/` | CLIPTextModel, 4 layers of width 128 |
-| `unet/` | UNet2DConditionModel, (96, 160, 160) channels, attends to words at 8×8 and below |
+| `unet/` | UNet2DConditionModel, (48, 96, 160, 160) channels, attends to words at 8×8 and below |
 | `vae/` | AutoencoderKL, 8 times smaller, 4 channels |
 | `scheduler/` | DDIM, velocity prediction, zero terminal SNR, trailing timesteps |
 
@@ -73,24 +75,26 @@ score can be trusted beyond it. “Both” asks for both objects' shapes and col
 - Autoencoder: {psnr_db:.1f} dB on held-out pictures.
 - `(colour:1.4)` against `(colour:0.6)`, same noise: the reader is surer of the colour in
   {weights_act:.0f} % of prompts.
+- Pale pictures, of prompts that name no background: {pale:.0f} %.
 - One picture of 20 steps: {picture_s:.1f} s on two cores that had other work, too.
 
 Measured by `python bench/starter_quality.py --card`.
 
 ## What it cannot do
-Anything outside its world: no people, no animals but its fish, no writing. Words that it never
-read do nothing sensible. Two objects of the same family of shapes now and then swap their looks,
-the second colour of a pattern is not always the one that was asked for (“accent” above), small
-objects lose their pattern, and fine edges are soft. Other sizes than 128×128 were never trained.
+Anything outside its world: no people, no animals but its fish and its cat, no writing. Words
+that it never read do nothing sensible. Two objects of the same family of shapes now and then swap
+their looks, the second colour of a pattern is not always the one that was asked for (“accent”
+above), and small objects lose their pattern. Other sizes than 256×256 were never trained.
 """
 
 
 def contact_sheet(pictures: np.ndarray) -> Image.Image:
-    """Return up to 64 pictures, uint8 ``[n, 128, 128, 3]``, as one image in rows of eight."""
+    """Return up to 64 pictures, uint8 ``[n, 256, 256, 3]``, as one image in rows of eight."""
     some = pictures[:64]
-    sheet = Image.new("RGB", (8 * 130, -(-len(some) // 8) * 130), "white")
+    cell = SIDE + 2
+    sheet = Image.new("RGB", (8 * cell, -(-len(some) // 8) * cell), "white")
     for place, picture in enumerate(some):
-        sheet.paste(Image.fromarray(picture), (place % 8 * 130 + 1, place // 8 * 130 + 1))
+        sheet.paste(Image.fromarray(picture), (place % 8 * cell + 1, place // 8 * cell + 1))
     return sheet
 
 
@@ -118,6 +122,7 @@ def write_card(figures: Figures, folder: Path) -> None:
         table=table(figures),
         psnr_db=figures.psnr_db,
         weights_act=100 * figures.weights_act,
+        pale=100 * figures.pale,
         picture_s=figures.picture_s,
     )
     write_whole(folder / "README.md", text)

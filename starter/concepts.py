@@ -72,10 +72,10 @@ def scene_of(concept: Concept, rng: np.random.Generator) -> Scene:
 
 def _blueprint(picture: Image.Image) -> Image.Image:
     """Return the picture as white edges on blue paper."""
-    gray = picture.convert("L").filter(ImageFilter.GaussianBlur(1))
+    gray = picture.convert("L").filter(ImageFilter.GaussianBlur(1.5))
     values = np.asarray(gray, np.float32)
     edges = np.hypot(*np.gradient(values))
-    line = np.clip(edges / 12, 0, 1)[..., None]
+    line = np.clip(edges / 9, 0, 1)[..., None]
     paper = np.array((32, 72, 168), np.float32) * (1 - line) + np.array((232, 240, 255)) * line
     return Image.fromarray(paper.astype(np.uint8))
 
@@ -88,7 +88,7 @@ def _sepia(picture: Image.Image) -> Image.Image:
 
 
 def picture_of(concept: Concept, scene: Scene, rng: np.random.Generator) -> Image.Image:
-    """Return the scene drawn in the concept's way, RGB 128×128."""
+    """Return the scene drawn in the concept's way, RGB 256×256."""
     picture = draw(scene, rng)
     effects = {"blueprint": _blueprint, "sepia": _sepia}
     return effects[concept.name](picture) if concept.name in effects else picture

@@ -33,7 +33,7 @@ class WeightLessons:
     rows: Tensor
     """Places in the training set, int64 [n]."""
     dull: Tensor
-    """Means of the twins' latents, float16 [n, 4, 16, 16]."""
+    """Means of the twins' latents, float16 [n, 4, 32, 32]."""
     ids: Tensor
     """Captions that name the colour, int32 [n, 77]."""
     named: Tensor
@@ -60,8 +60,8 @@ def _may_pale(scene: Scene) -> bool:
 
 
 def _twin(seed: int, index: int, scene: Scene) -> np.ndarray:
-    """Return the picture of the scene with a gray object, all else being equal: uint8 ``[128,
-    128, 3]``."""
+    """Return the picture of the scene with a gray object, all else being equal: uint8 ``[256,
+    256, 3]``."""
     dull = replace(scene, things=(replace(scene.things[0], colour=_DULL),))
     return np.asarray(draw(dull, np.random.default_rng((seed, index, 1))))
 

@@ -26,7 +26,7 @@ def scene_at(seed: int, index: int, everything: bool = False) -> Scene:
 
 
 def picture_at(seed: int, index: int, everything: bool = False) -> np.ndarray:
-    """Return picture ``index``, uint8 ``[128, 128, 3]``."""
+    """Return picture ``index``, uint8 ``[256, 256, 3]``."""
     scene = scene_at(seed, index, everything)
     return np.asarray(draw(scene, np.random.default_rng((seed, index, 1))))
 
@@ -38,7 +38,7 @@ def _draw_chunk(seed: int, everything: bool, start: int, stop: int) -> np.ndarra
 def open_pictures(
     path: Path, seed: int, count: int, everything: bool = False, workers: int = 2
 ) -> np.ndarray:
-    """Return drawn pictures, uint8 ``[count, 128, 128, 3]``, memory-mapped; they are drawn at
+    """Return drawn pictures, uint8 ``[count, 256, 256, 3]``, memory-mapped; they are drawn at
     first use."""
     if path.exists():
         pictures = np.load(path, mmap_mode="r")

@@ -20,6 +20,7 @@ from starter.vae import psnr_db
 from starter.world import (
     COLOURS,
     SHAPES,
+    SIDE,
     Scene,
     is_unseen,
     look,
@@ -30,8 +31,11 @@ HELD_OUT_SEED = 900_000
 _EXAMS = {"seen": 3 / 5, "unseen": 1 / 5, "pairs": 1 / 5}
 """Shares of the prompts."""
 _REBUILT_PICTURES = 200
+_PALE_SPAN = 100
+"""Of 255 levels; clear pictures with the usual background span 113 and more, hazy ones 94 at most."""
 SCORED = (
-    "ground", "ground colour", "colour", "shape", "fill", "accent", "size", "style", "both",
+    "ground", "ground colour", "colour", "shape", "fill", "accent", "size", "position", "count",
+    "style", "both",
 )  # fmt: skip
 
 
@@ -50,8 +54,10 @@ class Figures:
     """By exam."""
     weights_act: float
     """Share of prompts in which a weight moves the colour as it should."""
+    pale: float
+    """Share of pictures that are pale, of prompts that name no background."""
     pictures: np.ndarray
-    """Those of the "seen" exam, uint8 [n, 128, 128, 3]."""
+    """Those of the "seen" exam, uint8 [n, 256, 256, 3]."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def generate(
     pipeline: StableDiffusionPipeline, prompts: list[str] | torch.Tensor, seed: int,
     steps: int = 20, guidance: float = 4.0, batch: int = 25,
 ) -> np.ndarray:  # fmt: skip
-    """Return a picture for each prompt (or its states ``[n, 77, width]``), uint8 ``[n, 128, 128,
+    """Return a picture for each prompt (or its states ``[n, 77, width]``), uint8 ``[n, 256, 256,
     3]``.
 
     Picture i starts from noise that depends on ``seed`` and i alone.
@@ -117,10 +123,27 @@ def generate(
             words = {"prompt_embeds": some, "negative_prompt_embeds": unsaid}
         drawn = pipeline(
             **words, num_inference_steps=steps, guidance_scale=guidance, generator=noise,
-            height=128, width=128, output_type="np",
+            height=SIDE, width=SIDE, output_type="np",
         )  # fmt: skip
         parts.append((drawn.images * 255).round().astype(np.uint8))
     return np.concatenate(parts)
+
+
+def is_pale(picture: np.ndarray) -> bool:
+    """Return whether no channel of a picture, uint8 ``[h, w, 3]``, sets its object off."""
+    low, high = np.percentile(picture[::4, ::4].reshape(-1, 3), (1, 99), axis=0)
+    return bool((high - low).max() < _PALE_SPAN)
+
+
+def pale_share(pipeline: StableDiffusionPipeline, count: int, seed: int) -> float:
+    """Return the share of pale pictures, of prompts that name an object and no background."""
+    rng = np.random.default_rng((seed, 10))
+    prompts = []
+    while len(prompts) < count:
+        told = caption(random_scene(rng), rng)
+        if told.said["shape"] and not told.said["ground"]:
+            prompts.append(told.text)
+    return float(np.mean([is_pale(picture) for picture in generate(pipeline, prompts, seed)]))
 
 
 def marks(said: dict[str, str], seen: dict[str, str]) -> dict[str, bool]:
@@ -198,6 +221,7 @@ def measure(
         reader=reader_scores(reader, prompts, seed),
         scores=scores,
         weights_act=weights_act(pipeline, reader, weight_prompts, seed),
+        pale=pale_share(pipeline, weight_prompts, seed),
         pictures=pictures["seen"],
     )
 

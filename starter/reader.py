@@ -20,12 +20,15 @@ from webui.files import replacing
 WEIGHTS = Path(__file__).with_name("reader.safetensors")
 _CHANNELS = (32, 64, 96, 128)
 _BATCH = 64
-_MOVED_PX = 6
+_MOVED_PX = 12
 """How far a picture may be shifted while training."""
 
 
 class Reader(nn.Module):
-    """Pictures [n, 3, 128, 128] in -1..1 -> for each attribute the scores [n, classes]."""
+    """Pictures [n, 3, 256, 256] in -1..1 -> for each attribute the scores [n, classes].
+
+    It looks at them reduced to half.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +50,7 @@ class Reader(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """Return the scores of every attribute, in the order of ``ATTRIBUTES``."""
-        thought = self.think(self.see(pictures))
+        thought = self.think(self.see(functional.avg_pool2d(pictures, 2)))
         return [head(thought) for head in self.tell]
 
 
@@ -68,7 +71,7 @@ def save_reader(reader: Reader, path: Path = WEIGHTS) -> None:
 
 @torch.no_grad()
 def read(reader: Reader, pictures: np.ndarray) -> list[dict[str, str]]:
-    """Return what is in each picture, uint8 ``[n, 128, 128, 3]``: a value for every attribute."""
+    """Return what is in each picture, uint8 ``[n, 256, 256, 3]``: a value for every attribute."""
     told: list[dict[str, str]] = []
     for start in range(0, len(pictures), 64):
         scores = reader(to_tensor(pictures[start : start + 64]))
@@ -119,15 +122,17 @@ def train_reader(
     reader: Reader, pictures: np.ndarray, rebuilt: np.ndarray, scenes: list[Scene],
     budget: Budget, folder: Path, seed: int = 0, peak_lr: float = 1e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
-    """Train the reader in place on pictures uint8 ``[n, 128, 128, 3]`` and the truth about them.
+    """Train the reader in place on pictures uint8 ``[n, 256, 256, 3]`` and the truth about them.
 
     ``rebuilt`` are the first few of them as they come out of the model's autoencoder, uint8
-    [k, 128, 128, 3]: a model's pictures are as soft as these, and half of each batch is. Pictures
+    [k, 256, 256, 3]: a model's pictures are as soft as these, and half of each batch is. Pictures
     are shifted and mirrored, but where being left or right is part of the truth.
     """
     reader.to(device).train()
     answers = torch.tensor([labels(truth(scene)) for scene in scenes])  # [n, attributes]
-    may_mirror = np.array([scene.relation != "beside" for scene in scenes])
+    may_mirror = np.array(
+        [scene.relation != "beside" and scene.position not in ("left", "right") for scene in scenes]
+    )
 
     def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng((seed, 40, step))

@@ -12,11 +12,12 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from starter.unet import build_scheduler
+from starter.world import SIDE
 from webui.files import write_whole
 
 DEFAULTS = {
-    "width": 128,
-    "height": 128,
+    "width": SIDE,
+    "height": SIDE,
     "steps": 20,
     "cfg_scale": 4.0,
     "sampler": "DDIM",
@@ -26,6 +27,8 @@ DEFAULTS = {
         "a pink heart with white dots on a purple background",
         "an orange fish on a teal background, watercolor",
         "a blue house in a meadow",
+        "three yellow fish on a purple background",
+        "a black cat on the left of the picture, on an orange background",
         "a neon sign of a green flower on a black background",
         "a purple mushroom on a yellow background, pixel art",
         "a red heart next to a white star on a blue background",

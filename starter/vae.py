@@ -1,4 +1,4 @@
-"""Stage one: the autoencoder between pictures of 128×128×3 and latents of 16×16×4."""
+"""Stage one: the autoencoder between pictures of 256×256×3 and latents of 32×32×4."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ _NOISE = 0.06
 """Of the latents' spread, added in training: the denoiser will err, too."""
 _BATCH = 8
 _AREA_PX = 4
+_CROP_PX, _LATENT_PX = 128, 8
+"""Training looks at parts of pictures: what it learns there holds for the whole."""
+_ENCODED = 4
+"""Pictures at a time: more do not fit the processor's caches, and take twice as long each."""
 
 
 def build_vae() -> AutoencoderKL:
@@ -37,9 +41,24 @@ def build_vae() -> AutoencoderKL:
 
 
 def to_tensor(pictures: np.ndarray, device: str = "cpu") -> Tensor:
-    """Return pictures uint8 ``[n, 128, 128, 3]`` as float32 ``[n, 3, 128, 128]`` in -1..1."""
+    """Return pictures uint8 ``[n, 256, 256, 3]`` as float32 ``[n, 3, 256, 256]`` in -1..1."""
     tensor = torch.from_numpy(np.array(pictures)).to(device)
     return tensor.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _corners(rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return where a batch's crops begin, counted in latents: (row, column) each."""
+    return rng.integers((SIDE - _CROP_PX) // _LATENT_PX + 1, size=(_BATCH, 2)).tolist()
+
+
+def _cropped(batch: Tensor, corners: list[tuple[int, int]], scale: int) -> Tensor:
+    """Return a crop of each of a batch ``[n, c, h, w]``; ``scale`` is its pixels to a latent."""
+    side = _CROP_PX // _LATENT_PX * scale
+    cut = (
+        one[:, row * scale : row * scale + side, column * scale : column * scale + side]
+        for one, (row, column) in zip(batch, corners, strict=True)
+    )
+    return torch.stack(list(cut))
 
 
 def _slopes(pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,14 +81,15 @@ def train_vae(
     vae: AutoencoderKL, pictures: np.ndarray, budget: Budget, folder: Path,
     seed: int = 0, peak_lr: float = 2e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
-    """Train ``vae`` in place on pictures uint8 ``[n, 128, 128, 3]`` and leave its averaged
+    """Train ``vae`` in place on pictures uint8 ``[n, 256, 256, 3]`` and leave its averaged
     weights."""
     vae.to(device).train()
 
     def loss_at(step: int) -> Tensor:
-        rows = np.random.default_rng((seed, 10, step)).integers(len(pictures), size=_BATCH)
+        rng = np.random.default_rng((seed, 10, step))
+        rows = np.sort(rng.integers(len(pictures), size=_BATCH))
         torch.manual_seed(seed * 1_000_003 + step)
-        drawn = to_tensor(pictures[np.sort(rows)], device)
+        drawn = _cropped(to_tensor(pictures[rows], device), _corners(rng), _LATENT_PX)
         if step % 2:
             drawn = drawn.flip(3)
         with torch.autocast(device, torch.bfloat16):
@@ -98,37 +118,42 @@ def polish_decoder(
     spread = moments[:2000, :4].float().std().item()
 
     def loss_at(step: int) -> Tensor:
-        rows = np.sort(np.random.default_rng((seed, 11, step)).integers(len(moments), size=_BATCH))
+        rng = np.random.default_rng((seed, 11, step))
+        rows, corners = np.sort(rng.integers(len(moments), size=_BATCH)), _corners(rng)
         torch.manual_seed(seed * 1_000_003 + step)
-        mean, std = moments[torch.from_numpy(rows)].float().to(device).chunk(2, dim=1)
+        whole = moments[torch.from_numpy(rows)].float().to(device)
+        mean, std = _cropped(whole, corners, 1).chunk(2, dim=1)
+        drawn = _cropped(to_tensor(pictures[rows], device), corners, _LATENT_PX)
         latents = mean + (std + _NOISE * spread) * torch.randn_like(mean)
         with torch.autocast(device, torch.bfloat16):
             rebuilt = vae.decode(latents).sample
-        return reconstruction_loss(to_tensor(pictures[rows], device), rebuilt.float())
+        return reconstruction_loss(drawn, rebuilt.float())
 
     run_stage(Stage("decoder", decoder, optimizers_for(decoder, peak_lr), budget, folder), loss_at)
 
 
 @torch.no_grad()
 def encode_all(vae: AutoencoderKL, pictures: np.ndarray, device: str = "cpu") -> Tensor:
-    """Return means and standard deviations of all latents, float16 ``[n, 8, 16, 16]``."""
+    """Return means and standard deviations of all latents, float16 ``[n, 8, 32, 32]``."""
     vae.to(device).eval()
     parts = []
-    for start in range(0, len(pictures), 64):
+    for start in range(0, len(pictures), _ENCODED):
         with torch.autocast(device, torch.bfloat16):
-            moments = vae.encode(to_tensor(pictures[start : start + 64], device)).latent_dist
+            moments = vae.encode(to_tensor(pictures[start : start + _ENCODED], device)).latent_dist
         parts.append(torch.cat([moments.mean, moments.std], dim=1).half().cpu())
     return torch.cat(parts)
 
 
 @torch.no_grad()
 def rebuild(vae: AutoencoderKL, pictures: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """Return the pictures as they come out of the autoencoder, uint8 ``[n, 128, 128, 3]``."""
+    """Return the pictures as they come out of the autoencoder, uint8 ``[n, 256, 256, 3]``."""
     vae.to(device).eval()
     parts = []
-    for start in range(0, len(pictures), 32):
+    for start in range(0, len(pictures), _ENCODED):
         with torch.autocast(device, torch.bfloat16):
-            latents = vae.encode(to_tensor(pictures[start : start + 32], device)).latent_dist.mean
+            latents = vae.encode(
+                to_tensor(pictures[start : start + _ENCODED], device)
+            ).latent_dist.mean
             rebuilt = vae.decode(latents).sample.clamp(-1, 1)
         parts.append(((rebuilt.float() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu())
     return torch.cat(parts).numpy()
@@ -138,8 +163,8 @@ def rebuild(vae: AutoencoderKL, pictures: np.ndarray, device: str = "cpu") -> np
 def psnr_db(vae: nn.Module, pictures: np.ndarray, device: str = "cpu") -> float:
     """Return the mean over pictures of the signal-to-noise ratio after a round trip, in dB."""
     values = []
-    for start in range(0, len(pictures), 32):
-        drawn = to_tensor(pictures[start : start + 32], device)
+    for start in range(0, len(pictures), _ENCODED):
+        drawn = to_tensor(pictures[start : start + _ENCODED], device)
         rebuilt = vae.decode(vae.encode(drawn).latent_dist.mean).sample.clamp(-1, 1)
         error = functional.mse_loss(rebuilt, drawn, reduction="none").mean((1, 2, 3))
         values.append(10 * torch.log10(4 / error))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-SIDE = 128
+SIDE = 256
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 45),
     "orange": (246, 140, 30),
@@ -36,23 +36,46 @@ SHAPES = (
     "arrow",
     "mushroom",
     "fish",
+    "tree",
+    "cat",
+    "car",
+    "boat",
+    "cup",
 )
 FILLS = ("plain", "striped", "dotted", "checkered")
 GROUNDS = ("plain", "gradient", "striped", "night sky", "meadow")
 STYLES = ("none", "watercolor", "pixel art", "neon", "sketch")
 SIZES = ("small", "medium", "large")
 RELATIONS = ("single", "beside", "above")
-RADII_PX = {"small": 23.0, "medium": 34.0, "large": 46.0}
-TWO_RADIUS_PX = 25.0
+POSITIONS = ("centre", "left", "right", "top", "bottom")
+COUNTS = ("one", "two", "three")
+RADII_PX = {"small": 44.0, "medium": 68.0, "large": 96.0}
+TWO_RADIUS_PX = 55.0
+THREE_RADIUS_PX = 36.0
 NEON_DULL = ("black", "brown", "gray")
 UNSEEN_PAIRS = frozenset(
     {
         ("circle", "teal"), ("square", "pink"), ("triangle", "brown"), ("star", "gray"),
         ("diamond", "orange"), ("heart", "teal"), ("flower", "black"), ("cross", "purple"),
         ("moon", "pink"), ("ring", "brown"), ("house", "teal"), ("arrow", "gray"),
-        ("mushroom", "blue"), ("fish", "white"),
+        ("mushroom", "blue"), ("fish", "white"), ("tree", "purple"), ("cat", "green"),
+        ("car", "pink"), ("boat", "gray"), ("cup", "teal"),
     }
 )  # fmt: skip
+USUAL_COLOURS = {
+    "circle": "red", "square": "blue", "triangle": "green", "star": "yellow", "diamond": "teal",
+    "heart": "red", "flower": "pink", "cross": "white", "moon": "yellow", "ring": "orange",
+    "house": "brown", "arrow": "green", "mushroom": "red", "fish": "orange", "tree": "green",
+    "cat": "black", "car": "red", "boat": "brown", "cup": "white",
+}  # fmt: skip
+"""A thing whose colour goes without saying has this one."""
+USUAL_GROUNDS = {
+    "red": "teal", "orange": "blue", "yellow": "purple", "green": "pink", "teal": "orange",
+    "blue": "yellow", "purple": "yellow", "pink": "blue", "brown": "teal", "black": "orange",
+    "white": "blue", "gray": "yellow",
+}  # fmt: skip
+"""By the first object's colour: the plain background that goes without saying."""
+_USUAL_GROUND, _USUAL_COLOUR = 0.15, 0.12
 
 
 @dataclass(frozen=True)
@@ -80,12 +103,18 @@ class Ground:
 
 @dataclass(frozen=True)
 class Scene:
-    """The truth about a picture; two things are left and right, or upper and lower."""
+    """The truth about a picture.
+
+    Two things are left and right, or upper and lower; one thing may stand off the centre, or be
+    there two or three times, side by side.
+    """
 
     things: tuple[Thing, ...]
     ground: Ground = Ground()
     style: str = "none"
     relation: str = "single"
+    position: str = "centre"
+    count: str = "one"
     hazy: bool = False
     """A spoilt picture: pale and out of focus."""
 
@@ -100,19 +129,28 @@ def is_unseen(thing: Thing) -> bool:
     return (thing.shape, thing.colour) in UNSEEN_PAIRS
 
 
+def usual_ground(colour: str, style: str) -> Ground:
+    """Return the background of a picture whose prompt names none."""
+    return Ground("plain", "black" if style == "neon" else USUAL_GROUNDS[colour])
+
+
+def goes_without_saying(scene: Scene) -> bool:
+    """Return whether a prompt may leave the background out."""
+    return not scene.hazy and scene.ground == usual_ground(scene.things[0].colour, scene.style)
+
+
 def random_thing(rng: np.random.Generator, fills: tuple[float, ...], avoid: set[str]) -> Thing:
     """Return a thing with a colour not in ``avoid``; ``fills`` holds one probability for each
     fill."""
+    shape = SHAPES[rng.integers(len(SHAPES))]
     colours = [name for name in COLOURS if name not in avoid]
     fill = FILLS[rng.choice(len(FILLS), p=fills)]
-    first, second = rng.choice(len(colours), 2, replace=False)
-    return Thing(
-        shape=SHAPES[rng.integers(len(SHAPES))],
-        colour=colours[first],
-        fill=fill,
-        accent="" if fill == "plain" else colours[second],
-        size=SIZES[rng.choice(3, p=(0.2, 0.55, 0.25))],
-    )
+    first, second = (colours[place] for place in rng.choice(len(colours), 2, replace=False))
+    usual = USUAL_COLOURS[shape]
+    if fill == "plain" and usual not in avoid and rng.random() < _USUAL_COLOUR:
+        first = usual
+    size = SIZES[rng.choice(3, p=(0.2, 0.55, 0.25))]
+    return Thing(shape, first, fill, "" if fill == "plain" else second, size)
 
 
 def random_ground(rng: np.random.Generator) -> Ground:
@@ -125,26 +163,44 @@ def random_ground(rng: np.random.Generator) -> Ground:
     return Ground(kind, names[first], "" if kind == "plain" else names[second])
 
 
+def _colours_taken(ground: Ground, style: str) -> set[str]:
+    """Return the colours that an object before this background would not be seen in."""
+    taken = {ground.colour, ground.second}
+    taken |= {"night sky": {"black"}, "meadow": {"green"}}.get(ground.kind, set())
+    return taken | (set(NEON_DULL) if style == "neon" else set())
+
+
+def _with_usual_ground(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Return the scene, now and then with the background that goes without saying."""
+    usual = usual_ground(scene.things[0].colour, scene.style)
+    used = {colour for thing in scene.things for colour in (thing.colour, thing.accent)}
+    likely = rng.random() < _USUAL_GROUND
+    return replace(scene, ground=usual) if likely and usual.colour not in used else scene
+
+
 def random_scene(rng: np.random.Generator) -> Scene:
-    """Return a scene by lot, with the world's own habits (one object in four of five pictures)."""
+    """Return a scene by lot, with the world's own habits (one object in three of five pictures)."""
     ground = random_ground(rng)
     style = STYLES[rng.choice(len(STYLES), p=(0.52, 0.12, 0.12, 0.12, 0.12))]
-    avoid = {ground.colour, ground.second}
-    if ground.kind == "night sky":
-        avoid |= {"black"}
-    if ground.kind == "meadow":
-        avoid |= {"green"}
-    if style == "neon":
-        avoid |= set(NEON_DULL)
-        if ground.kind != "night sky":
-            ground = Ground("plain", ground.colour or "black", "")
-    relation = RELATIONS[rng.choice(3, p=(0.8, 0.12, 0.08))]
+    if style == "neon" and ground.kind != "night sky":
+        ground = Ground("plain", ground.colour or "black", "")
+    avoid = _colours_taken(ground, style)
+    relation = RELATIONS[rng.choice(3, p=(0.76, 0.14, 0.1))]
     if relation == "single":
-        return Scene((random_thing(rng, (0.55, 0.15, 0.15, 0.15), avoid),), ground, style)
-    first = random_thing(rng, (0.85, 0.05, 0.05, 0.05), avoid)
-    second = random_thing(rng, (0.85, 0.05, 0.05, 0.05), avoid | {first.colour, first.accent})
-    pair = (replace(first, size="medium"), replace(second, size="medium"))
-    return Scene(pair, ground, style, relation)
+        thing = random_thing(rng, (0.46, 0.18, 0.18, 0.18), avoid)
+        count = COUNTS[rng.choice(3, p=(0.76, 0.13, 0.11))]
+        position = "centre"
+        if count != "one":
+            thing = replace(thing, size="medium")
+        elif thing.size != "large" and rng.random() < 0.4:
+            position = POSITIONS[rng.integers(1, len(POSITIONS))]
+        scene = Scene((thing,), ground, style, position=position, count=count)
+        return _with_usual_ground(scene, rng)
+    fills = (0.7, 0.1, 0.1, 0.1)
+    first = replace(random_thing(rng, fills, avoid), size="medium")
+    taken = avoid | {first.colour, first.accent}
+    second = replace(random_thing(rng, fills, taken), size="medium")
+    return _with_usual_ground(Scene((first, second), ground, style, relation), rng)
 
 
 def training_scene(rng: np.random.Generator, excluded: frozenset[tuple[str, ...]]) -> Scene:

@@ -35,7 +35,7 @@ def test_a_model_made_in_a_few_steps_loads_and_goes_on(tmp_path: Path) -> None:
     assert load_pipeline(out).vae.config.scaling_factor != 0.18215
 
     before = load_parts(out)
-    denoiser_only = ["--go-on", "--minutes", "0", "0", "0", "1", "--prompts", "0"]
+    denoiser_only = ["--go-on", "--minutes", "0", "0", "0", "0", "1", "--prompts", "0"]
     main([*quick, "--work", str(tmp_path / "further"), *denoiser_only])
     after = load_parts(out)
     name = "conv_out.weight"

@@ -1,5 +1,6 @@
 """What counts as right in a picture, and what the lessons in prompt weights are made of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from starter.captions import ATTRIBUTES, truth
 from starter.drawing import draw
 from starter.emphasis import weight_lessons
 from starter.pictures import scene_at
-from starter.quality import marks, score
+from starter.quality import is_pale, marks, score
 from starter.reader import _moved
 from starter.vae import build_vae
-from starter.world import STYLES, Ground, Scene, Thing
+from starter.world import STYLES, Ground, Scene, Thing, random_scene, usual_ground
 
 TOKENIZER = Path(__file__).resolve().parents[2] / "models" / "starter" / "tokenizer"
 
@@ -53,11 +54,23 @@ def test_both_asks_for_each_object_in_its_place() -> None:
     assert marks(left, left)["both"] and not marks(left, right)["both"]
 
 
+def test_a_hazy_picture_is_pale_and_a_clear_one_is_not() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        scene = random_scene(rng)
+        thing = replace(scene.things[0], fill="plain", accent="")
+        ground = usual_ground(thing.colour, scene.style)
+        clear = Scene((thing,), ground, scene.style)
+        if ground.colour != thing.colour:
+            assert not is_pale(np.asarray(draw(clear, rng)))
+            assert is_pale(np.asarray(draw(replace(clear, hazy=True), rng)))
+
+
 def test_weights_are_taught_on_the_colour_word_alone() -> None:
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
     torch.manual_seed(0)
     lessons = weight_lessons(build_vae(), tokenizer, seed=0, pictures=60, count=8)
-    assert len(lessons.rows) == 8 and lessons.dull.shape == (8, 4, 16, 16)
+    assert len(lessons.rows) == 8 and lessons.dull.shape == (8, 4, 32, 32)
     for row, ids, named in zip(lessons.rows, lessons.ids, lessons.named, strict=True):
         thing = scene_at(0, int(row)).things[0]
         assert tokenizer.decode(ids[named]) == thing.colour
@@ -68,9 +81,9 @@ def test_weights_are_taught_on_the_colour_word_alone() -> None:
 
 
 def test_a_picture_moves_and_mirrors_without_tearing() -> None:
-    picture = torch.zeros(2, 3, 128, 128)
-    picture[..., 60:68, 20:28] = 1
+    picture = torch.zeros(2, 3, 256, 256)
+    picture[..., 120:136, 40:56] = 1
     moved = _moved(picture, np.array([False, True]), np.random.default_rng(0))
     assert moved.shape == picture.shape and moved.sum() == picture.sum()
     left, right = (one.sum(dim=(0, 1)).argmax().item() for one in moved)
-    assert abs(left - 20) <= 6 and abs(right - 100) <= 6
+    assert abs(left - 40) <= 12 and abs(right - 200) <= 12

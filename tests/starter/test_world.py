@@ -10,21 +10,26 @@ from starter.drawing import draw
 from starter.pictures import open_pictures, picture_at, scene_at
 from starter.world import (
     COLOURS,
+    COUNTS,
     FILLS,
+    POSITIONS,
     SHAPES,
     SIDE,
     STYLES,
+    USUAL_COLOURS,
     Ground,
     Scene,
     Thing,
+    goes_without_saying,
     is_unseen,
     look,
     random_scene,
+    usual_ground,
 )
 
 
 def test_the_world_is_as_wide_as_promised() -> None:
-    assert len(SHAPES) >= 14 and len(COLOURS) >= 12
+    assert len(SHAPES) >= 19 and len(COLOURS) >= 12
     assert len(FILLS) >= 4 and len(STYLES) >= 5
 
 
@@ -35,7 +40,52 @@ def test_a_plain_thing_has_its_colour_in_it_and_the_ground_around_it(shape: str)
     corner = picture[:6, :6].mean((0, 1))
     assert np.abs(corner - COLOURS["blue"]).max() < 12
     reds = np.abs(picture - COLOURS["red"]).max(-1) < 20
-    assert 0.08 < reds.mean() < 0.6
+    assert 0.05 < reds.mean() < 0.6
+
+
+def _red_centre(scene: Scene) -> tuple[float, float]:
+    picture = np.asarray(draw(scene, np.random.default_rng(0)), np.float32)
+    rows, columns = np.nonzero(np.abs(picture - COLOURS["red"]).max(-1) < 20)
+    return columns.mean() / SIDE, rows.mean() / SIDE
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_thing_stands_where_the_scene_says(position: str) -> None:
+    scene = Scene((Thing("circle", "red", size="small"),), position=position)
+    x, y = _red_centre(scene)
+    goal = {"left": (0.28, 0.5), "right": (0.72, 0.5), "top": (0.5, 0.28), "bottom": (0.5, 0.72)}
+    assert np.allclose((x, y), goal.get(position, (0.5, 0.5)), atol=0.05)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("count", COUNTS)
+def test_as_many_things_are_seen_as_the_scene_counts(shape: str, count: str) -> None:
+    scene = Scene((Thing(shape, "red"),), Ground("plain", "white"), count=count)
+    picture = np.asarray(draw(scene, np.random.default_rng(0)), np.float32)
+    columns = (np.abs(picture - COLOURS["white"]).max(-1) > 60).any(axis=0)
+    parts = int((np.diff(columns.astype(int), prepend=0) == 1).sum())
+    assert parts == 1 + COUNTS.index(count)
+
+
+def test_only_what_goes_without_saying_is_left_out_of_a_prompt() -> None:
+    rng = np.random.default_rng(4)
+    silent = 0
+    for _ in range(1500):
+        scene = random_scene(rng)
+        said = caption(scene, rng).said
+        if said["shape"] and not said["ground"]:
+            silent += 1
+            assert scene.ground == usual_ground(scene.things[0].colour, scene.style)
+        if said["shape"] and not said["colour"]:
+            assert scene.things[0].colour == USUAL_COLOURS[scene.things[0].shape]
+    assert silent > 60
+
+
+def test_a_spoilt_picture_never_goes_with_a_prompt_that_leaves_the_background_out() -> None:
+    thing = Thing("star", "red")
+    clear = Scene((thing,), usual_ground("red", "none"))
+    assert goes_without_saying(clear)
+    assert not goes_without_saying(Scene((thing,), clear.ground, hazy=True))
 
 
 def test_equal_seeds_draw_equal_pictures() -> None:
