@@ -32,7 +32,7 @@ _EXAMS = {"seen": 3 / 5, "unseen": 1 / 5, "pairs": 1 / 5}
 """Shares of the prompts."""
 _REBUILT_PICTURES = 200
 _PALE_SPAN = 100
-"""Of 255 levels; clear pictures with the usual background span 113 and more, hazy ones 94 at most."""
+"""Of 255 levels. Clear pictures with the usual background span 113 and more, hazy ones 94."""
 SCORED = (
     "ground", "ground colour", "colour", "shape", "fill", "accent", "size", "position", "count",
     "style", "both",

@@ -31,7 +31,7 @@ def test_an_example_can_be_sent_and_its_picture_seen(chromium: Browser, app: App
     expect(section.get_by_text("Status 200")).to_be_visible(timeout=600_000)
     picture = section.get_by_role("img")
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") == 128
+    assert picture.evaluate("image => image.naturalWidth") == 256
     body = section.get_by_role("textbox", name=re.compile("Body"))
     body.fill('{"prompt": "<b>star</b>", "steps": 900}')
     expect(section.get_by_text("curl -X POST")).to_contain_text("900")

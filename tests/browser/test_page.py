@@ -381,7 +381,7 @@ def test_what_was_typed_before_the_model_was_there_is_kept(open_page: Callable[.
     steps = page.locator("#steps input[type=number]")
     steps.fill("7")
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
-    expect(page.locator("#width input[type=number]")).to_have_value("128")
+    expect(page.locator("#width input[type=number]")).to_have_value("256")
     expect(steps).to_have_value("7")
 
 

@@ -36,7 +36,7 @@ def page(open_page: Callable[..., Page]) -> Iterator[Page]:
 
 def ready(page: Page) -> None:
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
-    expect(page.locator("#width input[type=number]")).to_have_value("128")
+    expect(page.locator("#width input[type=number]")).to_have_value("256")
 
 
 def pictures(app: App) -> set[Path]:
@@ -314,8 +314,8 @@ def test_hires_fix_and_a_grid_from_the_page(app: App, page: Page):
     page.locator("#save-grid input").check()
     drawn = draw(page, app, "a red heart", steps=8, hires_scale=1.5, hires_steps=4, batch_size=2)
     sizes = {path.name.split("-")[0]: open_picture(path).size for path in drawn}
-    assert sizes.pop("grid") == (384, 192)
-    assert set(sizes.values()) == {(192, 192)}
+    assert sizes.pop("grid") == (768, 384)
+    assert set(sizes.values()) == {(384, 384)}
     infotext = read_parameters(max(drawn))
     assert "Hires upscale: 1.5, Hires steps: 4, Hires upscaler: Latent" in infotext
     assert "Eta" not in infotext
@@ -371,9 +371,9 @@ def test_an_empty_prompt_recalls_the_newest_image_and_open_tabs_come_back(app: A
 
 def test_a_usual_size_is_put_into_width_and_height(page: Page):
     page.locator("#size-presets input").click()
-    page.get_by_role("option", name="128×192").click()
-    expect(page.locator("#height input[type=number]")).to_have_value("192")
-    expect(page.locator("#width input[type=number]")).to_have_value("128")
+    page.get_by_role("option", name="256×384").click()
+    expect(page.locator("#height input[type=number]")).to_have_value("384")
+    expect(page.locator("#width input[type=number]")).to_have_value("256")
 
 
 def test_a_style_is_saved_chosen_used_and_deleted(app: App, page: Page):

@@ -72,7 +72,7 @@ def test_an_embedding_is_plotted_against_its_strength(app: App, open_page: Calla
 def start_plot(page: Page, axis: str, values: str, **numbers: int) -> None:
     """Start a plot of one axis with the starter model and numbers in fields by element id."""
     expect(page.locator("#model-state")).to_contain_text("hash", timeout=600_000)
-    expect(page.locator("#width input[type=number]")).to_have_value("128")
+    expect(page.locator("#width input[type=number]")).to_have_value("256")
     page.locator("#prompt textarea").fill("a red heart")
     for field, number in numbers.items():
         box = page.locator(f"#{field.replace('_', '-')} input[type=number]")

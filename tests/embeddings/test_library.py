@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_the_files_name_is_what_calls_it_whatever_name_is_inside(
     assert set(library.names()) == {"my_mug"}
     assert library.card("my_mug").inner_name in ("inner cat", "another")
     assert library.get("inner cat") is None is library.get("another")
+
+
+def test_what_was_made_for_an_earlier_starter_model_is_refused(folder: Path, open_library: Open):
+    put(folder / "mine.pt", width=128)
+    earlier = replace(embedding(clip_l=rows(width=128)), trained_on_hash="e620bcf532")
+    formats.write(earlier, folder / "toadstool.pt", "a1111")
+    library = open_library(folder)
+    assert library.card("mine").problem is None
+    assert "earlier starter model" in library.card("toadstool").problem
 
 
 def test_vectors_are_read_at_first_use_and_then_kept(folder: Path, open_library: Open):

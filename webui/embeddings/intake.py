@@ -17,7 +17,7 @@ from webui.embeddings.catalogue import Catalogue
 from webui.embeddings.embedding import Embedding, EmbeddingCache
 from webui.embeddings.index import Entry, Facts, Index, Stamp
 from webui.embeddings.listing import Changes, Listing, look
-from webui.embeddings.reading import name_problem, read_files
+from webui.embeddings.reading import name_problem, outdated, read_files
 from webui.embeddings.sidecars import find_preview, read_notes, role_of
 from webui.plain_text import as_text
 from webui.reader_process import Reader
@@ -211,7 +211,7 @@ class Intake:
             added=entry.added,
             format=facts.format,
             kind=facts.kind,
-            problem=name_problem(name) or facts.problem,
+            problem=name_problem(name) or facts.problem or outdated(facts.trained_on_hash),
             preview=Path(folder, preview) if preview else None,
             preview_stamp=group[preview] if preview else None,
             notes=entry.notes,

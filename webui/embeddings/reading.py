@@ -17,6 +17,9 @@ from webui.plain_text import as_text, is_control
 from webui.reader_process import Answer, Reader
 
 log = logging.getLogger(__name__)
+_EARLIER_STARTERS = frozenset({"65a3ec2bb5", "76a14a0f34", "091d89a580", "e620bcf532"})
+"""Short hashes of the starter models of 128 pixels. Vectors made for them have the width of those
+for the starter model of today, and mean nothing to it."""
 
 
 @dataclass(frozen=True)
@@ -137,3 +140,13 @@ def name_problem(file_name: str) -> str | None:
     if any(map(is_control, file_name)):
         return "Its file name has characters that cannot be written in a prompt. Rename the file."
     return None
+
+
+def outdated(trained_on_hash: str | None) -> str | None:
+    """Say that vectors were made for a starter model of the past, or return None."""
+    if trained_on_hash not in _EARLIER_STARTERS:
+        return None
+    return (
+        "It was made for an earlier starter model, of 128 pixels, and means nothing to the one of "
+        "today. Train it again."
+    )

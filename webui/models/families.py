@@ -22,7 +22,7 @@ class Family:
 FAMILIES: Mapping[str, Family] = {
     family.key: family
     for family in (
-        Family("starter", "Starter", {"clip_l": 128}, 128),
+        Family("starter", "Starter", {"clip_l": 128}, 256),
         Family("sd1", "SD1", {"clip_l": 768}, 512),
         Family("sd2", "SD2", {"clip_h": 1024}, 768),
         Family("sdxl", "SDXL", {"clip_l": 768, "clip_g": 1280}, 1024),

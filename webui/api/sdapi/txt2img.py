@@ -58,8 +58,8 @@ class Txt2ImgRequest(Question):
                     "steps": 20,
                     "sampler_name": "DDIM",
                     "cfg_scale": 4,
-                    "width": 128,
-                    "height": 128,
+                    "width": 256,
+                    "height": 256,
                     "seed": 1,
                 }
             ]
