@@ -20,15 +20,17 @@ from webui.files import replacing
 WEIGHTS = Path(__file__).with_name("reader.safetensors")
 _CHANNELS = (32, 64, 96, 128)
 _BATCH = 64
-_MOVED_PX = 12
+_MOVED_PX = 6
 """How far a picture may be shifted while training."""
 
 
-class Reader(nn.Module):
-    """Pictures [n, 3, 256, 256] in -1..1 -> for each attribute the scores [n, classes].
+def reduced(pictures: np.ndarray, device: str = "cpu") -> Tensor:
+    """Return pictures, uint8 ``[n, 256, 256, 3]``, as the reader looks at them: half as wide."""
+    return functional.avg_pool2d(to_tensor(pictures, device), 2)
 
-    It looks at them reduced to half.
-    """
+
+class Reader(nn.Module):
+    """Pictures [n, 3, 128, 128] in -1..1 -> for each attribute the scores [n, classes]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class Reader(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """Return the scores of every attribute, in the order of ``ATTRIBUTES``."""
-        thought = self.think(self.see(functional.avg_pool2d(pictures, 2)))
+        thought = self.think(self.see(pictures))
         return [head(thought) for head in self.tell]
 
 
@@ -74,7 +76,7 @@ def read(reader: Reader, pictures: np.ndarray) -> list[dict[str, str]]:
     """Return what is in each picture, uint8 ``[n, 256, 256, 3]``: a value for every attribute."""
     told: list[dict[str, str]] = []
     for start in range(0, len(pictures), 64):
-        scores = reader(to_tensor(pictures[start : start + 64]))
+        scores = reader(reduced(pictures[start : start + 64]))
         classes = torch.stack([score.argmax(1) for score in scores], dim=1)  # [n, attributes]
         told += [
             {name: ATTRIBUTES[name][place] for name, place in zip(ATTRIBUTES, row, strict=True)}
@@ -86,7 +88,7 @@ def read(reader: Reader, pictures: np.ndarray) -> list[dict[str, str]]:
 @torch.no_grad()
 def colour_odds(reader: Reader, pictures: np.ndarray, colours: list[str]) -> np.ndarray:
     """Return how sure the reader is that each picture's object has its colour: log-odds ``[n]``."""
-    scores = reader(to_tensor(pictures))[list(ATTRIBUTES).index("colour")]
+    scores = reader(reduced(pictures))[list(ATTRIBUTES).index("colour")]
     places = torch.tensor([[ATTRIBUTES["colour"].index(colour)] for colour in colours])
     chosen = scores.gather(1, places)
     others = scores.scatter(1, places, -torch.inf).logsumexp(1, keepdim=True)
@@ -142,7 +144,7 @@ def train_reader(
         rows = np.concatenate([drawn_rows, soft_rows])
         batch = np.concatenate([pictures[drawn_rows], rebuilt[soft_rows]])
         mirrored = may_mirror[rows] & (rng.random(_BATCH) < 0.5)
-        shown = _spoilt(_moved(to_tensor(batch, device), mirrored, rng), rng)
+        shown = _spoilt(_moved(reduced(batch, device), mirrored, rng), rng)
         with torch.autocast(device, torch.bfloat16):
             scores = reader(shown)
         right = answers[rows].to(device).T

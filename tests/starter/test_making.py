@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from starter.__main__ import main
+from starter.growing import inner_name
 from starter.shipping import load_parts, load_pipeline
 from starter.text import byte_letters
+from tests.starter.test_growing import smaller_unet
 
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "starter"
 
@@ -42,3 +44,24 @@ def test_a_model_made_in_a_few_steps_loads_and_goes_on(tmp_path: Path) -> None:
     assert not torch.equal(before.unet.state_dict()[name], after.unet.state_dict()[name])
     kept = before.vae.state_dict()["decoder.conv_out.weight"]
     assert torch.equal(kept, after.vae.state_dict()["decoder.conv_out.weight"])
+
+
+@pytest.mark.slow
+def test_a_model_for_smaller_pictures_grows_into_one_for_larger(tmp_path: Path) -> None:
+    smaller, out = tmp_path / "smaller", tmp_path / "out"
+    parts = load_parts(SHIPPED)
+    parts.vae.save_pretrained(smaller / "vae")
+    parts.text_encoder.save_pretrained(smaller / "text_encoder")
+    unet = smaller_unet()
+    unet.save_pretrained(smaller / "unet")
+    shutil.copytree(SHIPPED / "tokenizer", out / "tokenizer")
+    main([
+        "--out", str(out), "--work", str(tmp_path / "work"), "--grow-from", str(smaller),
+        "--pictures", "24", "--length", "0.01", "--rate", "0.001", "--prompts", "0",
+        "--minutes", "0", "0", "0", "1", "0",
+    ])  # fmt: skip
+    grown = load_parts(out).unet.state_dict()
+    for name, value in unet.state_dict().items():
+        if "attentions" in name:
+            assert torch.allclose(grown[inner_name(name)], value, atol=1e-3), name
+    assert "outer" in (out / "training.json").read_text()
