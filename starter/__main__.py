@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from starter.text import (
     train_text,
     write_tokenizer,
 )
-from starter.unet import CAPTIONS_EACH, Lessons, build_unet, train_unet
+from starter.unet import BATCH_SIZE, CAPTIONS_EACH, Lessons, build_unet, train_unet
 from starter.vae import (
     build_vae,
     encode_all,
@@ -60,6 +61,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="the longest that each stage may take; 0 leaves it out")  # fmt: skip
     add("--length", type=float, default=1.0, help="factor on the steps of every stage")
     add("--pictures", type=int, default=12000, help="how many pictures to draw and learn from")
+    add("--batch-size", type=int, default=BATCH_SIZE, help="of the denoiser's steps")
     add("--seed", type=int, default=0)
     add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     add("--reader", action="store_true", help="make the reader instead, which measures the model")
@@ -171,6 +173,12 @@ def main(arguments: list[str] | None = None) -> None:
             "peak_lr": options.rate * _PEAKS[stage],
         }
 
+    def learn_to_denoise(stage: str, frozen: Set[str] = frozenset()) -> None:
+        train_unet(
+            parts.unet, parts.text_encoder, lessons, **shared(stage),
+            name=stage, frozen=frozen, batch_size=options.batch_size,
+        )  # fmt: skip
+
     if budgets["vae"].minutes:
         train_vae(parts.vae, pictures, **shared("vae"))
     if budgets["text"].minutes:
@@ -182,11 +190,9 @@ def main(arguments: list[str] | None = None) -> None:
     vae = parts.vae.to(options.device)
     log.info("autoencoder: %.1f dB", psnr_db(vae, pictures[:200], options.device))
     if budgets["outer"].minutes:
-        train_unet(
-            parts.unet, parts.text_encoder, lessons, **shared("outer"), name="outer", frozen=inner
-        )
+        learn_to_denoise("outer", frozen=inner)
     if budgets["unet"].minutes:
-        train_unet(parts.unet, parts.text_encoder, lessons, **shared("unet"))
+        learn_to_denoise("unet")
     words = len(parts.text_encoder.get_input_embeddings().weight)
     settle_unused_rows(parts.text_encoder, _used_rows(lessons.ids, words))
     ship(parts, options.out)

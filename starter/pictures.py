@@ -36,10 +36,14 @@ def _draw_chunk(seed: int, everything: bool, start: int, stop: int) -> np.ndarra
 
 
 def open_pictures(
-    path: Path, seed: int, count: int, everything: bool = False, workers: int = 2
+    path: Path,
+    seed: int,
+    count: int,
+    everything: bool = False,
+    workers: int | None = None,
 ) -> np.ndarray:
     """Return drawn pictures, uint8 ``[count, 256, 256, 3]``, memory-mapped; they are drawn at
-    first use."""
+    first use, by ``workers`` processes or one for each processor."""
     if path.exists():
         pictures = np.load(path, mmap_mode="r")
         if len(pictures) == count:

@@ -18,9 +18,10 @@ from starter.optimizers import optimizers_for
 from starter.stages import Budget, Stage, run_stage
 from starter.text import WIDTH
 
-_BATCH = 24
-_WEIGHTED = 4
-"""Pictures of each batch that teach what a prompt weight means."""
+BATCH_SIZE = 24
+"""Pictures in a step, where two processor cores compute it."""
+_ONE_IN_WEIGHTED = 6
+"""Pictures of a batch for each that teaches what a prompt weight means."""
 _DROPPED = 0.1
 """Share of empty captions, for guidance."""
 _WORDS_ONLY = 0.6
@@ -113,7 +114,7 @@ def velocity_loss(
 def train_unet(
     unet: UNet2DConditionModel, encoder: CLIPTextModel, lessons: Lessons, budget: Budget,
     folder: Path, seed: int = 0, peak_lr: float = 1.5e-3, device: str = "cpu",
-    name: str = "unet", frozen: Set[str] = frozenset(),
+    name: str = "unet", frozen: Set[str] = frozenset(), batch_size: int = BATCH_SIZE,
 ) -> None:  # fmt: skip
     """Train the denoiser and, more slowly, the text encoder in place.
 
@@ -124,27 +125,28 @@ def train_unet(
     both = nn.ModuleDict({"unet": unet, "encoder": encoder}).to(device).train()
     alphas = build_scheduler().alphas_cumprod.to(device)
     optimizers = optimizers_for(unet, peak_lr) + optimizers_for(encoder, peak_lr * _TEXT_RATE)
+    lessons_from = batch_size - batch_size // _ONE_IN_WEIGHTED
 
     def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng((seed, 30, step))
         torch.manual_seed(seed * 1_000_003 + step)
-        rows = torch.from_numpy(rng.integers(len(lessons.moments), size=_BATCH))
-        which = torch.from_numpy(rng.integers(CAPTIONS_EACH, size=_BATCH))
-        weighted, weights = lessons.weights.draw(rng, _WEIGHTED)
-        rows[-_WEIGHTED:] = lessons.weights.rows[weighted]
+        rows = torch.from_numpy(rng.integers(len(lessons.moments), size=batch_size))
+        which = torch.from_numpy(rng.integers(CAPTIONS_EACH, size=batch_size))
+        weighted, weights = lessons.weights.draw(rng, batch_size // _ONE_IN_WEIGHTED)
+        rows[lessons_from:] = lessons.weights.rows[weighted]
         mean, std = lessons.moments[rows].float().chunk(2, dim=1)
         dull = lessons.weights.dull[weighted].float()
-        mean[-_WEIGHTED:] = dull.lerp(mean[-_WEIGHTED:], weights.view(-1, 1, 1, 1))
+        mean[lessons_from:] = dull.lerp(mean[lessons_from:], weights.view(-1, 1, 1, 1))
         latents = (mean + std * torch.randn_like(mean)).to(device) * lessons.scale
         ids = lessons.ids[rows, which].long()  # [n, 77]
-        ids[-_WEIGHTED:] = lessons.weights.ids[weighted].long()
+        ids[lessons_from:] = lessons.weights.ids[weighted].long()
         factors = torch.ones(ids.shape)
-        factors[-_WEIGHTED:] += lessons.weights.named[weighted] * (weights[:, None] - 1)
-        ids[torch.from_numpy(rng.random(_BATCH) < _DROPPED)] = lessons.empty.long()
+        factors[lessons_from:] += lessons.weights.named[weighted] * (weights[:, None] - 1)
+        ids[torch.from_numpy(rng.random(batch_size) < _DROPPED)] = lessons.empty.long()
         ids = ids[:, :_SHORT] if step % 4 else ids
         mask = words_mask(ids, rng).to(device)
         factors = factors[:, : ids.shape[1], None].to(device)
-        timesteps = random_timesteps(rng, _BATCH).to(device)
+        timesteps = random_timesteps(rng, batch_size).to(device)
 
         def denoise(noisy: Tensor, at: Tensor) -> Tensor:
             with torch.autocast(device, torch.bfloat16):
