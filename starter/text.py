@@ -46,7 +46,7 @@ def write_tokenizer(bpe_file: Path, folder: Path) -> None:
     words += ["".join(merge.split()) for merge in merges] + [_START, _END]
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = {word: index for index, word in enumerate(words)}
-    text = json.dumps(vocabulary, ensure_ascii=False)
+    text = json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":"))
     (folder / "vocab.json").write_text(text, encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     special = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
