@@ -24,11 +24,11 @@ class Preset:
 
 _OBJECT = Recipe()
 _SMALL = {
-    "steps": 250,
+    "steps": 150,
     "learning_rate": "0.14",
     "warmup_steps": 4,
     "vectors": 3,
-    "preview_every": 125,
+    "preview_every": 75,
 }
 _FAULT_PROMPTS = ("a photo of a house", "a photo, [name]")
 
@@ -37,7 +37,7 @@ PRESETS: Mapping[str, Preset] = {
         "Draft",
         "A first look in a third of the time; good enough to see whether the images suit.",
         replace(_OBJECT, steps=150, learning_rate="0.06", preview_every=150, evaluate_every=50),
-        {"steps": 75, "learning_rate": "0.1", "warmup_steps": 4, "vectors": 2, "preview_every": 75},
+        _SMALL | {"steps": 50, "learning_rate": "0.1", "vectors": 2, "preview_every": 50},
     ),
     "object": Preset(
         "Object", "A thing, an animal, a character: the usual choice.", _OBJECT, _SMALL
