@@ -31,7 +31,7 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
     prepare_environment(settings)
     import gradio as gr
 
-    from webui.ui import page
+    from webui.ui import languages, page
     from webui.ui.polling import Poll
     from webui.ui.theme import asset, head, theme
 
@@ -42,7 +42,8 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
         folder.mkdir(parents=True, exist_ok=True)
     gr.set_static_paths(pictures)
     poll = Poll()
-    demo = page.build(studio, poll)
+    tables = languages.tables(settings)
+    demo = page.build(studio, poll, tables)
     demo.queue(max_size=50)
     try:
         _, url, _ = demo.launch(
@@ -59,10 +60,10 @@ def launch(settings: Settings) -> tuple[Studio, Any, str]:
             mcp_server=settings.mcp,
             theme=theme(),
             css=asset("app.css"),
-            head=head(),
+            head=languages.addresses(tables) + head(),
             blocked_paths=[str(settings.cache_dir)],
             app_kwargs={
-                "lifespan": joined(studio, poll.versions),
+                "lifespan": joined(studio, poll.versions, tables),
                 "docs_url": None,
                 "redoc_url": None,
                 "openapi_url": None,

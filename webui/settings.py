@@ -37,6 +37,8 @@ class Settings:
     """What a picture's file is called behind its number, by AUTOMATIC1111's placeholders."""
     folder_pattern: str = "[date]"
     """The sub-folder of a picture, likewise; "" for none."""
+    languages_dir: Path = ROOT / "languages"
+    """A person's own tables of the page's texts, ``xx.json``; need not be there."""
     templates_dir: Path = ROOT / "textual_inversion_templates"
     """Files of caption templates, as AUTOMATIC1111 keeps them; need not be there."""
     host: str = "127.0.0.1"

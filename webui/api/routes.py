@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Protocol, cast
 
 from fastapi import FastAPI
@@ -29,11 +30,11 @@ COOKIES = ("access-token", "access-token-unsecure")
 
 
 def joined(
-    studio: Studio, versions: Versions
+    studio: Studio, versions: Versions, languages: Mapping[str, Path]
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the lifespan of the served app: all is joined before the first request is taken.
 
-    ``versions`` tells the served page what has changed.
+    ``versions`` tells the served page what has changed, ``languages`` are the tables of its texts.
 
     Gradio puts its own middleware around what it is given, so the guard is put around the whole
     stack once that is built; it is by the time the lifespan begins.
@@ -42,7 +43,7 @@ def joined(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         add(app, studio)
-        app.include_router(page_versions.routes(versions))
+        app.include_router(page_versions.routes(versions, languages))
         assert app.middleware_stack is not None
         sessions = _sessions(cast(Logins, app))
         app.middleware_stack = guarded(app.middleware_stack, studio.settings, sessions)

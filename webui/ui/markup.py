@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from html import escape
 
 
+class Verbatim(str):
+    """A name, or another text that is the same in every language."""
+
+
 def message(text: str, kind: str = "plain") -> str:
     """Return a message box; ``kind`` is plain, good, warn or bad."""
     role = "alert" if kind == "bad" else "status"
@@ -27,11 +31,16 @@ def progress(done: int, total: int, text: str) -> str:
 def facts(rows: Iterable[tuple[str, object]]) -> str:
     """Return a table of names and values; rows whose value is None or empty are left out."""
     cells = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
+        f"<tr>{_cell('th', name)}{_cell('td', value)}</tr>"
         for name, value in rows
         if value not in (None, "", ())
     )
     return f'<table class="facts">{cells}</table>'
+
+
+def _cell(tag: str, content: object) -> str:
+    kept = ' translate="no"' if isinstance(content, Verbatim) else ""
+    return f"<{tag}{kept}>{escape(str(content))}</{tag}>"
 
 
 def duration(seconds: float | None) -> str:

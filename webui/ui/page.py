@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from html import escape
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -13,7 +15,7 @@ from webui.errors import AppError
 from webui.models.families import FAMILIES
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
-from webui.ui import models_panel, tools
+from webui.ui import languages, models_panel, tools
 from webui.ui.cards import keep_current
 from webui.ui.embeddings import tab as embeddings_tab
 from webui.ui.png_info import tab as png_info_tab
@@ -33,8 +35,13 @@ BRAND = """
 UPLOADS_KEPT_S = 86_400
 
 
-def build(studio: Studio, poll: Poll) -> gr.Blocks:
-    """Build the page for a studio; it is not launched. ``poll`` comes to keep it current."""
+def build(
+    studio: Studio, poll: Poll, tables: Mapping[str, Path] = MappingProxyType({})
+) -> gr.Blocks:
+    """Build the page for a studio; it is not launched. ``poll`` comes to keep it current.
+
+    ``tables`` are those of the languages it can be shown in, besides English.
+    """
     demo = gr.Blocks(
         title="Embeddings WebUI",
         analytics_enabled=False,
@@ -43,7 +50,7 @@ def build(studio: Studio, poll: Poll) -> gr.Blocks:
     )
     with demo:
         tools.build(studio)
-        _header(studio, poll)
+        _header(studio, poll, tables)
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("txt2img", id="txt2img"):
                 target, actions = txt2img.build(demo, studio, poll)
@@ -58,8 +65,8 @@ def build(studio: Studio, poll: Poll) -> gr.Blocks:
     return demo
 
 
-def _header(studio: Studio, poll: Poll) -> None:
-    """Build the brand, the choice of the model and the switch for dark and light."""
+def _header(studio: Studio, poll: Poll, tables: Mapping[str, Path]) -> None:
+    """Build the brand, the choices of model and language, and the switch for dark and light."""
     with gr.Row(elem_id="header"):
         gr.HTML(BRAND, elem_id="brand", js_on_load=None)
         with gr.Column(scale=2, min_width=190):
@@ -68,9 +75,10 @@ def _header(studio: Studio, poll: Poll) -> None:
                 value=studio.models.state.name or None,
                 label="Model",
                 elem_id="model",
+                elem_classes=["names"],
                 interactive=True,
             )
-        with gr.Column(scale=1, min_width=185):
+        with gr.Column(scale=1, min_width=200):
             vae = gr.Dropdown(
                 studio.models.vaes(),
                 value=studio.models.state.vae,
@@ -83,6 +91,7 @@ def _header(studio: Studio, poll: Poll) -> None:
         # Strangers in the network must not fill the disk.
         may_fetch = studio.settings.host in LOCAL_HOSTS or bool(studio.settings.auth)
         fetch = icon_button("Get a model", "open-get-model") if may_fetch else None
+        languages.menu(tables)
         dark = icon_button("Dark or light", "dark")
     if fetch is not None:
         models_panel.build(studio, poll, fetch)

@@ -54,5 +54,5 @@ def theme() -> gr.themes.Base:
 
 def head() -> str:
     """Return the scripts that every page needs before its components appear."""
-    names = ("looks.js", "prompt.js", "memory.js", "lightbox.js", "card_parts.js")
+    names = ("language.js", "looks.js", "prompt.js", "memory.js", "lightbox.js", "card_parts.js")
     return "".join(f"<script>{script}</script>" for script in map(asset, names))

@@ -10,7 +10,7 @@ window.cardParts = (() => {
 
   // A picture of the embedding made of its content hash: always the same, always there.
   function emblem(item) {
-    const box = tag("span", "card-emblem", [...item.name].slice(0, 2).join("").toUpperCase());
+    const box = tag("span", "card-emblem notranslate", [...item.name].slice(0, 2).join("").toUpperCase());
     const number = parseInt((item.content_hash || "7f7f7f").slice(0, 6), 16);
     box.style.setProperty("--hue", number % 360);
     box.style.setProperty("--turn", `${(number >> 4) % 180}deg`);

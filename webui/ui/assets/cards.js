@@ -52,7 +52,7 @@ function card(item) {
   button.classList.toggle("card-unusable", Boolean(item.reason));
   button.title = item.reason || item.description || `${item.name}: ${hasDetails ? "click for its details" : words.press}`;
   const text = tag("span", "card-text");
-  text.append(tag("span", "card-name", item.name));
+  text.append(tag("span", "card-name notranslate", item.name));
   const badges = tag("span", "card-badges");
   for (const badge of item.badges) badges.append(tag("span", "card-badge", badge));
   text.append(badges, tag("span", "card-about", item.about));
@@ -158,6 +158,7 @@ function goByKey(event) {
 function chip(label, value, number) {
   const button = tag("button", "cards-folder", `${label} ${number}`);
   button.type = "button";
+  button.translate = value === null;
   button.setAttribute("aria-pressed", String(folder === value));
   button.addEventListener("click", () => {
     folder = folder === value ? null : value;

@@ -38,7 +38,7 @@ function option(item, index) {
     image.addEventListener("error", () => image.remove());
     node.append(image);
   }
-  node.append(Object.assign(document.createElement("span"), { textContent: item.name }));
+  node.append(Object.assign(document.createElement("span"), { textContent: item.name, translate: false }));
   node.append(Object.assign(document.createElement("small"), { textContent: item.about }));
   node.addEventListener("mousedown", (event) => {
     event.preventDefault();

@@ -5,6 +5,7 @@ function example(text) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = text;
+  button.translate = false;
   button.title = "Draw this";
   button.addEventListener("click", () => {
     window.promptBoxes.setPositive(text);

@@ -18,6 +18,8 @@
     for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) {
       empty.setAttribute("role", "img");
     }
+    const hint = document.querySelector("#gallery .empty");
+    if (hint) hint.dataset.hint = "Your images appear here.";
     for (const place of document.querySelectorAll("button[aria-dropeffect][aria-label]")) {
       place.removeAttribute("aria-label");
     }
@@ -29,13 +31,14 @@
   new MutationObserver(() => {
     mending ||= setTimeout(mend, 100);
   }).observe(document.documentElement, { childList: true, subtree: true });
+  document.addEventListener("language:change", mend);
 
   // The tabs that were open come back after a reload, those inside others once these are there.
   const TABS = "embeddings-webui.tabs";
   let closed = [];
   function openTabs() {
     for (const tab of closed.length ? document.querySelectorAll("[role=tab]") : []) {
-      const place = closed.indexOf(tab.textContent.trim());
+      const place = closed.indexOf(tab.dataset.tabId);
       if (place < 0 || !tab.checkVisibility()) continue;
       closed.splice(place, 1);
       if (tab.ariaSelected !== "true") tab.click();
@@ -43,7 +46,7 @@
   }
   addEventListener("pagehide", () => {
     const open = [...document.querySelectorAll("[role=tab][aria-selected=true]")];
-    const names = open.filter((tab) => tab.checkVisibility()).map((tab) => tab.textContent.trim());
+    const names = open.filter((tab) => tab.checkVisibility()).map((tab) => tab.dataset.tabId);
     try {
       sessionStorage.setItem(TABS, JSON.stringify(names));
     } catch {

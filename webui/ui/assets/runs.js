@@ -2,11 +2,11 @@
 const list = element.querySelector(".runs");
 const LABELS = { resume: "Resume", install: "Install", delete: "Delete" };
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
-const words = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
 function age(created) {
   const seconds = (Date.now() - new Date(created)) / 1000;
   const [unit, length] = UNITS.find(([, size]) => seconds >= size) || ["minute", 60];
+  const words = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto" });
   return words.format(-Math.floor(seconds / length), unit);
 }
 
@@ -38,7 +38,7 @@ function row(item) {
     open.append(image);
   }
   const text = tag("span", "run-text", "");
-  text.append(tag("span", "run-name", item.name), tag("span", "run-about", `${item.about} · ${age(item.created)}`));
+  text.append(tag("span", "run-name notranslate", item.name), tag("span", "run-about", `${item.about} · ${age(item.created)}`));
   open.append(text);
   open.title = `Show ${item.run}`;
   entry.append(open);
@@ -59,5 +59,6 @@ function draw() {
   const same = [...list.children].find((entry) => entry.dataset.run === run);
   if (held) same?.querySelector(`[data-action="${action}"]`)?.focus({ preventScroll: true });
 }
+document.addEventListener("language:change", draw);
 watch("value", draw);
 draw();

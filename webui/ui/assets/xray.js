@@ -10,6 +10,7 @@ function piece(className, content, title) {
   const node = document.createElement("span");
   node.className = className;
   node.textContent = content;
+  node.translate = !className.startsWith("chip");
   if (title) node.title = title;
   return node;
 }

@@ -11,7 +11,7 @@ from webui.embeddings.library import Card
 from webui.errors import AppError
 from webui.studio.card_feed import made_for
 from webui.studio.studio import Studio
-from webui.ui.markup import facts, message
+from webui.ui.markup import Verbatim, facts, message
 
 LONGEST_VALUE = 2000
 """Characters shown of one entry of the text inside a file."""
@@ -25,25 +25,25 @@ def about(studio: Studio, card: Card) -> str:
     uses, said = studio.history.uses(card.name, card.short_hash), card.notes.published
     return facts(
         [
-            ("Name", card.name),
-            ("Name inside", card.inner_name if card.inner_name != card.name else None),
+            ("Name", Verbatim(card.name)),
+            ("Name inside", Verbatim(card.inner_name if card.inner_name != card.name else "")),
             ("Made for", made_for(card)),
             ("What it is", OF_OUTPUT if card.kind == OUTPUT else None),
             ("Vectors", card.vectors or None),
-            ("Trained on", card.trained_on),
+            ("Trained on", Verbatim(card.trained_on or "")),
             ("Steps", card.step),
             ("Format", card.format),
-            ("File", f"{card.folder}/{card.path.name}" if card.folder else card.path.name),
+            ("File", Verbatim(f"{card.folder}/{card.path.name}".lstrip("/"))),
             ("Size", f"{card.size_bytes / 1024:,.1f} kB"),
             ("Added", _when(card.added)),
             ("Changed", _when(card.modified)),
             ("Used in", f"{uses} image{'' if uses == 1 else 's'}" if uses else None),
             ("SHA-256", card.short_hash),
             ("Vectors' hash", card.content_hash),
-            ("On CivitAI", said.name),
-            ("Base model", said.base_model),
-            ("Trigger words", ", ".join(said.words)),
-            ("Link", said.link),
+            ("On CivitAI", Verbatim(said.name)),
+            ("Base model", Verbatim(said.base_model)),
+            ("Trigger words", Verbatim(", ".join(said.words))),
+            ("Link", Verbatim(said.link)),
         ]
     )
 
@@ -83,7 +83,10 @@ def inside(studio: Studio, card: Card) -> str:
         return message(str(error), "warn")
     if not metadata:
         return message("The file says nothing more about itself.")
-    return facts([(key[:80], value[:LONGEST_VALUE]) for key, value in sorted(metadata.items())])
+    return facts(
+        (Verbatim(key[:80]), Verbatim(value[:LONGEST_VALUE]))
+        for key, value in sorted(metadata.items())
+    )
 
 
 def _health(health: Health) -> str:
@@ -91,7 +94,7 @@ def _health(health: Health) -> str:
     fine = "" if remarks else message("Nothing out of the ordinary.", "good")
     rows = "".join(
         f"<tr><td>{number}</td><td>{vector.relative_norm:.2f}</td>"
-        f"<td>{escape(', '.join(word for word, _ in vector.nearest))}</td></tr>"
+        f'<td translate="no">{escape(", ".join(word for word, _ in vector.nearest))}</td></tr>'
         for number, vector in enumerate(health.vectors[:MOST_VECTORS], start=1)
     )
     more = len(health.vectors) - MOST_VECTORS

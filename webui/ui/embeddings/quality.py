@@ -13,7 +13,7 @@ from webui.images import open_picture
 from webui.job_state import JobState
 from webui.studio.measuring import MeasuringView, in_a_line
 from webui.studio.studio import Studio
-from webui.ui.markup import facts, message, progress
+from webui.ui.markup import Verbatim, facts, message, progress
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 ABOUT = (
@@ -66,7 +66,12 @@ class Quality:
 def build_several(studio: Studio) -> None:
     """Build the section that measures several embeddings, one after the other."""
     names = gr.Dropdown(
-        [], label="Embeddings", multiselect=True, elem_id="measure-names", interactive=True
+        [],
+        label="Embeddings",
+        multiselect=True,
+        elem_id="measure-names",
+        elem_classes=["names"],
+        interactive=True,
     )
     measure, stop = _buttons("measure-chosen")
     answer = gr.HTML(js_on_load=None, elem_id="measure-answer")
@@ -125,7 +130,7 @@ def _table(figures: Mapping[str, Any]) -> str:
             ("Editability", _number(figures.get("editability"))),
             ("Vector length vs. ordinary words", _number(figures.get("norm_ratio"))),
             ("Compared with", figures.get("compared_with")),
-            ("Measured with", figures.get("model")),
+            ("Measured with", Verbatim(figures.get("model") or "")),
         ]
     )
 

@@ -21,7 +21,7 @@ from webui.generation.metadata.provenance import (
 )
 from webui.prompting.loras import list_loras
 from webui.studio.studio import Studio
-from webui.ui.markup import facts, message
+from webui.ui.markup import Verbatim, facts, message
 from webui.ui.toasts import failure
 from webui.ui.txt2img.apply_parameters import Target, apply_infotext
 
@@ -133,7 +133,7 @@ def _show(studio: Studio, text: str) -> list[Any]:
     loras = list_loras(studio.settings.models_dir / "lora")
     refused = read_settings(pairs).refused
     rows = [("Prompt", request.prompt), ("Negative prompt", request.negative_prompt)]
-    rows += list(pairs.items())[:MOST_ROWS]
+    rows += [(Verbatim(key), value) for key, value in list(pairs.items())[:MOST_ROWS]]
     here = model.here if model else ""
     loadable = here not in ("", studio.models.state.name)
     return [
@@ -141,7 +141,7 @@ def _show(studio: Studio, text: str) -> list[Any]:
         + _findings("Embeddings", (_with_reason(studio, finding) for finding in embeddings))
         + _findings("LoRAs", check_loras(request, pairs, loras))
         + "".join(message(sentence, "warn") for sentence in refused),
-        facts(rows),
+        facts((key, Verbatim(value)) for key, value in rows),
         gr.update(interactive=bool(text.strip())),
         gr.update(visible=loadable, value=f"Load {here}" if loadable else ""),
     ]

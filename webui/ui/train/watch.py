@@ -14,7 +14,7 @@ from webui.training.captions import preview_of
 from webui.training.recipe import Recipe
 from webui.training.runs.run_state import RunSnapshot
 from webui.training.stages import NAME
-from webui.ui.markup import duration, facts, message, progress
+from webui.ui.markup import Verbatim, duration, facts, message, progress
 from webui.ui.polling import Poll
 from webui.ui.train import checkpoints as train_steps
 from webui.ui.train import runs_list
@@ -195,10 +195,10 @@ def _details(view: RunSnapshot) -> str:
         [
             ("Learning rate", None if view.rate is None else f"{view.rate:.3g}"),
             ("Vector length vs. ordinary words", view.norm_ratio and f"{view.norm_ratio:.2f}"),
-            ("Images", ", ".join(name for name, _ in record.data)),
-            ("Initializer", record.initializer),
-            ("Model", record.model_name),
-            ("Settings", ", ".join(f"{key} = {value}" for key, value in changed.items())),
+            ("Images", Verbatim(", ".join(name for name, _ in record.data))),
+            ("Initializer", Verbatim(record.initializer)),
+            ("Model", Verbatim(record.model_name)),
+            ("Settings", Verbatim(", ".join(f"{key} = {value}" for key, value in changed.items()))),
         ]
     )
     log = escape("\n".join(reversed(view.log)))
@@ -247,7 +247,7 @@ def _report(view: RunSnapshot) -> str:
             ("Held-out gain", held_out),
             ("Editability", f"{report.editability:.2f} of 1"),
             ("Vector length vs. ordinary words", f"{report.norm_ratio:.2f}"),
-            ("Nearest words", words),
+            ("Nearest words", Verbatim(words)),
             ("Time", duration(report.seconds)),
         ]
     )

@@ -121,6 +121,7 @@ def style_choice() -> gr.Dropdown:
         allow_custom_value=True,  # the list changes while the page is open
         label=FIELDS["styles"].label,
         elem_id="styles",
+        elem_classes=["names"],
         min_width=150,
     )
 

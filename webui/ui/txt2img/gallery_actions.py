@@ -195,6 +195,7 @@ def build(studio: Studio, outputs: Results) -> GalleryActions:
             [],
             label="Card (none = the first embedding that the image used)",
             elem_id="preview-card",
+            elem_classes=["names"],
             interactive=True,
             min_width=140,
         )

@@ -28,6 +28,7 @@ def build() -> gr.Dropdown:
         label="Override settings",
         info="From the parameters: they hold for what is drawn, and change nothing else.",
         elem_id="override-settings",
+        elem_classes=["names"],
     )
     chips.input(
         lambda left: gr.update(visible=bool(left)),

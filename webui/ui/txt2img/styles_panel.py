@@ -26,7 +26,7 @@ _TOGGLE = """() => {
     if (open) document.querySelector("#style-name :is(input, textarea)").focus();
 }"""
 _ASK = """(names) =>
-    [names.length && confirm(`Delete ${names.join(", ")}?`) ? names : []]"""
+    [names.length && confirm(window.language.say(`Delete ${names.join(", ")}?`)) ? names : []]"""
 
 
 def build(studio: Studio, poll: Poll, inputs: Controls, edit: gr.Button) -> None:

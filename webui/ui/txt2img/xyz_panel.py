@@ -79,7 +79,12 @@ def build(studio: Studio, inputs: Controls, outputs: Results, chips: gr.Dropdown
                 for one, other in ("XY", "YZ", "XZ")
             ]
         run = gr.Dropdown(
-            [], label="Training run", visible=False, elem_id="xyz-run", interactive=True
+            [],
+            label="Training run",
+            visible=False,
+            elem_id="xyz-run",
+            elem_classes=["names"],
+            interactive=True,
         )
         draw = gr.Button("Generate plot", variant="primary", elem_id="draw-plot")
     _connect_axes(studio, kinds, values, fills, run)
