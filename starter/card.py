@@ -78,7 +78,7 @@ score can be trusted beyond it. “Both” asks for both objects' shapes and col
 - `(colour:1.4)` against `(colour:0.6)`, same noise: the reader is surer of the colour in
   {weights_act:.0f} % of prompts.
 - Pale pictures, of prompts that name no background: {pale:.0f} %.
-- One picture of 20 steps: {picture_s:.1f} s on two cores that had other work, too.
+- One picture of 20 steps: {picture_s:.1f} s on two cores.
 
 Measured by `python bench/starter_quality.py --card`.
 
