@@ -205,9 +205,11 @@ def test_captions_among_the_uploads_advanced_settings_and_a_folder_of_this_machi
     for text in ("Learning rate", "Vector length vs. ordinary words", "01-0.png", "Step 2: gain"):
         expect(details).to_contain_text(text)
 
-    # A folder of this machine takes the place of uploads.
+    # What was typed is there after a reload. A folder of this machine takes the place of uploads.
     page.reload()
     page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-name input")).to_have_value("my_toadstool")
+    expect(page.locator("#train-initializer input")).to_have_value("mushroom")
     page.locator("#train-folder input").fill(str(run / "data"))
     page.locator("#train-folder input").press("Tab")
     expect(page.locator("#train-shown img")).to_have_count(3)

@@ -101,7 +101,7 @@ def test_a_plot_goes_on_without_its_page_and_shows_itself_when_it_is_opened_agai
     expect(second.locator("#progress")).to_contain_text("the grid in outputs/grids")
     expect(second.locator("#infotext textarea")).to_have_value(re.compile("Script: X/Y/Z plot"))
     (grid,) = set((app.outputs / "grids").rglob("*.png")) - grids
-    assert open_picture(grid).width == 2 * 256 + 4
+    assert open_picture(grid).width == 2 * (2 * 256) + 4
     second.reload()
     expect(second.locator("#infotext textarea")).to_have_value(re.compile("Script: X/Y/Z plot"))
 

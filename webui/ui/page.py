@@ -57,7 +57,7 @@ def build(
             with gr.Tab("Embeddings", id="embeddings", elem_id="embeddings-tab"):
                 embeddings_tab.build(studio, poll)
             with gr.Tab("Train", id="train", elem_id="train-tab"):
-                train_tab.build(studio, poll, target, tabs)
+                train_tab.build(demo, studio, poll, target, tabs)
             with gr.Tab("PNG Info", id="png-info", elem_id="png-info-tab"):
                 actions.connect_png_info(png_info_tab.build(studio, target, tabs), tabs)
         keep_current(studio, poll)

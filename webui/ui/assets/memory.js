@@ -1,5 +1,5 @@
 // What the txt2img tab keeps in this browser: the values of its controls, and its newest job; and
-// in this tab of the browser: whether it generates forever.
+// in this tab of the browser: whether it generates forever. Of the Train tab, what was typed there.
 window.txt2imgMemory = (() => {
   const VALUES = "embeddings-webui.txt2img", JOB = "embeddings-webui.txt2img.job";
   const FOREVER = "embeddings-webui.txt2img.forever", GOING = "embeddings-webui.txt2img.going";
@@ -67,6 +67,15 @@ window.txt2imgMemory = (() => {
     write(GOING, goes || (wanted && state === "finished"), TAB);
     return followed && went && state && !goes ? again(state, wanted, 500) : [wanted];
   }
+
+  const TRAIN = "embeddings-webui.train";
+  window.trainMemory = {
+    texts: (count) => {
+      const texts = read(TRAIN, []);
+      return Array.from({ length: count }, (_, place) => String(texts[place] ?? ""));
+    },
+    keep: (texts) => write(TRAIN, texts),
+  };
 
   return {
     forever: () => [read(FOREVER, false, TAB)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,18 @@ from webui.ui.txt2img.apply_parameters import Target
 
 LABELS = {choice.label: key for key, choice in PRESETS.items()}
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+REMEMBERED = ("name", "initializer", "folder")
+"""What is typed for a run; the browser keeps it, so that a reload brings it back."""
 
 
-def build(studio: Studio, poll: Poll, target: Target, tabs: gr.Tabs) -> None:
+def build(demo: gr.Blocks, studio: Studio, poll: Poll, target: Target, tabs: gr.Tabs) -> None:
     """Build the tab inside the open Blocks; *Try* writes into the prompts of ``target``."""
     with gr.Row(elem_id="training"):
         with gr.Column(scale=5, min_width=300):
             form, sources, start, ready, advice = _form(studio, poll)
         with gr.Column(scale=6, min_width=300, elem_id="train-run"):
             opened = train_watch.build(studio, poll, target, tabs)
+    _remember(demo, [form[field] for field in REMEMBERED])
     setter = message_setter()
     inputs = set(form.values())
 
@@ -85,6 +88,15 @@ def build(studio: Studio, poll: Poll, target: Target, tabs: gr.Tabs) -> None:
             queue=False,
             **QUIET,
         )
+
+
+def _remember(demo: gr.Blocks, controls: Sequence[gr.Textbox]) -> None:
+    """Keep the texts of controls in the browser, and bring them back when the page is loaded."""
+    events: dict[str, Any] = {"queue": False, **QUIET}
+    keep = "(...texts) => window.trainMemory.keep(texts)"
+    gr.on([control.change for control in controls], None, list(controls), None, js=keep, **events)
+    bring_back = f"() => window.trainMemory.texts({len(controls)})"
+    demo.load(None, None, list(controls), js=bring_back, **events)
 
 
 def _form(
