@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -101,6 +102,8 @@ def start_app(folder: Path) -> tuple[subprocess.Popen[str], str]:
     )  # fmt: skip
     for line in app.stdout:
         if found := re.search(r"Running on (\S+)", line):
+            # Thousands of names fill the pipe, and an app that nobody listens to stands still.
+            threading.Thread(target=app.stdout.read, daemon=True).start()
             return app, found[1]
     raise SystemExit("The app did not start.")
 
