@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -242,3 +243,11 @@ def test_a_persons_own_table_is_offered_and_what_is_none_is_left_out(
     assert found["de"] == tmp_path / "de.json" and "it.json" in caplog.text
     assert "Esperanto &lt;b&gt;" in languages.menu(found).value
     assert '"eo": "languages/eo?' in languages.addresses(found)
+
+
+def test_a_table_that_is_none_hides_no_shipped_one_and_a_pipe_is_not_waited_for(tmp_path: Path):
+    (tmp_path / "de.json").write_text("no table")
+    os.mkfifo(tmp_path / "fr.json")
+    found = languages.tables(replace(Settings(), languages_dir=tmp_path))
+    assert found == languages.tables(replace(Settings(), languages_dir=tmp_path / "nowhere"))
+    assert set(found) == {"de", "fr"}

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import gradio as gr
 
+from webui.errors import AppError
+from webui.files import open_regular
 from webui.plain_json import bounded_json
 from webui.settings import Settings
 
@@ -32,14 +34,14 @@ def tables(settings: Settings) -> dict[str, Path]:
 
     Own ones that cannot be used are left out, and the log says why.
     """
-    own = {path.stem: path for path in sorted(settings.languages_dir.glob("*.json"))}
-    found = {path.stem: path for path in sorted(SHIPPED.glob("*.json"))} | own
-    return {code: path for code, path in sorted(found.items()) if _is_usable(path)}
+    paths = [*SHIPPED.glob("*.json"), *settings.languages_dir.glob("*.json")]
+    found = {path.stem: path for path in paths if _is_usable(path)}
+    return dict(sorted(found.items()))
 
 
 def read(path: Path) -> dict[str, str]:
-    """Return a table; raises ValueError or OSError for what is none."""
-    with path.open("rb") as file:
+    """Return a table; raises AppError, ValueError or OSError for what is none."""
+    with open_regular(path) as file:
         data = file.read(LARGEST_BYTES + 1)
     if len(data) > LARGEST_BYTES:
         raise ValueError(f"it is larger than {LARGEST_BYTES:,} bytes")
@@ -54,7 +56,7 @@ def _is_usable(path: Path) -> bool:
         if not re.fullmatch(r"[a-z]{2}", path.stem):
             raise ValueError("its name is not a code of two letters, such as de.json")
         read(path)
-    except (ValueError, OSError) as error:
+    except (AppError, ValueError, OSError) as error:
         log.warning("The table of texts %s is left out: %s.", path, error)
         return False
     return True
