@@ -20,7 +20,9 @@ _NOISE = 0.06
 _BATCH = 8
 _AREA_PX = 4
 _CROP_PX, _LATENT_PX = 128, 8
-"""Training looks at parts of pictures: what it learns there holds for the whole."""
+"""The autoencoder trains on parts of pictures: what it learns there holds for the whole."""
+_WHOLE_BATCH = 4
+"""Whole pictures a step while the decoder is polished."""
 _ENCODED = 4
 """Pictures at a time: more do not fit the processor's caches, and take twice as long each."""
 
@@ -46,17 +48,13 @@ def to_tensor(pictures: np.ndarray, device: str = "cpu") -> Tensor:
     return tensor.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _corners(rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Return where a batch's crops begin, counted in latents: (row, column) each."""
-    return rng.integers((SIDE - _CROP_PX) // _LATENT_PX + 1, size=(_BATCH, 2)).tolist()
-
-
-def _cropped(batch: Tensor, corners: list[tuple[int, int]], scale: int) -> Tensor:
-    """Return a crop of each of a batch ``[n, c, h, w]``; ``scale`` is its pixels to a latent."""
-    side = _CROP_PX // _LATENT_PX * scale
+def _cropped(batch: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return a part of each of a batch ``[n, 3, 256, 256]``, beginning at a whole latent."""
+    places = (SIDE - _CROP_PX) // _LATENT_PX + 1
+    corners = rng.integers(places, size=(len(batch), 2)) * _LATENT_PX
     cut = (
-        one[:, row * scale : row * scale + side, column * scale : column * scale + side]
-        for one, (row, column) in zip(batch, corners, strict=True)
+        one[:, y : y + _CROP_PX, x : x + _CROP_PX]
+        for one, (y, x) in zip(batch, corners.tolist(), strict=True)
     )
     return torch.stack(list(cut))
 
@@ -89,7 +87,7 @@ def train_vae(
         rng = np.random.default_rng((seed, 10, step))
         rows = np.sort(rng.integers(len(pictures), size=_BATCH))
         torch.manual_seed(seed * 1_000_003 + step)
-        drawn = _cropped(to_tensor(pictures[rows], device), _corners(rng), _LATENT_PX)
+        drawn = _cropped(to_tensor(pictures[rows], device), rng)
         if step % 2:
             drawn = drawn.flip(3)
         with torch.autocast(device, torch.bfloat16):
@@ -111,7 +109,9 @@ def polish_decoder(
     """Train the decoder alone, in place, on latents that stay as they are.
 
     ``moments`` are those of ``pictures`` as ``encode_all`` gives them, so the denoiser may
-    have learned from them already.
+    have learned from them already. Pictures are whole here: a part of a whole one's latents is
+    not what the encoder makes of that part, whose group norms know nothing of the rest, and the
+    decoder is 11 dB worse on it.
     """
     vae.to(device).train()
     decoder = nn.ModuleDict({"post_quant_conv": vae.post_quant_conv, "decoder": vae.decoder})
@@ -119,11 +119,10 @@ def polish_decoder(
 
     def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng((seed, 11, step))
-        rows, corners = np.sort(rng.integers(len(moments), size=_BATCH)), _corners(rng)
+        rows = np.sort(rng.integers(len(moments), size=_WHOLE_BATCH))
         torch.manual_seed(seed * 1_000_003 + step)
-        whole = moments[torch.from_numpy(rows)].float().to(device)
-        mean, std = _cropped(whole, corners, 1).chunk(2, dim=1)
-        drawn = _cropped(to_tensor(pictures[rows], device), corners, _LATENT_PX)
+        mean, std = moments[torch.from_numpy(rows)].float().to(device).chunk(2, dim=1)
+        drawn = to_tensor(pictures[rows], device)
         latents = mean + (std + _NOISE * spread) * torch.randn_like(mean)
         with torch.autocast(device, torch.bfloat16):
             rebuilt = vae.decode(latents).sample
