@@ -88,6 +88,17 @@ def test_an_in_painting_folder_is_refused_before_its_weights_are_read(folder):
         load_folder(folder)
 
 
+def test_folders_with_the_same_vocabulary_share_what_is_made_of_it(folder, tiny_checkpoint):
+    other = load_folder(tiny_checkpoint / "tiny")
+    assert load_folder(folder).tokenizer is other.tokenizer
+    vocabulary = folder / "tokenizer" / "vocab.json"
+    swapped = json.loads(vocabulary.read_text())
+    swapped["cat</w>"], swapped["dog</w>"] = swapped["dog</w>"], swapped["cat</w>"]
+    vocabulary.write_text(json.dumps(swapped))
+    mine = load_folder(folder).tokenizer
+    assert mine("cat").input_ids == other.tokenizer("dog").input_ids
+
+
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer"])
 def test_a_missing_part_is_named(folder, part):
     shutil.rmtree(folder / part)

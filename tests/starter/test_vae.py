@@ -14,6 +14,7 @@ from starter.vae import encode_all, polish_decoder, reconstruction_loss, to_tens
 from tests.starter.test_shipped import SHIPPED
 
 
+@pytest.mark.slow
 def test_polishing_begins_where_the_decoder_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

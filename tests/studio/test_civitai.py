@@ -54,7 +54,7 @@ class Site:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def knows(self, path: Path, **more: Any) -> None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest().upper()

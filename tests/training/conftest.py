@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from webui.models.model import Model, TextEncoder
+from webui.models.parts import read_tokenizer
 from webui.settings import ROOT
 
 SIDE = 32
@@ -20,7 +21,6 @@ TOKENIZER = ROOT / "models" / "starter" / "tokenizer"
 def tiny_model(family: str = "starter", prediction_type: str = "epsilon", seed: int = 0) -> Model:
     """Return a model with random weights: the shape of its family, a few thousand numbers."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTokenizer
 
     torch.manual_seed(seed)
     sdxl = family == "sdxl"
@@ -63,7 +63,7 @@ def tiny_model(family: str = "starter", prediction_type: str = "epsilon", seed: 
         path=Path("tiny"),
         short_hash=f"{seed:010d}",
         family=family,
-        tokenizer=CLIPTokenizer.from_pretrained(TOKENIZER),
+        tokenizer=read_tokenizer(TOKENIZER, "tiny"),
         text_encoders=encoders,
         unet=unet,
         vae=vae,

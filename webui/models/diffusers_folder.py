@@ -12,7 +12,7 @@ from webui.errors import AppError, UnreadableFile
 from webui.models.catalog import Checkpoint
 from webui.models.ldm_names import OLD_VAE_ATTENTION
 from webui.models.model import Model, assemble
-from webui.models.parts import filled, load_vae, read_config, without_weights
+from webui.models.parts import filled, load_vae, read_config, read_tokenizer, without_weights
 from webui.models.recognition import refuse_channels
 from webui.models.weights_file import open_weights
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from webui.libraries import CLIPTokenizer
 
 _Network = TypeVar("_Network", bound="nn.Module")
 _WEIGHTS = re.compile(
@@ -86,7 +85,7 @@ def load_folder(
     defaults = folder / "defaults.json"
     return assemble(
         checkpoint,
-        tokenizer=_tokenizer(checkpoint),
+        tokenizer=read_tokenizer(checkpoint.path / "tokenizer", checkpoint.name),
         text_encoders=tuple(encoders),
         unet=unet,
         vae=vae,
@@ -156,21 +155,6 @@ def _spellings(wanted: str) -> list[str]:
         for new_word, old_word in OLD_VAE_ATTENTION.items():
             old = old.replace(new_word, old_word)
     return [wanted, f"text_model.{wanted}", wanted.removeprefix("text_model."), old]
-
-
-def _tokenizer(checkpoint: Checkpoint) -> CLIPTokenizer:
-    from webui.libraries import CLIPTokenizer
-
-    folder = checkpoint.path / "tokenizer"
-    if not folder.is_dir():
-        raise AppError(f"{checkpoint.name} has no folder tokenizer/. Copy the whole model again.")
-    try:
-        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AppError(
-            f"The files in tokenizer/ of {checkpoint.name} are not readable: {error}."
-        ) from error
-    return tokenizer
 
 
 def _weights_file(folder: Path, name: str) -> Path:

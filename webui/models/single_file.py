@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webui.errors import AppError
 from webui.models.catalog import STARTER, Checkpoint
 from webui.models.hashes import HASH_CACHE
 from webui.models.model import Model, assemble
-from webui.models.parts import build_text_encoders, build_unet, build_vae, load_vae, read_config
+from webui.models.parts import (
+    build_text_encoders,
+    build_unet,
+    build_vae,
+    load_vae,
+    read_config,
+    read_tokenizer,
+)  # fmt: skip
 from webui.models.recognition import CheckpointInfo, recognise
 from webui.models.weights_file import counted, open_weights
 from webui.settings import SHIPPED
@@ -20,7 +25,7 @@ from webui.settings import SHIPPED
 if TYPE_CHECKING:
     import torch
 
-    from webui.libraries import CLIPTokenizer, UNet2DConditionModel
+    from webui.libraries import UNet2DConditionModel
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +68,7 @@ def load_single_file(
         scheduler = _scheduler(anatomy, configs, unet)
     return assemble(
         checkpoint,
-        tokenizer=_tokenizer(),
+        tokenizer=read_tokenizer(STARTER_FOLDER / "tokenizer", STARTER),  # all families share it
         text_encoders=encoders,
         unet=unet,
         vae=vae,
@@ -125,21 +130,6 @@ def _defaults(
     if anatomy.family.key == "sd2" and scheduler.get("prediction_type") == "epsilon":
         return {"width": _SD2_BASE_SIZE, "height": _SD2_BASE_SIZE}
     return {}
-
-
-@lru_cache(maxsize=1)
-def _tokenizer() -> CLIPTokenizer:
-    """Return CLIP's tokenizer, which all families share; it ships with the starter model."""
-    from webui.libraries import CLIPTokenizer
-
-    folder = STARTER_FOLDER / "tokenizer"
-    if not folder.is_dir():
-        raise AppError(
-            f"The folder {folder} is missing. Every model needs the tokenizer in it; restore it "
-            "from the app's download."
-        )
-    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    return tokenizer
 
 
 def _describe(anatomy: CheckpointInfo) -> str:
