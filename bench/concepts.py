@@ -137,7 +137,8 @@ class Judge:
         measure = {"object": self._object, "style": self._style, "fault": self._fault}
         return measure[concept.kind](concept, vectors, seed)
 
-    def _draw(self, lines: Sequence[str], concept: Concept, vectors: Any, seed: int) -> np.ndarray:
+    def draw(self, lines: Sequence[str], concept: Concept, vectors: Any, seed: int) -> np.ndarray:
+        """Pictures of lines with ``[name]``, or with None for vectors of the initializer."""
         states = (
             states_of_words(self.model, lines, concept.initializer)
             if vectors is None
@@ -149,12 +150,12 @@ class Judge:
         self, concept: Concept, vectors: Any, seed: int
     ) -> tuple[dict[str, float], np.ndarray]:
         thing = concept.thing
-        plain = self._draw(["a photo of a [name]"] * self.count, concept, vectors, seed)
+        plain = self.draw(["a photo of a [name]"] * self.count, concept, vectors, seed)
         found = shares(thing, read(self.reader, plain))
         free = [colour for colour in GROUNDS if colour not in (thing.colour, thing.accent)]
         colours = [free[number % len(free)] for number in range(self.count)]
         lines = [f"[name] on a {colour} background" for colour in colours]
-        grounded = self._draw(lines, concept, vectors, seed + 1)
+        grounded = self.draw(lines, concept, vectors, seed + 1)
         again = read(self.reader, grounded)
         found["background"] = statistics.mean(
             one["ground colour"] == colour for one, colour in zip(again, colours, strict=True)
@@ -167,7 +168,7 @@ class Judge:
     ) -> tuple[dict[str, float], np.ndarray]:
         shapes = [SHAPES[number % len(SHAPES)] for number in range(self.count)]
         lines = [f"a {shape} in the style of [name]" for shape in shapes]
-        drawn = self._draw(lines, concept, vectors, seed)
+        drawn = self.draw(lines, concept, vectors, seed)
         goal = np.stack([np.asarray(image) for image, _ in training_pictures(concept)])
         told = read(self.reader, drawn)
         return {
@@ -191,7 +192,7 @@ class Judge:
         )
         without = draw(self.pipeline, states, self.empty, seed)
         with_it = draw(self.pipeline, states, unsaid, seed)
-        said = self._draw([f"{line}, [name]" for line in lines], concept, vectors, seed)
+        said = self.draw([f"{line}, [name]" for line in lines], concept, vectors, seed)
         told = read(self.reader, with_it)
         return {
             "crispness without": crispness(without),
