@@ -1,4 +1,4 @@
-"""diffusers' pipelines, which know the layouts of LoRAs; importing them takes a while.
+"""What knows the layouts of LoRAs, diffusers' pipelines and peft's layers; it takes a while.
 
 A LoRA is read for a loaded model, so ``webui.libraries`` has been imported by then.
 """
@@ -6,5 +6,11 @@ A LoRA is read for a loaded model, so ``webui.libraries`` has been imported by t
 from __future__ import annotations
 
 from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from peft.tuners.tuners_utils import BaseTunerLayer
 
-__all__ = ["DDIMScheduler", "StableDiffusionPipeline", "StableDiffusionXLPipeline"]
+__all__ = [
+    "BaseTunerLayer",
+    "DDIMScheduler",
+    "StableDiffusionPipeline",
+    "StableDiffusionXLPipeline",
+]

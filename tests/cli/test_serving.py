@@ -25,6 +25,7 @@ def test_without_flags_everything_is_as_usual():
 def test_folders_can_be_chosen_and_embeddings_have_several(tmp_path: Path):
     settings = parse_flags(
         [
+            "--compile",
             "--embeddings-dir",
             str(tmp_path / "a"),
             "--embeddings-dir",
@@ -42,7 +43,7 @@ def test_folders_can_be_chosen_and_embeddings_have_several(tmp_path: Path):
     assert settings.embeddings_dirs == (tmp_path / "a", tmp_path / "b")
     assert (settings.models_dir, settings.outputs_dir) == (tmp_path, tmp_path / "o")
     assert settings.more_models_dirs == (tmp_path / "more",)
-    assert settings.port == 7999
+    assert settings.port == 7999 and settings.compiled
 
 
 @pytest.mark.parametrize("flags", [["--listen"], ["--host", "0.0.0.0"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from tests.parts import Library
+from webui.devices.compiling import Compiled
 from webui.generation.engine import Picture, generate
 from webui.generation.loras import applied
 from webui.generation.request import default_request
@@ -74,6 +76,23 @@ def test_a_lora_acts_inside_the_block_with_its_strength_and_is_gone_after_it(
     assert not torch.equal(full, before)
     assert (half - before).abs().mean() < (full - before).abs().mean()
     assert torch.equal(output(tiny_model), before)
+
+
+def test_where_the_unet_is_compiled_loras_change_its_weights_in_place_and_no_module(
+    tiny_model: Model, loras: Path
+):
+    expected, before = output(tiny_model), dict(tiny_model.unet.named_parameters())
+    places = {name: each.data_ptr() for name, each in before.items()}
+    calls, files = [LoraCall("my_style", 1, 0.5)], list_loras(loras)
+    with applied(tiny_model, calls, files):
+        beside = output(tiny_model)
+    compiled = replace(tiny_model, compiled=Compiled(tiny_model.unet))
+    with applied(compiled, calls, files) as put:
+        inside = dict(compiled.unet.named_parameters())
+        torch.testing.assert_close(output(compiled), beside)
+        assert {name: each.data_ptr() for name, each in inside.items()} == places
+        assert put.warnings == () and put.in_text_encoders
+    assert torch.equal(output(tiny_model), expected)
 
 
 def test_a_file_that_is_no_lora_is_a_warning(tiny_model: Model, tmp_path: Path):

@@ -55,6 +55,15 @@ def test_a_broken_model_is_a_reason_and_another_one_can_be_chosen(tmp_path: Path
     assert models.get(60).name == "good"
 
 
+def test_each_model_is_compiled_if_that_is_asked_for(tiny_checkpoint: Path):
+    for wish in (False, True):
+        models = models_in(tiny_checkpoint, compiled=wish)
+        models.switch()
+        model = models.get(60)
+        assert (model.compiled is not None) == wish
+        assert not wish or model.compiled.network is model.unet
+
+
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
     """A folder of the models "one" and "two"."""

@@ -64,3 +64,14 @@ def test_the_page_says_how_far_the_loading_of_a_model_is(studio: Studio):
         assert "Loading <strong>big</strong> … 43 %" in page._state(studio)
     studio.models.get(60)
     assert "Loading" not in page._state(studio)
+
+
+def test_the_page_says_that_the_model_is_being_compiled(studio: Studio):
+    write_tiny_checkpoint(studio.settings.models_dir / "one")
+    studio.models.switch("one")
+    studio.models.get(60)
+    version = studio.models.state.version
+    studio.models._say_compiling(True)
+    assert "compiling …" in page._state(studio) and studio.models.state.version > version
+    studio.models._say_compiling(False)
+    assert "compiling" not in page._state(studio)

@@ -63,6 +63,9 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         choices=("none", "model", "sequential"),
         help="for small CUDA GPUs",
     )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the model in the background, then draw so"
+    )
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login")
     parser.add_argument(
         "--no-auth", action="store_true", help="serve the network to everyone without a login"
@@ -122,6 +125,7 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         device=flags.device,
         precision=flags.precision,
         offload=flags.offload,
+        compiled=flags.compile,
         auth=(user, password) if flags.auth else None,
         allowed_hosts=tuple(flags.allowed_host),
         behind_proxy=flags.behind_proxy,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from webui.models.weights_file import open_weights
 from webui.prompting.loras import LoraCall, missing_lora
 
 if TYPE_CHECKING:
+    from webui.libraries import UNet2DConditionModel
     from webui.models.model import Model
 
 _NAME = re.compile(r"[\w./-]{1,300}")
@@ -67,7 +69,8 @@ def applied(
     if not calls:
         yield AppliedLoras()
         return
-    pipe = _pipeline(model)
+    unet = model.unet if model.compiled is None else _shadow(model.unet)
+    pipe = _pipeline(model, unet)
     warnings, chosen = [], {}
     try:
         for number, call in enumerate(calls):
@@ -82,12 +85,43 @@ def applied(
                 chosen[adapter] = (call, path)
         in_text = _set_strengths(pipe, chosen)
         put = {call.name: path for call, path in chosen.values()}
-        yield AppliedLoras(in_text, tuple(warnings), put)
+        with nullcontext() if unet is model.unet else _merged(unet):
+            yield AppliedLoras(in_text, tuple(warnings), put)
     finally:
         pipe.unload_lora_weights()
 
 
-def _pipeline(model: Model) -> Any:
+def _shadow(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """Return other modules with the same weights, so that LoRAs change no module of the UNet."""
+    tensors = [*unet.parameters(), *unet.buffers()]
+    return copy.deepcopy(unet, {id(tensor): tensor for tensor in tensors})
+
+
+@contextmanager
+def _merged(shadow: UNet2DConditionModel) -> Iterator[None]:
+    """Add the LoRAs of a shadow to the weights, in place; afterwards they are as before.
+
+    What has been compiled reads the weights where they were when it was compiled.
+    """
+    from webui.lora_pipelines import BaseTunerLayer
+
+    layers = [layer for layer in shadow.modules() if isinstance(layer, BaseTunerLayer)]
+    changed = [each for layer in layers for each in layer.get_base_layer().parameters()]
+    before = [(each, each.data, each.data.to("cpu", copy=True)) for each in changed]
+    try:
+        for layer in layers:
+            layer.merge()
+        for each, place, _ in before:
+            place.copy_(each.data)
+            each.data = place
+        yield
+    finally:
+        for each, place, content in before:
+            place.copy_(content)
+            each.data = place
+
+
+def _pipeline(model: Model, unet: UNet2DConditionModel) -> Any:
     """Wrap the model's parts in diffusers' pipeline, which knows the LoRA layouts."""
     from webui.lora_pipelines import (
         DDIMScheduler,
@@ -104,7 +138,7 @@ def _pipeline(model: Model) -> Any:
             text_encoder_2=encoders[1],
             tokenizer=model.tokenizer,
             tokenizer_2=model.tokenizer,
-            unet=model.unet,
+            unet=unet,
             scheduler=scheduler,
             add_watermarker=False,
         )
@@ -112,7 +146,7 @@ def _pipeline(model: Model) -> Any:
         vae=model.vae,
         text_encoder=encoders[0],
         tokenizer=model.tokenizer,
-        unet=model.unet,
+        unet=unet,
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,

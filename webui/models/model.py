@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from webui.devices.compiling import Compiled
     from webui.libraries import (
         AutoencoderKL,
         CLIPTextModel,
@@ -88,11 +89,19 @@ class Model:
     """Its short hash."""
     offloading: Offloading | None = None
     """Brings the parts to ``device`` when they compute; None if they are there all the time."""
+    compiled: Compiled | None = None
+    """Compiles the UNet in the background; None if it draws as it is."""
 
     @property
     def widths(self) -> dict[str, int]:
         """Vector width each text encoder takes, e.g. ``{"clip_l": 768}``."""
         return {encoder.key: encoder.width for encoder in self.text_encoders}
+
+    def denoiser(self) -> Callable[..., Any]:
+        """Return what predicts the noise of one batch: the UNet, or what is compiled of it."""
+        if self.compiled is None or self.compiled.network is not self.unet:
+            return self.unet
+        return self.compiled.now()
 
     @property
     def prediction_type(self) -> str:

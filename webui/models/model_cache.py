@@ -68,6 +68,7 @@ def copied(model: Model, device: torch.device) -> Model:
         unet=_copied(model.unet, device),
         vae=_copied(model.vae, device),
         device=device,
+        compiled=None,
     )
 
 

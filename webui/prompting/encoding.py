@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webui.devices.copies import send, sent
 from webui.models.model import Model, TextEncoder
@@ -76,33 +76,47 @@ def encode_with(
 
 
 def _through(encoder: TextEncoder, chunks: Sequence[Chunk], extra_skip: int) -> Encoded:
-    """Run one batch of chunks through a text encoder.
+    """Run one batch of chunks through a text encoder."""
+    embedded = embed(encoder, chunks)
+    return through_layers(encoder, embedded, ends_of(encoder, chunks), extra_skip)
+
+
+def ends_of(encoder: TextEncoder, chunks: Sequence[Chunk]) -> Tensor | None:
+    """Return where the words of each chunk end, ``[chunks]`` int64, for encoders that project."""
+    if getattr(encoder.model, "text_projection", None) is None:
+        return None
+    return sent([chunk.end for chunk in chunks], encoder.vocabulary.weight.device)
+
+
+def through_layers(
+    encoder: TextEncoder, embedded: Tensor, ends: Tensor | None, extra_skip: int = 0
+) -> Encoded:
+    """Run ``embedded [chunks, 77, width]`` through a text encoder; ``ends`` as in ``ends_of``.
 
     The final norm follows the last layer used wherever the encoder's family applies it, as
-    AUTOMATIC1111 does it.
+    AUTOMATIC1111 does it. All of it is one graph of computations on the device.
     """
     import torch
 
     clip = encoder.clip
-    hidden = clip.embeddings(inputs_embeds=embed(encoder, chunks))  # [batch, 77, width]
+    hidden = clip.embeddings(inputs_embeds=embedded)  # [chunks, 77, width]
     layers = clip.encoder.layers
     used = max(1, len(layers) - encoder.skipped_layers - extra_skip)
-    projection = getattr(encoder.model, "text_projection", None)
     tapped = hidden
     for number, layer in enumerate(layers, start=1):
-        if number > used and projection is None:
+        if number > used and ends is None:
             break
-        hidden = layer(hidden, None, is_causal=True)  # [batch, 77, width]
+        hidden = layer(hidden, None, is_causal=True)  # [chunks, 77, width]
         if number == used:
             tapped = hidden
     if encoder.final_norm:
         tapped = clip.final_layer_norm(tapped)
-    if projection is None:
+    if ends is None:
         return Encoded(tapped.float(), None)
-    ends = [chunk.end for chunk in chunks]
     rows = torch.arange(len(ends), device=hidden.device)
-    pooled = projection(clip.final_layer_norm(hidden)[rows, sent(ends, hidden.device)])
-    return Encoded(tapped.float(), pooled.float())  # pooled [batch, projection]
+    projection: Any = encoder.model.text_projection
+    pooled = projection(clip.final_layer_norm(hidden)[rows, ends])
+    return Encoded(tapped.float(), pooled.float())  # pooled [chunks, projection]
 
 
 def embed(encoder: TextEncoder, chunks: Sequence[Chunk]) -> Tensor:
@@ -160,4 +174,4 @@ def size_conditioning(
         return None
     numbers = (height, width, 0, 0, height, width)
     ids = sent(numbers, pooled.device, model.dtype)
-    return {"text_embeds": pooled.to(model.dtype), "time_ids": ids.expand(len(pooled), -1)}
+    return {"text_embeds": pooled.to(model.dtype), "time_ids": ids.repeat(len(pooled), 1)}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from webui.devices.choice import choose_device, choose_dtype
+from webui.devices.compiling import Compiled
 from webui.errors import AppError, BadField
 from webui.models.catalog import (
     AUTOMATIC_VAE,
@@ -87,6 +88,8 @@ class ModelState:
     """Which VAE was asked for: Automatic, None for the model's own, or a file's name."""
     percent: int = 0
     """How much of its weights has been read while it is being loaded, 0 to 100."""
+    compiling: bool = False
+    """Whether its UNet is being compiled in the background."""
     unloaded: bool = False
     """Whether it was given up to free its memory; whoever needs it next loads it again."""
 
@@ -109,11 +112,12 @@ class ModelsInUse:
         more_folders: Sequence[Path] = (),
         stays_free_bytes: int = STAYS_FREE_BYTES,
         offload: str = "none",
+        compiled: bool = False,
     ) -> None:
         """``hash_cache`` remembers the hashes of checkpoints, which take seconds to compute.
 
-        The model before is kept only if so much main memory stays free. ``offload`` is as in
-        ``Settings``.
+        The model before is kept only if so much main memory stays free. ``offload`` and
+        ``compiled`` are as in ``Settings``.
         """
         self._folder = folder
         self._more = tuple(more_folders)
@@ -123,6 +127,7 @@ class ModelsInUse:
         self._precision = precision
         self._stays_free_bytes = stays_free_bytes
         self._offload = offload
+        self._compiled = compiled
         self._changed = threading.Condition()
         self._state = ModelState(0, "", None)
         self._loaded: _Held | None = None
@@ -346,8 +351,22 @@ class ModelsInUse:
                 offload=self._offload,
                 report=lambda share: self._report(checkpoint.name, share),
             )
+        if self._compiled:
+            model = self._to_compile(model)
         self._loaded = _Held(checkpoint, files, model)
         return model
+
+    def _to_compile(self, model: Model) -> Model:
+        """Let a model's UNet be compiled when it is first used."""
+        if model.offloading:
+            log.info("With --offload the model is not compiled, since its weights come and go.")
+            return model
+        return replace(model, compiled=Compiled(model.unet, changed=self._say_compiling))
+
+    def _say_compiling(self, compiling: bool) -> None:
+        with self._changed:
+            state = self._state
+            self._state = replace(state, version=state.version + 1, compiling=compiling)
 
     def _report(self, name: str, share: float) -> None:
         """Say how much of a model's weights has been read, if it is the one that is awaited."""

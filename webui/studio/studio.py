@@ -58,6 +58,7 @@ class Studio:
             settings.cache_dir / "checkpoint-hashes.json",
             settings.more_models_dirs,
             offload=settings.offload,
+            compiled=settings.compiled,
         )
         self.civitai = CivitaiLookup(self.library)
         self.downloads = Downloads(settings.models_dir)

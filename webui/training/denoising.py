@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -122,6 +122,63 @@ def gather_latents(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Noised:
+    """A batch on the device: what the UNet sees, and what it should say."""
+
+    noisy: Tensor
+    """``[b, 4, h, w]`` float32."""
+    timesteps: Tensor
+    """``[b]`` int64."""
+    target: Tensor
+    """``[b, 4, h, w]``: the noise, or the velocity."""
+    weight: Tensor
+    """``[b, 1, h, w]``: how much each place counts."""
+    share: Tensor | None
+    """``[b]``: Min-SNR's weights, or none."""
+
+
+def noised(
+    model: Model, schedule: DDPMScheduler, latents: Latents, batch: Batch, min_snr: float = 0.0
+) -> Noised:
+    """Add a batch's noise to its latents."""
+    device = model.device
+    t, crops = send(batch.timesteps, device), batch.crops.tolist()
+    mean, std, weight = (
+        torch.stack([kind[crop] for crop in crops])
+        for kind in (latents.mean, latents.std, latents.weight)
+    )
+    latent = mean + std * send(batch.latent_noise, device)
+    noise = send(batch.noise, device)
+    # diffusers' annotation knows timesteps of int32 only
+    noisy = schedule.add_noise(latent, noise, t)  # type: ignore[arg-type]  # [b, 4, h, w]
+    velocity = model.prediction_type == "v_prediction"
+    target = schedule.get_velocity(latent, noise, t) if velocity else noise  # type: ignore[arg-type]
+    share = snr_weights(schedule, t, min_snr, velocity) if min_snr else None
+    return Noised(noisy, t, target, weight, share)
+
+
+def prediction_errors(
+    model: Model,
+    given: Noised,
+    hidden: Tensor,
+    sizes: Mapping[str, Tensor] | None,
+    compute_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Return the weighted squared error of the UNet's prediction per sample, ``[b]`` float32.
+
+    ``hidden [b, 77, width]`` and ``sizes`` are the conditioning. All of it is one graph of
+    computations on the device.
+    """
+    dtype = model.dtype
+    with torch.autocast(model.device.type, compute_dtype) if compute_dtype else nullcontext():
+        predicted = model.unet(
+            given.noisy.to(dtype), given.timesteps, hidden.to(dtype), added_cond_kwargs=sizes
+        ).sample.float()
+    errors: Tensor = ((predicted - given.target) ** 2 * given.weight).mean(dim=(1, 2, 3))
+    return errors if given.share is None else errors * given.share
+
+
 def denoising_errors(
     model: Model,
     schedule: DDPMScheduler,
@@ -135,26 +192,10 @@ def denoising_errors(
 
     ``compute_dtype`` computes a float32 UNet in this precision where that is safe (autocast).
     """
-    device, dtype = model.device, model.dtype
-    t, crops = send(batch.timesteps, device), batch.crops.tolist()
-    mean, std, weight = (
-        torch.stack([kind[crop] for crop in crops])
-        for kind in (latents.mean, latents.std, latents.weight)
-    )
-    latent = mean + std * send(batch.latent_noise, device)
-    noise = send(batch.noise, device)
-    # diffusers' annotation knows timesteps of int32 only
-    noisy = schedule.add_noise(latent, noise, t)  # type: ignore[arg-type]  # [b, 4, h, w]
-    height, width = (length * model.latent_scale for length in latent.shape[-2:])
+    given = noised(model, schedule, latents, batch, min_snr)
+    height, width = (length * model.latent_scale for length in given.noisy.shape[-2:])
     sizes = size_conditioning(model, captions.pooled, height, width)
-    with torch.autocast(device.type, compute_dtype) if compute_dtype else nullcontext():
-        predicted = model.unet(
-            noisy.to(dtype), t, captions.hidden.to(dtype), added_cond_kwargs=sizes
-        ).sample.float()
-    velocity = model.prediction_type == "v_prediction"
-    target = schedule.get_velocity(latent, noise, t) if velocity else noise  # type: ignore[arg-type]
-    errors: Tensor = ((predicted - target) ** 2 * weight).mean(dim=(1, 2, 3))
-    return errors * snr_weights(schedule, t, min_snr, velocity) if min_snr else errors
+    return prediction_errors(model, given, captions.hidden, sizes, compute_dtype)
 
 
 def snr_weights(schedule: DDPMScheduler, t: Tensor, gamma: float, velocity: bool) -> Tensor:

@@ -147,7 +147,8 @@ def _state(studio: Studio) -> str:
         )
     model = state.model
     precision = str(model.dtype).removeprefix("torch.")
+    last = "compiling …" if state.compiling else f"hash {model.short_hash}"
     return (
         f'<div class="model-state" role="status"><strong>{FAMILIES[model.family].label}</strong> '
-        f"on {escape(str(model.device))}, {precision}<br>hash {model.short_hash}</div>"
+        f"on {escape(str(model.device))}, {precision}<br>{last}</div>"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webui.devices.copies import send
 from webui.errors import AppError, Interrupted
@@ -114,6 +114,7 @@ def sample(
     latents = course.noise * torch.stack([noise.first() for noise in noises]).to(model.device)
     if start is not None:
         latents = course.picture * start.float() + latents
+    denoiser = model.denoiser()
     unguided: list[Tensor] = []
     given = _given(model, request, table, course, noises, seeds, unguided)
     path = sampler.path(latents, course.levels, given)
@@ -123,6 +124,7 @@ def sample(
         with torch.inference_mode():
             timestep = table.timestep_of(call.sigma) if call.timestep is None else call.timestep
             outputs = _guided(
+                denoiser,
                 model,
                 request.cfg_scale / sampler.cfg_unit,
                 plan,
@@ -241,6 +243,7 @@ def _one_by_one(
 
 
 def _guided(
+    denoiser: Callable[..., Any],
     model: Model,
     cfg_scale: float,
     plan: Pass,
@@ -273,7 +276,7 @@ def _guided(
     for rows in alike:
         states = torch.cat([tensor.expand(batch, -1, -1) for tensor in context[rows]])
         texts = torch.cat([each.expand(batch, -1) for each in pooled[rows]]) if pooled else None
-        output = model.unet(
+        output = denoiser(
             torch.cat([latents] * (len(states) // batch)).to(model.dtype),
             timestep,
             encoder_hidden_states=states.to(model.dtype),
