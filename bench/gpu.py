@@ -48,6 +48,7 @@ from webui.libraries import (  # noqa: E402
     UNet2DConditionModel,
 )
 from webui.models.families import FAMILIES  # noqa: E402
+from webui.models.loader import decode_in  # noqa: E402
 from webui.models.model import Model, TextEncoder  # noqa: E402
 from webui.models.parts import read_config  # noqa: E402
 from webui.models.single_file import CONFIGS, STARTER_FOLDER  # noqa: E402
@@ -107,7 +108,7 @@ def random_model(family: str, device: torch.device) -> Model:
             for key, model in (("clip_l", encoders[0].model), ("clip_g", second))
         ]
     side = FAMILIES[family].size
-    return Model(
+    model = Model(
         name=f"{FAMILIES[family].label}, random weights",
         path=folder,
         short_hash="0" * 10,
@@ -121,6 +122,8 @@ def random_model(family: str, device: torch.device) -> Model:
         dtype=torch.bfloat16,
         defaults={"width": side, "height": side},
     )
+    decode_in(model, model.dtype)
+    return model
 
 
 def timed(

@@ -22,10 +22,12 @@ from webui.errors import AppError, Interrupted
 from webui.files import sha256
 from webui.generation.engine import Picture, StepDone, generate
 from webui.generation.metadata.infotext import read_infotext
+from webui.generation.preview import encode
 from webui.generation.request import GenerationRequest
 from webui.generation.sampling.noise import stream
 from webui.generation.sampling.samplers import SAMPLERS
 from webui.models.hashes import lora_hashes
+from webui.models.loader import decode_in
 from webui.models.model import Model
 from webui.prompting.conditioning import Conditioner
 
@@ -411,8 +413,19 @@ def test_a_vae_that_overflows_in_half_precision_goes_on_in_float32(
     picture = draw(replace(tiny_model, vae=vae), REQUEST)[0]
     halved = replace(tiny_model, vae=deepcopy(vae).half())
     assert abs(pixels(draw(halved, REQUEST)[0].image) - pixels(picture.image)).max() <= 8
-    assert halved.vae.dtype == torch.float32
+    assert halved.vae.dtype == halved.decoder_dtype == torch.float32
     assert "goes on in float32" in caplog.text
+
+
+def test_pictures_decoded_in_bfloat16_differ_little_and_what_is_encoded_not_at_all(
+    tiny_model: Model,
+):
+    quick = replace(tiny_model, vae=deepcopy(tiny_model.vae))
+    decode_in(quick, torch.bfloat16)
+    one, other = (draw(model, REQUEST)[0].image for model in (tiny_model, quick))
+    difference = abs(pixels(one) - pixels(other))
+    assert 0 < difference.max() <= 4 and difference.mean() < 1
+    assert torch.equal(encode(tiny_model, [one]), encode(quick, [one]))
 
 
 def test_a_picture_of_not_a_number_is_a_clear_error(tiny_model: Model):

@@ -45,6 +45,14 @@ def test_a_folder_loads_frozen_with_hash_family_and_defaults(folder):
         assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_a_bf16_model_decodes_in_bf16_and_learns_through_float32(folder):
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        model = load(Checkpoint(folder.name, folder), CPU, dtype)
+        low = dtype if dtype == torch.bfloat16 else torch.float32
+        assert (model.unet.dtype, model.decoder_dtype) == (dtype, low)
+        assert model.vae.dtype == model.text_encoders[0].model.dtype == torch.float32
+
+
 def test_a_folder_with_fp16_files_only_loads(folder):
     for part in ("unet", "vae", "text_encoder"):
         [path] = (folder / part).glob("*.safetensors")

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from webui.models.model import Model
@@ -91,13 +92,17 @@ def encode(model: Model, pictures: Sequence[Image.Image]) -> Tensor:
         return latents
 
     with torch.inference_mode():
-        return _finite(model, run).float() * _scaling(model)
+        return _finite(model, model.vae.dtype, run).float() * _scaling(model)
 
 
 def _decode_tensor(model: Model, latents: Tensor) -> Tensor:
     """Return ``[batch, 3, H, W]`` in 0..1."""
     scaled = latents / _scaling(model)
-    sample = _finite(model, lambda: model.vae.decode(scaled.to(model.vae.dtype)).sample)
+    sample = _finite(
+        model,
+        model.decoder_dtype,
+        lambda: model.vae.decode(scaled.to(model.decoder_dtype)).sample,
+    )
     return (sample.float() / 2 + 0.5).clamp(0, 1)
 
 
@@ -106,7 +111,7 @@ def _scaling(model: Model) -> float:
     return float(model.vae.config["scaling_factor"])
 
 
-def _finite(model: Model, run: Callable[[], Tensor]) -> Tensor:
+def _finite(model: Model, dtype: torch.dtype, run: Callable[[], Tensor]) -> Tensor:
     """Return what the VAE computes; one that overflows in half precision goes on in float32.
 
     Some VAEs, SDXL's among them, have activations beyond float16's range. From then on the VAE
@@ -115,9 +120,9 @@ def _finite(model: Model, run: Callable[[], Tensor]) -> Tensor:
     import torch
 
     result = run()
-    if model.vae.dtype == torch.float32 or bool(torch.isfinite(result).all()):
+    if dtype == torch.float32 or bool(torch.isfinite(result).all()):
         return result
-    log.warning("The VAE of %s overflows in %s; it goes on in float32.", model.name, result.dtype)
+    log.warning("The VAE of %s overflows in %s; it goes on in float32.", model.name, dtype)
     model.vae.float()
     return run()
 

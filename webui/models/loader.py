@@ -36,8 +36,9 @@ def load(
 ) -> Model:
     """Read a checkpoint into memory and put it on ``device``, ready to draw and to train on.
 
-    The UNet takes ``dtype``; text encoders and VAE stay in float32, where half precision is known
-    to overflow. All parts are frozen. A VAE file that goes with the checkpoint takes the place of
+    The UNet takes ``dtype``, and so does the VAE's decoder if that is bfloat16; in float16 VAEs are
+    known to overflow. What training looks through, the text encoders and the VAE's encoder, stays
+    in float32. All parts are frozen. A VAE file that goes with the checkpoint takes the place of
     its own (see ``catalog.separate_vae``). ``hash_cache`` remembers hashes of large files.
     ``offload``, one of ``OFFLOADS``, acts on CUDA devices only. ``report`` is told which part of
     the weights, 0 to 1, has been read.
@@ -66,7 +67,16 @@ def load(
     if vae_file is not None:
         hashed = short_hash(vae_file, hash_cache)
         model = replace(model, vae_name=vae_file.name, vae_hash=hashed)
+    if dtype == torch.bfloat16:
+        decode_in(model, dtype)
     return offloaded(model, device, offload)
+
+
+def decode_in(model: Model, dtype: torch.dtype) -> None:
+    """Put the part of the VAE that makes pictures of latents into a precision."""
+    for part in (model.vae.post_quant_conv, model.vae.decoder):
+        if part is not None:
+            part.to(dtype)
 
 
 def offloaded(model: Model, device: torch.device, offload: str) -> Model:

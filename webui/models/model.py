@@ -80,7 +80,7 @@ class Model:
     """As in scheduler_config.json: betas, prediction_type, timestep_spacing, …"""
     device: torch.device
     dtype: torch.dtype
-    """Precision of the UNet; the VAE and the text encoders stay in float32 on a CPU."""
+    """Precision of the UNet; text encoders and the VAE's encoder stay in float32."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Hints of the checkpoint: width, height, steps, cfg_scale, sampler, example_prompts."""
     vae_name: str | None = None
@@ -96,6 +96,11 @@ class Model:
     def widths(self) -> dict[str, int]:
         """Vector width each text encoder takes, e.g. ``{"clip_l": 768}``."""
         return {encoder.key: encoder.width for encoder in self.text_encoders}
+
+    @property
+    def decoder_dtype(self) -> torch.dtype:
+        """Precision of the VAE's decoder; that of its encoder is ``vae.dtype``."""
+        return next(self.vae.decoder.parameters()).dtype
 
     def denoiser(self) -> Callable[..., Any]:
         """Return what predicts the noise of one batch: the UNet, or what is compiled of it."""

@@ -72,7 +72,8 @@ def strangeness(model: Model, crop: Crop, latents: LatentCache) -> Strangeness:
     mean, std = latents.moments(model, crop)
     vae = model.vae
     factor, shift = vae.config["scaling_factor"], vae.config.get("shift_factor") or 0.0
-    back = vae.decode((mean / factor + shift)[None].to(vae.device, vae.dtype)).sample[0].float()
+    scaled = (mean / factor + shift)[None].to(vae.device, model.decoder_dtype)
+    back = vae.decode(scaled).sample[0].float()
     pixels = torch.from_numpy(np.array(crop.image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
     schedule = schedule_of(model)
     numbers = torch.arange(INPUTS)
