@@ -41,7 +41,12 @@ from webui.prompting.chunks import Insert, Words  # noqa: E402
 from webui.prompting.encoding import encode  # noqa: E402
 from webui.prompting.tokens import tokens_of  # noqa: E402
 from webui.training.captions import lay_out_caption  # noqa: E402
-from webui.training.evaluation import editability, prepare_eval_set, score  # noqa: E402
+from webui.training.evaluation import (  # noqa: E402
+    baseline_of,
+    editability,
+    prepare_eval_set,
+    score,
+)
 from webui.training.presets import preset  # noqa: E402
 from webui.training.recipe import Recipe  # noqa: E402
 from webui.training.trainer import begin, train  # noqa: E402
@@ -261,7 +266,9 @@ def main() -> None:
                 found, images = judge.look(concept, progress.best_vectors, seed)
                 found |= {
                     "gain": examined.gain,
-                    "editability": editability(task, progress.best_vectors),
+                    "editability": editability(
+                        baseline_of(task, task.placeholders[0]), progress.best_vectors
+                    ),
                     "step": progress.best_step,
                     "seconds": seconds,
                 }

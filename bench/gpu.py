@@ -246,7 +246,7 @@ def script(setup: TrainingSetup, steps: int) -> Callable[[], None]:
     ).to(model.device, model.dtype)
     batch, total = recipe.batch_size, schedule.config["num_train_timesteps"]
     lines = [setup.line(0, 0.0)] * batch
-    chunks = setup.captions(lines, setup.initializer_ids)
+    chunks = setup.captions(lines, setup.initializers)
     ids = torch.tensor([chunk.token_ids for chunk in chunks], device=model.device)
 
     def step() -> float:

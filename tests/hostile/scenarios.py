@@ -24,7 +24,7 @@ from tests.hostile.faulty_disks import ForgetfulDisk, FullDisk, PowerCut
 from tests.training.conftest import tiny_model
 from webui import files
 from webui.embeddings import formats
-from webui.embeddings.embedding import Embedding, hash_vectors
+from webui.embeddings.embedding import Embedding
 from webui.embeddings.library import EmbeddingLibrary, Notes
 from webui.errors import AppError
 from webui.files import room_on_disk, write_whole
@@ -184,8 +184,8 @@ def training(folder: Path, tell: Tell) -> None:
 def finish(run: Run, tell: Tell) -> str:
     """Carry a run out to its end; return the hash of what it learned."""
     outcome = carry_out(run, model(), Host(run, tell))
-    assert outcome.vectors is not None
-    return hash_vectors({key: rows.cpu() for key, rows in outcome.vectors.items()})
+    assert outcome.learned is not None
+    return outcome.learned.embeddings[0].content_hash
 
 
 @cache

@@ -90,7 +90,7 @@ def test_the_steps_of_a_run_differ(studio: Studio):
         studio.settings.outputs_dir / "train", "mug", "cup", Recipe(), [], ("tiny", "0123456789")
     )
     for step in (10, 20):
-        run.save_checkpoint(step, {"clip_l": torch.randn(2, 128)})
+        run.save_checkpoint(step, {run.record().name: {"clip_l": torch.randn(2, 128)}})
     axes = [("Training step", "all"), OFF, OFF]
     view = wait(studio.plotting.start(REQUEST, axes, run.run_id)).view
     assert view.state == "finished", view.problem

@@ -23,6 +23,7 @@ from webui.models.model import Model
 from webui.studio.gpu import GpuGate
 from webui.studio.training_runs import TrainingRuns
 from webui.training import dataset
+from webui.training.learned.step import LearnedStep
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
 
@@ -70,11 +71,11 @@ class House:
         self,
         model: Model,
         prompts: Sequence[tuple[str, str]],
-        embedding: Embedding | None,
+        learned: LearnedStep | None,
         seed: int,
     ) -> list[Image.Image]:
         with self.gate.hold("preview"):
-            self.drawn.append((tuple(prompts), embedding.step if embedding else None))
+            self.drawn.append((tuple(prompts), learned.step if learned else None))
             return [Image.new("RGB", (8, 8), (10 * seed, 0, 0)) for _ in prompts]
 
     def find(self, name: str) -> Embedding:
@@ -126,7 +127,7 @@ def test_a_card_that_gets_no_image_is_no_failure_of_the_run(
     house.wait(run_id, "finished", "failed")
     view = house.runs.current()
     assert (view.state, view.problem) == ("finished", None)
-    assert Path(view.installed).is_file()
+    assert Path(view.file).is_file()
 
 
 def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of: Callable):
@@ -153,12 +154,12 @@ def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of
     of_its_step = next(path for step, _, path in view.previews if step == view.report.step)
     assert house.shown == [("my-thing", of_its_step, False)], "its card's image"
     assert view.report.norm_ratio == pytest.approx(1.0, abs=1e-4)
-    installed = load_file(view.installed)
+    installed = load_file(view.file)
     assert installed["clip_l"].shape == (2, 32)
     assert house.metadata["trained_on"] == "tiny" and house.metadata["vectors"] == "2"
     assert json.loads(house.metadata["recipe"])["steps"] == 8
     assert "my-thing" in view.message
-    assert view.installed.stem == house.metadata["name"] == "my-thing", "what prompts will call"
+    assert view.file.stem == house.metadata["name"] == "my-thing", "what prompts will call"
 
 
 def test_a_view_never_changes_and_its_version_grows(house: House, request_of: Callable):
@@ -186,7 +187,7 @@ def test_stop_and_keep_installs_the_best_so_far(house: House, request_of: Callab
     house.runs.stop(run_id, keep=True)
     house.wait(run_id, "finished", "failed")
     view = house.runs.view(run_id)
-    assert view.installed.is_file() and view.step < 2000
+    assert view.file.is_file() and view.step < 2000
     assert view.report.reason.endswith("the run was stopped.")
 
 
@@ -195,7 +196,7 @@ def test_stop_without_keeping_installs_nothing(house: House, request_of: Callabl
     house.wait_for_step(run_id, 2)
     house.runs.stop(run_id, keep=False)
     house.wait(run_id, "stopped")
-    assert house.runs.view(run_id).installed is None
+    assert house.runs.view(run_id).file is None
     assert not (house.folder / "embeddings").exists()
 
 
@@ -206,7 +207,7 @@ def test_a_paused_run_can_still_be_kept(house: House, request_of: Callable):
     house.wait(run_id, "paused")
     house.runs.stop(run_id, keep=True)
     view = house.runs.view(run_id)
-    assert view.state == "stopped" and view.installed.is_file()
+    assert view.state == "stopped" and view.file.is_file()
 
 
 def test_pause_and_resume_give_the_same_file_as_a_run_without(house: House, request_of: Callable):
@@ -220,7 +221,7 @@ def test_pause_and_resume_give_the_same_file_as_a_run_without(house: House, requ
     house.wait(cut, "finished")
     one, other = house.runs.view(whole), house.runs.view(cut)
     assert one.raw_losses == other.raw_losses
-    assert torch.equal(load_file(one.installed)["clip_l"], load_file(other.installed)["clip_l"])
+    assert torch.equal(load_file(one.file)["clip_l"], load_file(other.file)["clip_l"])
 
 
 def test_closing_the_app_saves_the_run_and_the_next_start_offers_it(
@@ -318,7 +319,7 @@ def test_a_run_that_goes_on_is_not_deleted(house: House, request_of: Callable):
 
 def test_the_best_step_of_any_run_can_be_installed(house: House, request_of: Callable):
     run_id = paused(house, request_of())
-    path = house.runs.install_best(run_id)
+    (path,) = house.runs.install_best(run_id)
     kept = house.runs.view(run_id)
     assert path.is_file() and f"Step {kept.best} is installed" in kept.message
     house.runs.resume(run_id)
@@ -451,7 +452,7 @@ def test_a_fault_ends_the_run_with_words_and_the_thread_lives_on(
 def test_any_kept_step_can_be_installed(house: House, request_of: Callable):
     run_id = house.runs.start(request_of())
     house.wait(run_id, "finished")
-    path = house.runs.install_step(run_id, 4)
+    (path,) = house.runs.install_step(run_id, 4)
     kept = house.folder / "train" / run_id / "checkpoints" / "step-000004.safetensors"
     assert torch.equal(load_file(path)["clip_l"], load_file(kept)["clip_l"])
     assert house.runs.view(run_id).message == "Step 4 is installed."
@@ -464,11 +465,11 @@ def test_a_step_that_was_installed_while_training_stays_when_the_run_is_cancelle
 ):
     run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
     house.wait_for_step(run_id, 5)
-    path = house.runs.install_step(run_id, 4)
+    (path,) = house.runs.install_step(run_id, 4)
     assert house.runs.view(run_id).state == "training"
     house.runs.stop(run_id, keep=False)
     house.wait(run_id, "stopped")
-    assert house.runs.view(run_id).installed == path and path.is_file()
+    assert house.runs.view(run_id).file == path and path.is_file()
 
 
 def test_a_kept_step_is_drawn_at_several_strengths_once(house: House, request_of: Callable):
@@ -478,7 +479,7 @@ def test_a_kept_step_is_drawn_at_several_strengths_once(house: House, request_of
     drawn = house.runs.draw_strengths(run_id, 4)
     assert len(drawn) == 4
     assert house.drawn[0] == ((("a (my-thing:0.6)", ""),), 4)
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for _, path in drawn)
     assert house.runs.draw_strengths(run_id, 4) == drawn and len(house.drawn) == 4
     assert house.runs.draw_previews(run_id, 4) == [house.runs.view(run_id).previews[1][2]]
     assert len(house.drawn) == 4, "the run drew them"
@@ -577,3 +578,49 @@ def test_what_a_run_cannot_continue_from_is_told_before_it(house: House, request
         problems = house.runs.check(request_of(recipe=replace(QUICK, continue_from=name)))
         ((field, text),) = problems
         assert field == "continue_from" and told in text
+
+
+def test_several_names_are_installed_together_and_another_step_of_one_of_them(
+    house: House, request_of: Callable
+):
+    files = tuple(
+        path.rename(path.with_name(f"{('my-cat', 'my-dog')[number % 2]} {number}.png"))
+        for number, path in enumerate(request_of().pictures + request_of(count=7).pictures[5:])
+    )
+    asked = TrainingRequest("my-cat,my-dog", files, "cat, dog", QUICK)
+    assert house.runs.check(asked) == []
+    run_id = house.runs.start(asked)
+    house.wait(run_id, "finished")
+    view = house.runs.view(run_id)
+    assert view.name == "my-cat, my-dog" and len(view.report.each) == 2
+    assert [(each.name, each.step) for each in view.installed] == [
+        ("my-cat", view.report.step),
+        ("my-dog", view.report.step),
+    ]
+    assert [name for name, _, _ in house.shown] == ["my-cat", "my-dog"], "a card each"
+    shown = {name: path for name, path, _ in house.shown}
+    assert shown["my-cat"] != shown["my-dog"]
+    (path,) = house.runs.install_step(run_id, 0, "my-dog")
+    after = house.runs.view(run_id)
+    assert path.stem == "my-dog" and "“my-dog”" in after.message
+    assert [each.step for each in after.installed] == [view.report.step, 0]
+    with pytest.raises(AppError, match="my-cat, my-dog"):
+        house.runs.install_step(run_id, 0, "my-mug")
+    strengths = house.runs.draw_strengths(run_id, 8)
+    assert len(strengths) == 8 and strengths[4][0] == "my-dog × 0.6"
+
+
+def test_what_keeps_several_names_from_being_learned_is_told(house: House, request_of: Callable):
+    few = request_of().pictures
+    files = tuple(
+        path.rename(path.with_name(f"{'my-cat' if number < 3 else 'other'} {number}.png"))
+        for number, path in enumerate(few)
+    )
+    problems = dict(house.runs.check(TrainingRequest("my-cat, my-dog", files, "cat", QUICK)))
+    assert "shows none of the names" in problems["pictures"]
+    assert "Of “my-dog”: There are no images" in problems["pictures"]
+    wrong = TrainingRequest("my-cat, my-dog", files, "a, b, c", QUICK)
+    assert "2 names and 3 initializers" in dict(house.runs.check(wrong))["initializer"]
+    continued = replace(QUICK, continue_from="only-one")
+    found = dict(house.runs.check(TrainingRequest("my-cat, my-dog", files, "cat", continued)))
+    assert "learns 2 names" in found["continue_from"]

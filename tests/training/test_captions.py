@@ -23,14 +23,17 @@ from webui.training.captions import (
     initializer_tokens,
     lay_out_caption,
     preview_of,
+    previews_of,
     read_templates,
     vector_count,
 )
 from webui.training.dataset import Picture
+from webui.training.learned.concepts import Concept
 from webui.training.presets import PRESETS
 from webui.training.recipe import Recipe
 
 CAT = Picture(Path("cat.png"), Image.new("RGB", (8, 8)), None, "", "sitting on a mat", True)
+MY_CAT = (Concept("my-cat", "cat"),)
 
 
 @pytest.fixture(scope="module")
@@ -84,21 +87,21 @@ def test_each_kind_has_its_own_sentences():
 def test_only_the_style_preset_speaks_of_a_style():
     for key, chosen in PRESETS.items():
         recipe = chosen.recipe
-        said = " ".join(examples(recipe, [CAT], "my-cat", "cat", 50))
+        said = " ".join(examples(recipe, [CAT], MY_CAT, 50))
         assert ("style" in said) == (key == "style"), key
         assert recipe.caption_mode == "templates" and CAT.text not in said, key
 
 
 def test_the_draw_chooses_the_sentence():
-    lines = {caption(Recipe(), CAT, "my-cat", "cat", draw / 50) for draw in range(50)}
+    lines = {caption(Recipe(), CAT, MY_CAT, draw / 50) for draw in range(50)}
     assert lines == set(TEMPLATES["object"])
 
 
 def test_text_files_follow_the_sentences_or_replace_them():
-    words = caption(replace(Recipe(), caption_mode="filewords"), CAT, "my-cat", "cat", 0.0)
+    words = caption(replace(Recipe(), caption_mode="filewords"), CAT, MY_CAT, 0.0)
     assert words == "a photo of a [name], sitting on a mat"
     named = replace(CAT, text="my-cat on a mat")
-    assert caption(replace(Recipe(), caption_mode="files"), named, "my-cat", "cat", 0.0) == (
+    assert caption(replace(Recipe(), caption_mode="files"), named, MY_CAT, 0.0) == (
         "[name] on a mat"
     )
 
@@ -106,15 +109,15 @@ def test_text_files_follow_the_sentences_or_replace_them():
 def test_tags_are_dropped_and_shuffled_by_lot_and_the_one_with_the_name_is_kept():
     tagged = replace(CAT, text="my-cat on a mat, red, indoors, from above")
     recipe = Recipe(caption_mode="files", tag_dropout=0.5, shuffle_tags=True)
-    drawn = [caption(recipe, tagged, "my-cat", "cat", draw / 200) for draw in range(200)]
+    drawn = [caption(recipe, tagged, MY_CAT, draw / 200) for draw in range(200)]
     parts = [line.split(", ") for line in drawn]
     assert all("[name] on a mat" in tags for tags in parts)
     assert 0.4 < sum("red" in tags for tags in parts) / 200 < 0.6
     assert {len(tags) for tags in parts} == {1, 2, 3, 4}
     assert {tags[0] for tags in parts} == {"[name] on a mat", "red", "indoors", "from above"}
-    assert drawn == [caption(recipe, tagged, "my-cat", "cat", draw / 200) for draw in range(200)]
+    assert drawn == [caption(recipe, tagged, MY_CAT, draw / 200) for draw in range(200)]
     sentences = replace(recipe, caption_mode="filewords", tag_dropout=1.0)
-    assert caption(sentences, tagged, "x", "cat", 0.0) == "a photo of a [name]"
+    assert caption(sentences, tagged, [Concept("x", "cat")], 0.0) == "a photo of a [name]"
 
 
 @pytest.mark.parametrize("captions", ["templates", "filewords", "files"])
@@ -122,15 +125,15 @@ def test_a_share_of_the_samples_has_the_name_alone(captions: str):
     """An empty caption, as other programs have it, would teach the vectors nothing."""
     recipe = Recipe(caption_mode=captions, caption_dropout=0.3)
     named = replace(CAT, text="my-cat on a mat")
-    drawn = [caption(recipe, named, "my-cat", "cat", draw / 200) for draw in range(200)]
+    drawn = [caption(recipe, named, MY_CAT, draw / 200) for draw in range(200)]
     assert 0.2 < drawn.count("[name]") / 200 < 0.4
     kept = replace(recipe, append_initializer=True, caption_dropout=1.0)
-    assert caption(kept, named, "my-cat", "cat", 0.0) == "[name] cat"
+    assert caption(kept, named, MY_CAT, 0.0) == "[name] cat"
 
 
 def test_a_caption_without_the_name_is_refused_even_if_it_may_be_dropped():
     with pytest.raises(AppError, match="does not hold the name"):
-        caption(Recipe(caption_mode="files", caption_dropout=1.0), CAT, "my-cat", "cat", 0.0)
+        caption(Recipe(caption_mode="files", caption_dropout=1.0), CAT, MY_CAT, 0.0)
 
 
 def test_previews_of_a_fault_may_have_it_in_the_negative_prompt():
@@ -142,19 +145,19 @@ def test_previews_of_a_fault_may_have_it_in_the_negative_prompt():
 
 def test_own_sentences_take_name_and_filewords():
     recipe = Recipe(templates=("[filewords], by [name]",))
-    assert caption(recipe, CAT, "my-cat", "cat", 0.5) == "sitting on a mat, by [name]"
+    assert caption(recipe, CAT, MY_CAT, 0.5) == "sitting on a mat, by [name]"
     with pytest.raises(BadField, match="lacks"):
         Recipe(templates=("a photo",))
 
 
 def test_a_caption_without_the_name_is_refused_by_file():
     with pytest.raises(AppError, match="cat.png.*does not hold the name"):
-        caption(Recipe(caption_mode="files"), CAT, "my-cat", "cat", 0.0)
+        caption(Recipe(caption_mode="files"), CAT, MY_CAT, 0.0)
 
 
 def test_the_initializer_can_follow_the_name():
     recipe = Recipe(append_initializer=True)
-    assert caption(recipe, CAT, "ann", "person", 0.0) == "a photo of a [name] person"
+    assert caption(recipe, CAT, [Concept("ann", "person")], 0.0) == "a photo of a [name] person"
 
 
 def test_stages_have_sentences_of_their_own_for_their_share_of_the_run():
@@ -172,9 +175,9 @@ def test_stages_have_sentences_of_their_own_for_their_share_of_the_run():
         (0.0, {"[name]"}), (0.49, {"[name]"}), (0.5, {"[name] painting", "a [name] painting"}),
         (0.75, {"[name], x"}), (1.0, {"[name], x"}),
     ):  # fmt: skip
-        drawn = {caption(recipe, CAT, "my-cat", "cat", draw / 20, at) for draw in range(20)}
+        drawn = {caption(recipe, CAT, MY_CAT, draw / 20, at) for draw in range(20)}
         assert drawn == sentences, at
-    shown = examples(recipe, [CAT], "my-cat", "cat", 8)
+    shown = examples(recipe, [CAT], MY_CAT, 8)
     assert shown[:4] == ["my-cat"] * 4 and shown[6:] == ["my-cat, x"] * 2
 
 
@@ -185,9 +188,9 @@ def test_stages_that_make_no_sense_are_refused_at_their_field():
 
 
 def test_examples_show_captions_with_the_name():
-    shown = examples(Recipe(), [CAT], "my-cat", "cat")
+    shown = examples(Recipe(), [CAT], MY_CAT)
     assert len(shown) == 10 and all("my-cat" in line for line in shown)
-    assert examples(Recipe(), [], "my-cat", "cat") == []
+    assert examples(Recipe(), [], MY_CAT) == []
 
 
 def test_an_empty_initializer_is_refused_in_words(tokenizer: CLIPTokenizer):
@@ -222,7 +225,7 @@ def test_a_file_of_templates_is_read_line_by_line(tmp_path: Path):
     path.write_text("\ufeffa drawing of [name]\n\n  [name], [filewords]  \n", encoding="utf-8")
     lines = read_templates(path)
     assert lines == ("a drawing of [name]", "[name], [filewords]")
-    assert caption(Recipe(templates=lines), CAT, "my-cat", "cat", 0.9) == f"[name], {CAT.text}"
+    assert caption(Recipe(templates=lines), CAT, MY_CAT, 0.9) == f"[name], {CAT.text}"
 
 
 @pytest.mark.parametrize("content", [b"an image\n", b"", b"\xff\xfe\x00"])
@@ -231,3 +234,37 @@ def test_a_file_that_holds_no_templates_is_refused_by_name(tmp_path: Path, conte
     path.write_bytes(content)
     with pytest.raises(AppError, match="mine.txt"):
         read_templates(path)
+
+
+BOTH = (Concept("my-cat", "cat"), Concept("my-dog", "dog"))
+
+
+def test_a_caption_may_hold_several_names(tokenizer: CLIPTokenizer):
+    picture = replace(CAT, text="[name] chasing my-cat, on grass", concept=1)
+    assert caption(Recipe(caption_mode="files"), picture, BOTH, 0.0) == (
+        "[name 2] chasing [name], on grass"
+    )
+    words = replace(Recipe(), caption_mode="filewords")
+    assert caption(words, picture, BOTH, 0.0) == (
+        "a photo of a [name 2], [name 2] chasing [name], on grass"
+    )
+    kept = replace(words, append_initializer=True, caption_mode="files")
+    assert caption(kept, picture, BOTH, 0.0) == "[name 2] dog chasing [name] cat, on grass"
+    chunk = lay_out_caption(tokenizer, "[name 2] and [name]", vectors(2), vectors(3))
+    assert [(slot.position, len(slot.embedding)) for slot in chunk.slots] == [(1, 3), (5, 2)]
+    shown = examples(words, [CAT, picture], BOTH, 4)
+    assert "my-cat" in shown[0] and "my-dog" in shown[1] and "my-cat" in shown[1]
+
+
+def test_a_mark_of_a_name_that_the_run_has_not_is_refused():
+    with pytest.raises(AppError, match="2 names"):
+        caption(Recipe(templates=("[name] and [name 3]",)), CAT, BOTH, 0.0)
+
+
+def test_each_prompt_is_a_preview_of_each_name_unless_it_calls_several():
+    recipe = Recipe(preview_prompts=("a [name]", "[name] beside [name 2]"))
+    assert [tuple(each) for each in previews_of(recipe, ["my-cat", "my-dog"])] == [
+        ("a my-cat", "", 0),
+        ("a my-dog", "", 1),
+        ("my-cat beside my-dog", "", 0),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from webui.models.model import Model
 from webui.prompting.encoding import encode
 from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
+from webui.training.evaluation import prepare_eval_set, score_each
 from webui.training.optimizer import optimizer_for
 from webui.training.recipe import Recipe
 from webui.training.runs.report import EvalResult
@@ -102,7 +104,7 @@ def test_no_weight_of_the_model_changes_by_a_bit(task_of: Callable, optimizer: s
 
 @torch.no_grad()
 def test_the_model_draws_the_same_before_each_step_and_after(task_of: Callable, model: Model):
-    line, latent = task_of(model).captions(["a photo of a cat"], ()), torch.ones(1, 4, 4, 4)
+    line, latent = task_of(model).captions(["a photo of a cat"], [()]), torch.ones(1, 4, 4, 4)
 
     def drawn() -> tuple[torch.Tensor, ...]:
         hidden = encode(model, line).hidden
@@ -146,9 +148,13 @@ def first_step(task: TrainingSetup, progress: Progress | None = None) -> Progres
 def test_the_name_is_never_tokenized_while_learning(task_of: Callable, model: Model):
     """Some tokenizers split a name such as 1a1, or join it to its neighbours."""
     task = task_of(model)
-    vectors = []
+    vectors, (placeholder,) = [], task.placeholders
     for name in ("my-thing", "1a1", "cat"):
-        vectors.append(first_step(replace(task, name=name)).vectors["clip_l"])
+        vectors.append(
+            first_step(replace(task, placeholders=(replace(placeholder, name=name),))).vectors[
+                "clip_l"
+            ]
+        )
     assert torch.equal(vectors[0], vectors[1]) and torch.equal(vectors[0], vectors[2])
 
 
@@ -209,7 +215,7 @@ def test_a_rate_too_small_for_bfloat16_still_moves_vectors(task_of: Callable, ra
 def test_vectors_start_at_the_initializers_tokens_over_and_over(task_of: Callable, model: Model):
     task = task_of(model, replace(QUICK, optimizer="adamw", learning_rate="0.001"))
     table = model.text_encoders[0].model.get_input_embeddings().weight
-    grey, cat = task.initializer_ids
+    ((grey, cat),) = task.initializers
     assert torch.equal(task.start["clip_l"], table[[grey, cat, grey]])
     held = task_of(model)
     torch.testing.assert_close(
@@ -518,3 +524,52 @@ def test_a_stretch_grows_to_what_its_time_allows():
     lone = Pace(1)
     lone.took(0.001, 1)
     assert lone.steps == 1
+
+
+@pytest.fixture
+def two_names(tmp_path: Path, picture_files: Callable) -> tuple[Path, ...]:
+    """Six images of a cat and five of a dog, each in a folder of its name."""
+    found = []
+    for number, path in enumerate(picture_files(11)):
+        copy = tmp_path / ("my-cat" if number < 6 else "my-dog") / path.name
+        copy.parent.mkdir(exist_ok=True)
+        found.append(path.rename(copy))
+    return tuple(found)
+
+
+def both_of(model: Model, files: tuple[Path, ...], recipe: Recipe) -> TrainingSetup:
+    pictures = read_pictures(files, names=("my-cat", "my-dog"))
+    cut = cut_crops(recipe, model, pictures)
+    moments = [encode_crop(model, square) for square in cut]
+    return prepare_setup(model, recipe, "my-cat, my-dog", "cat, dog", pictures, cut, moments)
+
+
+def test_several_names_are_learned_at_once_each_from_its_images(
+    two_names: tuple[Path, ...], model: Model
+):
+    task = both_of(model, two_names, replace(QUICK, batch_size=4))
+    events, progress = run_through(task)
+    assert [len(rows["clip_l"]) for rows in task.by_name(progress.vectors).values()] == [3, 3]
+    assert not torch.equal(progress.vectors["clip_l"], task.start["clip_l"])
+    held = {task.pictures[index].path.parent.name for index in (5, 10)}
+    assert held == {"my-cat", "my-dog"} and set(task.training_crops) == {*range(5), *range(6, 10)}
+    for step in range(1, 10):
+        batch, lines = draw_batch(task, step, 0, 0)
+        shown = [task.concept_of(crop) for crop in batch.crops.tolist()]
+        assert {*shown} == {0, 1}, "each name is in each batch"
+        assert ["[name 2]" in line for line in lines] == [bool(concept) for concept in shown]
+    each = score_each(task, prepare_eval_set(task, 8), progress.vectors)
+    assert len(each) == 2 and all(found.held_out is not None for found in each)
+    assert each[0].loss != each[1].loss
+
+
+def test_an_image_of_one_name_moves_the_vectors_of_that_name_alone(
+    two_names: tuple[Path, ...], model: Model
+):
+    task = both_of(model, two_names, replace(QUICK, batch_size=1, prior_weight=0.0))
+    (crop,) = draw_batch(task, 1, 0, 0)[0].crops.tolist()
+    moved = task.by_name(first_step(task).vectors)
+    start = task.by_name(task.start)
+    for number, name in enumerate(("my-cat", "my-dog")):
+        same = torch.allclose(moved[name]["clip_l"], start[name]["clip_l"], atol=1e-6)
+        assert same == (number != task.concept_of(crop))

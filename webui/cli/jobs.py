@@ -16,6 +16,7 @@ from webui.studio.studio import Studio
 from webui.training.dataset import find_pictures
 from webui.training.jobs.job import Job
 from webui.training.jobs.many import Result, aligned, earlier_run, result_of
+from webui.training.learned.concepts import names_in
 from webui.training.request import TrainingRequest
 
 
@@ -55,7 +56,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     recipe = job.recipe_for(model.family)
     if job.data is None:
         raise BadField("data", f"{job.name} needs “data” (--data).")
-    pictures, skipped = find_pictures(job.data)
+    pictures, skipped = find_pictures(job.data, names_in(job.name))
     if skipped:
         print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")
     request = TrainingRequest(job.name, tuple(pictures), job.initializer, recipe, job.overwrite)
@@ -68,7 +69,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
         runs.resume(view.run_id)
         return follow(studio, view.run_id)
     if view and view.state is JobState.FINISHED and view.report and not again:
-        if not (view.installed and view.installed.is_file()):
+        if not view.installed or not all(Path(each.path).is_file() for each in view.installed):
             runs.install_step(view.run_id, view.report.step)
         return result_of(runs.view(view.run_id), before=True)
     if problems := runs.check(request):
@@ -83,7 +84,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
 
 def suggested(studio: Studio, job: Job) -> str:
     """Try words on a job's images with a bar, and return the best as lines."""
-    pictures, _ = find_pictures(job.data or Path())
+    pictures, _ = find_pictures(job.data or Path(), names_in(job.name))
     studio.models.switch(job.model)
     recipe = job.recipe_for(studio.models.get().family)
     with tqdm(unit="trial", desc="words", mininterval=0.2, disable=None) as bar:

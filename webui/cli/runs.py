@@ -44,7 +44,7 @@ def _runs(flags: argparse.Namespace) -> None:
     elif flags.action == "resume":
         _resume(settings, states.view(flags.run_id))
     else:
-        print(_install(settings, flags.run_id, flags.step))
+        print("\n".join(map(str, _install(settings, flags.run_id, flags.step))))
 
 
 def _resume(settings: Settings, view: RunSnapshot) -> None:
@@ -55,10 +55,10 @@ def _resume(settings: Settings, view: RunSnapshot) -> None:
         result = follow(studio, view.run_id)
     if not result.good:
         raise AppError(result.problem)
-    print(result.file)
+    print("\n".join(str(each.file) for each in result.each))
 
 
-def _install(settings: Settings, run_id: str, step: int | None) -> Path:
+def _install(settings: Settings, run_id: str, step: int | None) -> list[Path]:
     with opened(settings) as studio:
         if step is None:
             return studio.training.install_best(run_id)
@@ -71,7 +71,7 @@ def _table(views: list[RunSnapshot]) -> str:
         return "No runs yet."
     rows = [("run", "state", "step", "age", "file or message")]
     for view in views:
-        told = view.problem or (str(view.installed) if view.installed else view.message)
+        told = view.problem or (str(view.file) if view.file else view.message)
         step = f"{view.step} of {view.steps}"
         rows.append((view.run_id, view.state, step, age(view.record.created), told))
     return aligned(rows)

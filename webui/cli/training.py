@@ -144,7 +144,8 @@ def _train_one(job: Job, settings: Settings) -> None:
         raise AppError(result.problem)
     if result.before:
         print(f"{job.name} was finished before; nothing had to be done. --overwrite trains anew.")
-    print(f"{result.file}\n{result.verdict}: {result.gain:.1%} better than the initializer.")
+    for each in result.each:
+        print(f"{each.file}\n{each.verdict}: {each.gain:.1%} better than the initializer.")
 
 
 def _train_many(jobs: Sequence[Job], settings: Settings) -> list[Result]:

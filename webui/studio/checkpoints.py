@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from webui.errors import AppError
 from webui.files import replacing
-from webui.training.captions import preview_of
+from webui.training.captions import Preview, previews_of
 from webui.training.runs.run_folder import Record, Run
 from webui.training.stages import NAME
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from webui.embeddings.embedding import Embedding
     from webui.models.model import Model
+    from webui.training.learned.step import LearnedStep
 
 STRENGTHS = (0.6, 0.8, 1.0, 1.2)
 """Weights at which a step is shown side by side."""
@@ -29,7 +30,7 @@ class Draw(Protocol):
         self,
         model: Model,
         prompts: Sequence[tuple[str, str]],
-        embedding: Embedding | None,
+        learned: LearnedStep | None,
         seed: int,
     ) -> list[Image.Image]: ...
 
@@ -44,40 +45,60 @@ class Checkpoints:
     def __init__(self, model: Callable[[], Model], draw: Draw) -> None:
         self._model, self._draw = model, draw
 
-    def draw_previews(self, run: Run, step: int, most: int | None = None) -> list[Path]:
-        """Draw a kept step's previews, or the first ``most``, as the run does at other steps."""
+    def draw_previews(self, run: Run, step: int) -> list[Path]:
+        """Draw a kept step's previews as the run does at other steps."""
         record = run.record()
-        asked = [
-            (run.preview_path(step, number), preview_of(record.recipe, prompt, record.name))
-            for number, prompt in enumerate(record.recipe.preview_prompts[:most])
-        ]
+        asked = dict(enumerate(previews_of(record.recipe, record.names)))
+        return self._draw_previews(run, record, step, asked)
+
+    def draw_of_each_name(self, run: Run, step: int) -> dict[str, Path]:
+        """Draw the first preview of each of a run's names with a kept step."""
+        record = run.record()
+        firsts: dict[int, tuple[int, Preview]] = {}
+        for number, preview in enumerate(previews_of(record.recipe, record.names)):
+            firsts.setdefault(preview.concept, (number, preview))
+        drawn = self._draw_previews(run, record, step, dict(firsts.values()))
+        return {record.names[concept]: path for concept, path in zip(firsts, drawn, strict=True)}
+
+    def _draw_previews(
+        self, run: Run, record: Record, step: int, previews: Mapping[int, Preview]
+    ) -> list[Path]:
+        asked = [(run.preview_path(step, number), each) for number, each in previews.items()]
         return self._draw_step(run, record, step, asked)
 
-    def draw_strengths(self, run: Run, step: int) -> list[Path]:
-        """Draw the run's first preview prompt with a kept step at each of ``STRENGTHS``."""
+    def draw_strengths(self, run: Run, step: int) -> list[tuple[str, Path]]:
+        """Draw the run's first preview prompt with a kept step at each of ``STRENGTHS``.
+
+        Returns each with what it shows; of several names each has a row.
+        """
         record = run.record()
-        prompt = (record.recipe.preview_prompts or (NAME,))[0]
-        asked = [
-            (
-                run.folder / "strengths" / f"step-{step:06d}-{strength:g}.png",
-                preview_of(record.recipe, prompt, f"({record.name}:{strength:g})"),
-            )
-            for strength in STRENGTHS
-        ]
-        return self._draw_step(run, record, step, asked)
+        recipe = replace(
+            record.recipe, preview_prompts=(record.recipe.preview_prompts or (NAME,))[:1]
+        )
+        asked, said = [], []
+        for strength in STRENGTHS:
+            calls = [f"({name}:{strength:g})" for name in record.names]
+            for preview in previews_of(recipe, calls):
+                number = preview.concept
+                ending = f"-{number}" if number else ""
+                file = f"step-{step:06d}-{strength:g}{ending}.png"
+                asked.append((run.folder / "strengths" / file, preview))
+                of_name = f"{record.names[number]} " if len(record.names) > 1 else ""
+                said.append((number, f"{of_name}× {strength:g}"))
+        drawn = self._draw_step(run, record, step, asked)
+        rows = sorted(zip(said, drawn, strict=True), key=lambda each: each[0][0])
+        return [(text, path) for (_, text), path in rows]
 
     def _draw_step(
-        self, run: Run, record: Record, step: int, asked: Sequence[tuple[Path, tuple[str, str]]]
+        self, run: Run, record: Record, step: int, asked: Sequence[tuple[Path, Preview]]
     ) -> list[Path]:
-        from webui.training.runs.runner import embedding_of
-
         model = self._model()
         if model.short_hash != record.model_hash:
             raise AppError(f"This run was trained on {record.model_name}; load it first.")
-        embedding = embedding_of(record, run.read_checkpoint(step), step)
-        for path, prompt in asked:
+        learned = run.read_checkpoint(step)
+        for path, (prompt, negative, _) in asked:
             if not path.is_file():
-                (image,) = self._draw(model, [prompt], embedding, record.recipe.seed)
+                (image,) = self._draw(model, [(prompt, negative)], learned, record.recipe.seed)
                 with replacing(path) as temporary:
                     image.save(temporary, "PNG")
         return [path for path, _ in asked]

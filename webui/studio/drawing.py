@@ -24,13 +24,13 @@ from webui.studio.models_in_use import ModelChoice, ModelsInUse
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from webui.embeddings.embedding import Embedding
     from webui.embeddings.library import EmbeddingLibrary
     from webui.models.model import Model
     from webui.studio.jobs import GenerationJob
+    from webui.training.learned.step import LearnedStep
 
-MakeExtra = Callable[["Model"], "Embedding"]
-"""Returns an embedding for the model that it will be called with; AppError if there is none."""
+MakeExtra = Callable[["Model"], "LearnedStep"]
+"""Returns what was learned for the model that it is drawn with; AppError if there is nothing."""
 
 
 class Drawing:
@@ -100,7 +100,7 @@ class Drawing:
         """Draw the pictures of a checked request, holding the gate as ``who``; ``keep`` each.
 
         ``job`` is told of each step, and may be stopped. ``model`` is loaded, or is then. ``extra``
-        is an embedding that can be called although it is not in the library. Raises Interrupted if
+        can be called although it is not in the library. Raises Interrupted if
         the job was stopped (pictures are kept as far as they have got), and AppError for what
         cannot be drawn.
         """
@@ -115,7 +115,8 @@ class Drawing:
                 model = self._models.bring(model)
             if job:
                 job.begin()
-            source = Overlay(self._library, [extra(model)], first=True) if extra else self._library
+            learned = extra(model).embeddings if extra else ()
+            source = Overlay(self._library, learned, first=True) if extra else self._library
             for event in generate(
                 model,
                 request,
@@ -135,16 +136,16 @@ class Drawing:
         self,
         model: Model,
         prompts: Sequence[tuple[str, str]],
-        embedding: Embedding | None,
+        learned: LearnedStep | None,
         seed: int,
     ) -> list[Image.Image]:
         """Draw one picture for each prompt and its negative prompt as the model recommends.
 
-        Nothing is saved; the gate is free between two. ``embedding`` can be called by its name
+        Nothing is saved; the gate is free between two. ``learned`` can be called by its names
         although it is not in the library.
         """
         drawn: list[Image.Image] = []
-        extra = None if embedding is None else lambda _: embedding
+        extra = None if learned is None else lambda _: learned
         for prompt, negative in prompts:
             request = default_request(
                 model.defaults, prompt=prompt, negative_prompt=negative, seed=seed

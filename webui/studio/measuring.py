@@ -17,6 +17,7 @@ from webui.prompting.editing.calls import call_text
 from webui.studio.drawing import Drawing
 from webui.studio.gpu import GpuGate
 from webui.training.captions import preview_of
+from webui.training.learned.step import LearnedStep
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -118,8 +119,14 @@ class Measuring:
         recipe, model = Recipe(), self._model()
         if run := run_of(embedding, self._runs):
             record = run.record()
-            recipe, initializer = record.recipe, initializer or record.initializer
-            pictures = pictures or run.pictures()
+            number = record.names.index(embedding.name)
+            recipe = record.recipe
+            initializer = initializer or record.concepts[number].initializer
+            pictures = pictures or [
+                replace(picture, concept=0)
+                for picture in run.pictures()
+                if picture.concept == number
+            ]
         elif card := self._library.card(embedding.name):
             if not initializer and not card.problem:
                 initializer = self._library.metadata(card.name).get("initializer", "")
@@ -143,13 +150,14 @@ class Measuring:
         prompts = sheet.prompts or recipe.preview_prompts
         model = self._model()
         rows = [(prompt, seed) for prompt in prompts for seed in sheet.seeds]
+        learned = LearnedStep(embedding.step or 0, (embedding,))
         cells = []
         for prompt, seed in rows:
             for word in words:
                 if self._stop.is_set():
                     raise Interrupted("Stopped.")
                 asked = [preview_of(recipe, prompt, word)]
-                cells += self._drawing.images(model, asked, embedding, seed)
+                cells += self._drawing.images(model, asked, learned, seed)
                 drawn()
         across = [measured.compared_with, *(f"× {strength:g}" for strength in sheet.strengths)]
         down = [f"{prompt}, seed {seed}" for prompt, seed in rows]

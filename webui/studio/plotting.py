@@ -32,9 +32,9 @@ from webui.studio.models_in_use import ModelChoice, ModelsInUse
 from webui.training.runs.run_folder import Run, list_runs
 
 if TYPE_CHECKING:
-    from webui.embeddings.embedding import Embedding
     from webui.generation.engine import Picture
     from webui.models.model import Model
+    from webui.training.learned.step import LearnedStep
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ class _Plot:
         """Return what reads the vectors of the training step that the cell asks for, if any."""
         if cell.training_step is None or self._run is None:
             return None
-        return partial(_embedding_of, Run(self._runs / self._run.run_id), cell.training_step)
+        return partial(_learned, Run(self._runs / self._run.run_id), cell.training_step)
 
     def _pairs(self, cell: Cell) -> dict[str, object]:
         """Return what the parameters of a cell's pictures say besides."""
@@ -229,11 +229,10 @@ class _Plot:
         job.publish(grid=replace(first, path=path, infotext=infotext, used=()))
 
 
-def _embedding_of(run: Run, step: int, model: Model) -> Embedding:
-    """Return the vectors of a training step; AppError if they do not fit the model."""
-    from webui.training.runs.runner import embedding_of
-
-    embedding = embedding_of(run.record(), run.read_checkpoint(step), step)
-    if problem := unfit(embedding, model.widths, model.name):
-        raise AppError(problem)
-    return embedding
+def _learned(run: Run, step: int, model: Model) -> LearnedStep:
+    """Return what a training run had learned at a step; AppError if it does not fit the model."""
+    learned = run.read_checkpoint(step)
+    for embedding in learned.embeddings:
+        if problem := unfit(embedding, model.widths, model.name):
+            raise AppError(problem)
+    return learned

@@ -19,6 +19,7 @@ from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
 from webui.training.captions import examples, initializer_pieces
 from webui.training.dataset import PictureCache, read_pictures
+from webui.training.learned.concepts import names_in
 from webui.training.preflight import Finding
 from webui.training.request import (
     TrainingRequest,
@@ -27,15 +28,15 @@ from webui.training.request import (
     name_suggestion,
     preflight_request,
 )
-from webui.training.runs.run_folder import Run, Status, list_runs
+from webui.training.runs.run_folder import InstalledFile, Run, Status, list_runs
 from webui.training.runs.run_state import Order, Phase, RunSnapshot, RunState, RunStates
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import Tensor
 
     from webui.embeddings.embedding import Embedding
     from webui.models.model import Model
+    from webui.training.learned.step import ByName, LearnedStep
     from webui.training.recipe import Recipe
     from webui.training.trials.drawable import OwnPictures
     from webui.training.trials.latents import LatentCache
@@ -97,33 +98,51 @@ class TrainingRuns:
             ]
         problems = check_request(request, model, self._taken(), self.pictures.read)
         try:
-            self._start_of(request.recipe, model)
+            self._start_of(request, model)
         except AppError as problem:
             problems.append(("continue_from", str(problem)))
         return problems
 
-    def _start_of(self, recipe: Recipe, model: Model) -> dict[str, Tensor] | None:
+    def _start_of(self, request: TrainingRequest, model: Model) -> ByName | None:
         """Return the vectors that a run continues from, if any; AppError if it cannot."""
         from webui.training.score import check_fit
 
-        if not recipe.continue_from:
+        if not request.recipe.continue_from:
             return None
-        embedding = self._find(recipe.continue_from)
-        check_fit(embedding, model)
-        return {key: embedding.vectors[key] for key in model.widths}
+        sources: tuple[str, ...] = (request.recipe.continue_from,)
+        if len(request.names) > 1:
+            sources = names_in(request.recipe.continue_from)
+        if len(sources) != len(request.names):
+            raise AppError(
+                f"The run learns {len(request.names)} names; say for each of them which embedding "
+                "it continues from, with commas between them."
+            )
+        start = {}
+        for name, source in zip(request.names, sources, strict=True):
+            embedding = self._find(source)
+            check_fit(embedding, model)
+            start[name] = {key: embedding.vectors[key] for key in model.widths}
+        return start
 
     def preflight(self, request: TrainingRequest) -> list[Finding]:
         """Look over pictures and name for what training could suffer from; waits for the model."""
         return preflight_request(request, self._model(), self._taken(), self.pictures.read)
 
     def look_at_name(self, name: str, overwrite: bool) -> tuple[str, str]:
-        """Return why an embedding cannot have a name, and one that it can have; "" for neither.
+        """Return why embeddings cannot have a name, or several with commas between them, and what
+        they can be called; "" for neither.
 
         Waits for the model.
         """
         tokenizer, taken = self._model().tokenizer, self._taken()
-        wrong = name_problem(name, tokenizer, taken, overwrite)
-        return wrong or "", (wrong and name_suggestion(name, tokenizer, taken)) or ""
+        names = names_in(name)
+        wrong = [name_problem(each, tokenizer, taken, overwrite) for each in names]
+        near = [
+            name_suggestion(each, tokenizer, taken) if problem else each
+            for each, problem in zip(names, wrong, strict=True)
+        ]
+        said = " ".join(problem for problem in wrong if problem)
+        return said, ", ".join(filter(None, near)) if said and all(near) else ""
 
     def initializer_pieces(self, text: str) -> list[str]:
         """Return the pieces that the model reads an initializer as; waits for the model."""
@@ -164,8 +183,8 @@ class TrainingRuns:
 
     def captions(self, request: TrainingRequest, count: int = 10) -> list[str]:
         """Return captions as a run of this request would use them; AppError for bad pictures."""
-        pictures = read_pictures(request.pictures, self.pictures.read)
-        return examples(request.recipe, pictures, request.name, request.initializer, count)
+        pictures = read_pictures(request.pictures, self.pictures.read, request.names)
+        return examples(request.recipe, pictures, request.concepts, count)
 
     def _taken(self) -> set[str]:
         """Names of the embeddings there are, and of those that waiting runs will make."""
@@ -181,10 +200,10 @@ class TrainingRuns:
             request.name,
             request.initializer.strip(),
             request.recipe,
-            read_pictures(request.pictures, self.pictures.read),
+            read_pictures(request.pictures, self.pictures.read, request.names),
             (model.name, model.short_hash),
             request.overwrite,
-            self._start_of(request.recipe, model),
+            self._start_of(request, model),
             self.pictures.copied,
         )
         self._enqueue(run)
@@ -245,24 +264,31 @@ class TrainingRuns:
                 raise AppError(f"The run is {run_state.status.state}; there is nothing to resume.")
         self._enqueue(run_state.run)
 
-    def install_step(self, run_id: str, step: int) -> Path:
-        """Install the vectors of a step that was kept; they replace what the run installed."""
+    def install_step(self, run_id: str, step: int, name: str = "") -> list[Path]:
+        """Install the vectors of a step that was kept; they replace what the run installed.
+
+        Of several names only those of ``name`` are, if it is given.
+        """
         with self._changed:
             run_state = self._runs.get(run_id)
-        path = self._install_vectors(run_state, run_state.run.read_checkpoint(step), step)
-        message = f"Step {step} is installed."
+        names = run_state.record.names
+        if name and name not in names:
+            raise AppError(f"The run learns {', '.join(names)}, not “{name}”.")
+        learned = run_state.run.read_checkpoint(step)
+        files = self._install_learned(run_state, learned, (name,) if name else names)
+        of_it = f" of “{name}”" if name and len(names) > 1 else ""
         with self._changed:
-            status = replace(
-                run_state.status, installed=str(path), installed_step=step, message=message
-            )
+            status = replace(run_state.status, message=f"Step {step}{of_it} is installed.")
+            for file in files:
+                status = status.with_installed(names, file)
             self._runs.set(run_state, status)
-        return path
+        return [Path(file.path) for file in files]
 
     def draw_previews(self, run_id: str, step: int) -> list[Path]:
         """Draw a kept step's previews; see ``Checkpoints``."""
         return self._checkpoints.draw_previews(self._run_of(run_id), step)
 
-    def draw_strengths(self, run_id: str, step: int) -> list[Path]:
+    def draw_strengths(self, run_id: str, step: int) -> list[tuple[str, Path]]:
         """Draw a kept step at several strengths; see ``Checkpoints``."""
         return self._checkpoints.draw_strengths(self._run_of(run_id), step)
 
@@ -299,13 +325,16 @@ class TrainingRuns:
         """Bring a run back from the trash."""
         self._runs.restore(run_id)
 
-    def install_best(self, run_id: str) -> Path:
+    def install_best(self, run_id: str) -> list[Path]:
         """Install the step that has measured best so far, as ``install_step`` does."""
+        return self.install_step(run_id, self.best_step(run_id))
+
+    def best_step(self, run_id: str) -> int:
+        """Return the kept step that has measured best so far; AppError if there is none."""
         view = self.view(run_id)
         if not view.checkpoints:
             raise AppError("The run has learned nothing yet that could be installed.")
-        best = view.best if view.best in view.checkpoints else view.checkpoints[-1]
-        return self.install_step(run_id, best)
+        return view.best if view.best in view.checkpoints else view.checkpoints[-1]
 
     def updates(self, run_id: str, patience_s: float = 1.0) -> Iterator[RunSnapshot]:
         """Yield how a run stands whenever that changed, and at least every ``patience_s`` seconds.
@@ -366,13 +395,15 @@ class TrainingRuns:
             now = partial(replace, run_state.status)  # a step may have been installed meanwhile
             if outcome.state is JobState.PAUSED:
                 return now(state=JobState.PAUSED, message="Paused. Press Resume.")
-            if outcome.vectors is None:
+            if outcome.learned is None:
                 nothing = "" if run_state.status.installed else "; nothing was installed"
                 return now(state=JobState.STOPPED, message=f"Stopped{nothing}.")
-            path = self._install_vectors(run_state, outcome.vectors, outcome.step)
-            self._show_on_card(run_state, outcome.step)
-            message = f"Step {outcome.step} is installed as “{run_state.record.name}”."
-            return Status(JobState.FINISHED, message, None, str(path), outcome.step)
+            names, step = run_state.record.names, outcome.learned.step
+            files = self._install_learned(run_state, outcome.learned, names)
+            self._show_on_cards(run_state, step)
+            called = " and ".join(f"“{name}”" for name in names)
+            message = f"Step {step} is installed as {called}."
+            return Status(JobState.FINISHED, message, None, files)
         except AppError as problem:
             said = str(problem)
         except Exception as problem:
@@ -382,28 +413,35 @@ class TrainingRuns:
             run_state.status, state=JobState.FAILED, message="It can be resumed.", problem=said
         )
 
-    def _show_on_card(self, run_state: RunState, step: int) -> None:
-        """Give the card the picture that the installed step draws; a run does not fail for it."""
+    def _show_on_cards(self, run_state: RunState, step: int) -> None:
+        """Give each card the picture that the installed step draws; a run does not fail for it."""
         recipe = run_state.record.recipe
         if not recipe.preview_every or not recipe.preview_prompts:
             return
         with self._changed:
             self._runs.say(run_state, JobState.FINISHING, "Drawing its card's image.")
         try:
-            (image,) = self._checkpoints.draw_previews(run_state.run, step, most=1)
-            self._show(run_state.record.name, image, run_state.record.overwrite)
+            for name, image in self._checkpoints.draw_of_each_name(run_state.run, step).items():
+                self._show(name, image, run_state.record.overwrite)
         except Interrupted:
             return
         except Exception:  # whatever drawing may meet, the embedding is installed
             log.exception("The card of %s got no image.", run_state.record.name)
 
-    def _install_vectors(self, run_state: RunState, vectors: Mapping[str, Any], step: int) -> Path:
-        from webui.training.runs.runner import embedding_of, metadata_of
+    def _install_learned(
+        self, run_state: RunState, learned: LearnedStep, names: Collection[str]
+    ) -> tuple[InstalledFile, ...]:
+        """Install the embeddings of these names; what the run itself installed is replaced."""
+        from webui.training.runs.runner import metadata_of
 
-        record, installed = run_state.record, run_state.status.installed
-        embedding = embedding_of(record, vectors, step)
-        may_replace = record.overwrite or installed is not None
-        return self._install(embedding, metadata_of(record, embedding), may_replace)
+        record, files = run_state.record, []
+        own = {each.name for each in run_state.status.installed}
+        for embedding in learned.embeddings:
+            if embedding.name in names:
+                may_replace = record.overwrite or embedding.name in own
+                path = self._install(embedding, metadata_of(record, embedding), may_replace)
+                files.append(InstalledFile(embedding.name, str(path), learned.step))
+        return tuple(files)
 
 
 class _Host:
@@ -415,7 +453,7 @@ class _Host:
         run: RunState,
         gate: GpuGate,
         draw: Callable[
-            [Sequence[tuple[str, str]], Embedding | None, int],
+            [Sequence[tuple[str, str]], LearnedStep | None, int],
             list[Image.Image],
         ],
     ) -> None:

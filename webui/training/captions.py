@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from webui.errors import AppError, BadField
 from webui.files import open_regular
 from webui.prompting.chunks import CHUNK_TOKENS, Chunk, Insert, Words, lay_out
 from webui.prompting.tokens import tokens_of
+from webui.training.learned.concepts import MARK, Concept, mark, marked, number_of
 from webui.training.recipe import Recipe
 from webui.training.stages import NAME, stage_at, stages_of
 
@@ -88,30 +89,45 @@ def templates_of(recipe: Recipe, at: float = 1.0) -> tuple[str, ...]:
 
 
 def caption(
-    recipe: Recipe, picture: Picture, name: str, initializer: str, draw: float, at: float = 1.0
+    recipe: Recipe, picture: Picture, concepts: Sequence[Concept], draw: float, at: float = 1.0
 ) -> str:
-    """Return one caption for a picture, with ``[name]`` where the vectors go.
+    """Return one caption for a picture, with marks where the vectors go (``concepts.mark``).
 
-    ``draw`` in [0, 1) chooses the template, and what is left out or shuffled; ``at`` as for
-    ``templates_of``. Raises AppError if the picture's own text is to be used and does not hold the
-    name.
+    ``[name]`` in sentences and texts is what the picture shows; where a run learns several, the
+    others are called by their names. ``draw`` in [0, 1) chooses the template, and what is left out
+    or shuffled; ``at`` as for ``templates_of``. Raises AppError if the picture's own text is to be
+    used and does not hold a name.
     """
     chance = random.Random(draw)
+    names = [concept.name for concept in concepts]
+
+    def with_marks(text: str) -> str:
+        return marked(text, names, picture.concept) if len(names) > 1 else text
+
     if recipe.caption_mode == "files":
-        text = picture.text if NAME in picture.text else picture.text.replace(name, NAME)
+        text = with_marks(picture.text)
+        text = text if MARK.search(text) else text.replace(names[picture.concept], NAME)
         line = _by_lot(recipe, text, chance)
-        if NAME not in line:
+        if not MARK.search(line):
             raise AppError(
-                f"The caption of “{picture.path.name}” does not hold the name “{name}” or [name]; "
-                "nothing would be learned from it. Add it to the text, or use templates."
+                f"The caption of “{picture.path.name}” does not hold the name "
+                f"“{names[picture.concept]}” or [name]; nothing would be learned from it. Add it "
+                "to the text, or use templates."
             )
     else:
         lines = templates_of(recipe, at)
-        line = lines[int(draw * len(lines))].replace(TEXT, _by_lot(recipe, picture.text, chance))
+        line = with_marks(lines[int(draw * len(lines))])
+        line = line.replace(TEXT, _by_lot(recipe, with_marks(picture.text), chance))
     if chance.random() < recipe.caption_dropout:
-        line = NAME
+        line = mark(picture.concept)
+    for found in MARK.finditer(line):
+        if number_of(found) >= len(names):
+            raise AppError(
+                f"A caption of “{picture.path.name}” has {found[0]}, but the run has "
+                f"{len(names)} names."
+            )
     if recipe.append_initializer:
-        line = line.replace(NAME, f"{NAME} {initializer}")
+        line = MARK.sub(lambda found: f"{found[0]} {concepts[number_of(found)].initializer}", line)
     return line.strip(" ,")
 
 
@@ -122,7 +138,7 @@ def _by_lot(recipe: Recipe, text: str, chance: random.Random) -> str:
     tags = [
         tag.strip()
         for tag in text.split(",")
-        if NAME in tag or chance.random() >= recipe.tag_dropout
+        if MARK.search(tag) or chance.random() >= recipe.tag_dropout
     ]
     if recipe.shuffle_tags:
         chance.shuffle(tags)
@@ -130,17 +146,24 @@ def _by_lot(recipe: Recipe, text: str, chance: random.Random) -> str:
 
 
 def examples(
-    recipe: Recipe, pictures: Sequence[Picture], name: str, initializer: str, count: int = 10
+    recipe: Recipe, pictures: Sequence[Picture], concepts: Sequence[Concept], count: int = 10
 ) -> list[str]:
-    """Return captions as a run would draw them from its start to its end, with the name."""
+    """Return captions as a run would draw them from its start to its end, with the names."""
     draw = random.Random(recipe.seed)
     lines = (
-        caption(
-            recipe, pictures[index % len(pictures)], name, initializer, draw.random(), index / count
-        )
+        caption(recipe, pictures[index % len(pictures)], concepts, draw.random(), index / count)
         for index in range(count if pictures else 0)
     )
-    return [line.replace(NAME, name) for line in lines]
+    return [MARK.sub(lambda found: concepts[number_of(found)].name, line) for line in lines]
+
+
+class Preview(NamedTuple):
+    """What is drawn to look at a run."""
+
+    prompt: str
+    negative_prompt: str
+    concept: int
+    """Which of the run's names it shows, counted from 0."""
 
 
 def preview_of(recipe: Recipe, prompt: str, call: str) -> tuple[str, str]:
@@ -151,6 +174,22 @@ def preview_of(recipe: Recipe, prompt: str, call: str) -> tuple[str, str]:
     if recipe.kind == "negative" and NAME not in prompt:
         return prompt, call
     return prompt.replace(NAME, call), ""
+
+
+def previews_of(recipe: Recipe, calls: Sequence[str]) -> list[Preview]:
+    """Return a run's previews, with ``calls`` in the places of its names.
+
+    Each prompt is drawn once for each name; one that calls several by their marks, such as
+    ``[name] beside [name 2]``, once for all.
+    """
+    made = []
+    for prompt in recipe.preview_prompts:
+        together = any(number_of(found) for found in MARK.finditer(prompt))
+        for number, call in enumerate(calls[:1] if together else calls):
+            shown, negative = preview_of(recipe, prompt, call)
+            shown = MARK.sub(lambda found: calls[min(number_of(found), len(calls) - 1)], shown)
+            made.append(Preview(shown, negative, number))
+    return made
 
 
 def initializer_tokens(tokenizer: CLIPTokenizer, text: str) -> tuple[int, ...]:
@@ -195,17 +234,19 @@ def vector_count(recipe: Recipe, initializer_ids: Sequence[int]) -> int:
     return recipe.vectors or min(4, len(initializer_ids))
 
 
-def lay_out_caption(tokenizer: CLIPTokenizer, line: str, name: Insert | Words) -> Chunk:
-    """Lay a caption out in one chunk, with ``name`` in the place of each ``[name]``.
+def lay_out_caption(tokenizer: CLIPTokenizer, line: str, *names: Insert | Words) -> Chunk:
+    """Lay a caption out in one chunk, with ``names`` in the places of their marks.
 
-    The parts around the name are tokenised by themselves, so that no tokenizer can split or join
+    The parts around a name are tokenised by themselves, so that no tokenizer can split or join
     it. What is too long is cut at the end, or before the first name if that alone leaves it room.
     """
     tokens = tokens_of(tokenizer)
-    first, *others = (tokens.of(part) for part in line.split(NAME))
-    items: list[Insert | Words] = [Words(first[: CHUNK_TOKENS - len(name)])]
+    first, *rest = MARK.split(line)
+    calls = [names[int(number or 1) - 1] for number in rest[::2]]
+    room = CHUNK_TOKENS - len(calls[0]) if calls else CHUNK_TOKENS
+    items: list[Insert | Words] = [Words(tokens.of(first)[:room])]
     used = len(items[0])
-    for part in others:
+    for name, part in zip(calls, map(tokens.of, rest[1::2]), strict=True):
         if used + len(name) > CHUNK_TOKENS:
             break
         used += len(name)

@@ -17,6 +17,7 @@ from PIL import Image, ImageChops
 from webui.errors import AppError
 from webui.files import open_regular, sha256
 from webui.images import open_picture, size_of
+from webui.training.learned.concepts import concept_shown
 
 MINIMUM, MAXIMUM = 3, 1000
 """How many pictures a concept may be learned from."""
@@ -52,6 +53,8 @@ class Picture:
     has_text_file: bool
     mask_file: Path | None = None
     """The file beside it that the mask, or a part of it, comes from."""
+    concept: int = 0
+    """Which of a run's names it shows, counted from 0."""
 
 
 class ReadPicture(Protocol):
@@ -180,20 +183,24 @@ def _read_text(path: Path) -> str:
         return " ".join(file.read(4096).decode("utf-8-sig", errors="replace").split())
 
 
-def find_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
+def find_pictures(folder: Path, names: Sequence[str] = ()) -> tuple[list[Path], list[Path]]:
     """Return the pictures of a folder in order of their names, and the files that are skipped.
 
-    If there are none, those of its sub-folders named like ``20_cat`` count, as Kohya's scripts
-    have them. Raises AppError if there is no such folder.
+    If there are none, those of its sub-folders count: of those named like ``20_cat``, as Kohya's
+    scripts have them, where there are any. Of several ``names`` those count that are called like
+    one. Raises AppError if there is no such folder.
     """
     if not folder.is_dir():
         raise AppError(f"There is no folder {folder}.")
     found, skipped = _pictures_directly_in(folder)
-    if not found:
-        for inner in sorted(folder.iterdir()):
-            if inner.is_dir() and _COUNTED.match(inner.name):
-                more, other = _pictures_directly_in(inner)
-                found, skipped = found + more, skipped + other
+    if len(names) < 2 and found:
+        return found, skipped
+    inside = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
+    if len(names) > 1:
+        inside = [inner for inner in inside if concept_shown(inner / "any", names) is not None]
+    for inner in [inner for inner in inside if _COUNTED.match(inner.name)] or inside:
+        more, other = _pictures_directly_in(inner)
+        found, skipped = found + more, skipped + other
     return found, skipped
 
 
@@ -206,17 +213,27 @@ def _pictures_directly_in(folder: Path) -> tuple[list[Path], list[Path]]:
     return pictures, [path for path in files if path not in used]
 
 
-def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> list[Picture]:
+def read_pictures(
+    files: Sequence[Path], read: ReadPicture = read_picture, names: Sequence[str] = ("",)
+) -> list[Picture]:
     """Read as many pictures as training takes, with the captions among the files.
 
-    One AppError tells of every file that cannot be used.
+    Of several ``names`` each picture shows one (``concept_shown``). One AppError tells of every
+    file that cannot be used.
     """
     paired, _ = pair_captions(files)
     if len(paired) > MAXIMUM:
         raise AppError(count_problem(len(paired)))
     pictures, problems, pixels = [], [], 0
     most, each = max(MAX_PIXELS_IN_ALL, MAX_PIXELS_EACH * len(paired)), kept_pixels(len(paired))
-    for path, *beside in paired:
+    shows = [concept_shown(path, names) for path, *_ in paired]
+    for (path, *beside), concept in zip(paired, shows, strict=True):
+        if concept is None:
+            problems.append(
+                f"{path.name} shows none of the names. Put the images of each name into a folder "
+                "that is called like it, or begin their file names with it."
+            )
+            continue
         try:
             width, height = size_of(path)
             if (pixels := pixels + width * height) > most:
@@ -225,11 +242,13 @@ def read_pictures(files: Sequence[Path], read: ReadPicture = read_picture) -> li
                     f"{most // 1_000_000} million pixels; make them smaller."
                 )
                 break
-            pictures.append(fitted(read(path, *beside), each))
+            pictures.append(replace(fitted(read(path, *beside), each), concept=concept))
         except AppError as problem:
             problems.append(str(problem))
-    if len(paired) < MINIMUM:
-        problems.append(count_problem(len(paired)))
+    for number, name in enumerate(names):
+        if (count := shows.count(number)) < MINIMUM:
+            of_it = f"Of “{name}”: " if len(names) > 1 else ""
+            problems.append(f"{of_it}{count_problem(count)}")
     if problems:
         raise AppError(" ".join(problems))
     return pictures
@@ -254,6 +273,15 @@ def fitted(picture: Picture, pixels: int) -> Picture:
 def held_out_count(count: int) -> int:
     """Return how many of so many pictures training does not see: one, or one in ten of many."""
     return max(1, count // 10) if count >= HOLD_OUT_FROM else 0
+
+
+def held_out(pictures: Sequence[Picture]) -> set[int]:
+    """Return the indices of the pictures that training does not see: the last ones of each name."""
+    kept: set[int] = set()
+    for concept in {picture.concept for picture in pictures}:
+        own = [index for index, picture in enumerate(pictures) if picture.concept == concept]
+        kept |= set(own[len(own) - held_out_count(len(own)) :])
+    return kept
 
 
 def count_problem(count: int) -> str:

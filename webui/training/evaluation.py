@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from webui.training.stages import NAME
 
 if TYPE_CHECKING:
     from webui.models.model import Model
+    from webui.training.learned.concepts import Placeholder
     from webui.training.setup import TrainingSetup
 
 CONTEXTS = (
@@ -53,18 +54,17 @@ def untold(done: int, total: int) -> None:
     """Tell nobody."""
 
 
-class Baseline(Protocol):
-    """What vectors are compared with; a ``TrainingSetup`` is one."""
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """The words that vectors are compared with."""
 
-    @property
-    def model(self) -> Model: ...
+    model: Model
+    initializer_ids: Sequence[int]
 
-    @property
-    def initializer_ids(self) -> Sequence[int]: ...
 
-    @property
-    def norms(self) -> Mapping[str, float]:
-        """Mean norm of the vocabulary's vectors per text encoder."""
+def baseline_of(setup: TrainingSetup, placeholder: Placeholder) -> Baseline:
+    """Return what the vectors of one of a run's names are compared with."""
+    return Baseline(setup.model, placeholder.initializer_ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,8 @@ class EvalSet:
     """A caption per input."""
     held_out: Tensor
     """``[n]`` bool: inputs of the picture that training does not see."""
+    concepts: Tensor
+    """``[n]`` int64: which of the run's names each input shows."""
     initializer: Tensor
     """``[n]`` error with the initializer's words in place of the name."""
     empty: Tensor
@@ -88,8 +90,8 @@ def prepare_eval_set(setup: TrainingSetup, count: int, measured: Measured = unto
     """Fix ``count`` inputs of the training crops and half as many of the held-out ones."""
     draw = generator_for(setup.recipe.seed, "examination", count)
     centres = range(0, len(setup.latents.pictures), setup.crops_per_picture)
-    seen = [index for index in centres if index in setup.training_crops]
-    unseen = [index for index in centres if index not in setup.training_crops]
+    seen = setup.by_turns([index for index in centres if index in setup.training_crops])
+    unseen = setup.by_turns([index for index in centres if index not in setup.training_crops])
     crops, held = _cycle(seen, count), [False] * count
     if unseen:
         extra = _cycle(unseen, (count + 1) // 2)
@@ -108,13 +110,12 @@ def prepare_eval_set(setup: TrainingSetup, count: int, measured: Measured = unto
         setup.line(setup.latents.pictures[crop], float(torch.rand((), generator=draw)), at)
         for crop, at in zip(crops, spread.tolist(), strict=True)
     )
-    words = errors_of(
-        setup, batch, lines, setup.initializer_ids, lambda at, of: measured(at, 2 * of)
-    )
+    words = errors_of(setup, batch, lines, setup.initializers, lambda at, of: measured(at, 2 * of))
     empty = errors_of(
-        setup, batch, [NAME] * len(lines), (), lambda at, of: measured(of + at, 2 * of)
+        setup, batch, [NAME] * len(lines), [()], lambda at, of: measured(of + at, 2 * of)
     )
-    return EvalSet(batch, lines, torch.tensor(held), words, empty)
+    concepts = torch.tensor([setup.concept_of(crop) for crop in crops])
+    return EvalSet(batch, lines, torch.tensor(held), concepts, words, empty)
 
 
 def _cycle(items: Sequence[int], count: int) -> list[int]:
@@ -126,11 +127,11 @@ def errors_of(
     setup: TrainingSetup,
     batch: Batch,
     lines: Sequence[str],
-    name: Mapping[str, Tensor] | Sequence[int],
+    names: Mapping[str, Tensor] | Sequence[Sequence[int]],
     measured: Measured = untold,
 ) -> Tensor:
-    """Return the error per input, ``[n]`` on the CPU, with vectors or token ids as the name."""
-    chunks = setup.captions(lines, name)
+    """Return the error per input, ``[n]`` on the CPU; ``names`` as ``TrainingSetup.captions``."""
+    chunks = setup.captions(lines, names)
     errors = torch.zeros(len(batch.crops))
     parts = list(_parts(setup, batch))
     for number, (part, (height, width)) in enumerate(parts):
@@ -160,13 +161,29 @@ def _parts(setup: TrainingSetup, batch: Batch) -> Iterator[tuple[list[int], tupl
 
 
 def score(setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]) -> EvalResult:
-    """Measure vectors on fixed inputs."""
+    """Measure a run's vectors on fixed inputs, those of all names together."""
     learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
-    base, held = eval_set.initializer, eval_set.held_out
+    return _result(setup, eval_set, learned, torch.ones_like(eval_set.held_out))
+
+
+def score_each(
+    setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]
+) -> list[EvalResult]:
+    """Measure a run's vectors, each name's on the inputs that show it."""
+    learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
+    return [
+        _result(setup, eval_set, learned, eval_set.concepts == number)
+        for number in range(len(setup.placeholders))
+    ]
+
+
+def _result(setup: TrainingSetup, eval_set: EvalSet, errors: Tensor, of: Tensor) -> EvalResult:
+    """Compare the errors ``[n]`` of the inputs ``of`` (``[n]`` bool) with the initializer's."""
+    learned, base, held = errors[of], eval_set.initializer[of], eval_set.held_out[of]
     gain, error = gain_of(learned, base)
     unseen, unseen_error = gain_of(learned[held], base[held]) if held.any() else (None, None)
     total = setup.schedule.config["num_train_timesteps"]
-    third = (eval_set.batch.timesteps * 3 // total).clamp(max=2)
+    third = (eval_set.batch.timesteps[of] * 3 // total).clamp(max=2)
 
     def gain_at(part: int) -> float:
         return gain_of(learned[third == part], base[third == part])[0]
@@ -177,7 +194,7 @@ def score(setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]
         error=error,
         held_out=unseen,
         held_out_error=unseen_error,
-        over_empty=gain_of(learned, eval_set.empty)[0],
+        over_empty=gain_of(learned, eval_set.empty[of])[0],
         thirds=(gain_at(0), gain_at(1), gain_at(2)),
     )
 
@@ -225,9 +242,12 @@ def editability(baseline: Baseline, vectors: Mapping[str, Tensor]) -> float:
     return float(torch.stack(similar).mean())
 
 
-def norm_ratio(baseline: Baseline, vectors: Mapping[str, Tensor]) -> Tensor:
-    """Return the vectors' mean norm as a multiple of the vocabulary's, ``[]`` on their device."""
-    ratios = [rows.norm(dim=-1).mean() / baseline.norms[key] for key, rows in vectors.items()]
+def norm_ratio(norms: Mapping[str, float], vectors: Mapping[str, Tensor]) -> Tensor:
+    """Return the vectors' mean norm as a multiple of the vocabulary's, ``[]`` on their device.
+
+    ``norms`` are the vocabulary's mean norms per text encoder.
+    """
+    ratios = [rows.norm(dim=-1).mean() / norms[key] for key, rows in vectors.items()]
     return torch.stack(ratios).mean()
 
 

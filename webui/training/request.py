@@ -24,6 +24,7 @@ from webui.training.dataset import (
     read_picture,
     read_pictures,
 )
+from webui.training.learned.concepts import Concept, concept_shown, concepts_of, names_in
 from webui.training.preflight import Finding, preflight
 from webui.training.recipe import Recipe, learning_rate_advice
 from webui.training.runs import tracking
@@ -44,14 +45,25 @@ class TrainingRequest:
     """What a person asks for on the Train tab, over the API or in the terminal."""
 
     name: str
-    """Name of the embedding, as it will be written in prompts."""
+    """Name of the embedding, as it will be written in prompts; several with commas between them."""
     pictures: tuple[Path, ...]
     """Pictures, and text files that are their captions: of the same names, here or beside them."""
     initializer: str
-    """A word or a few that describe the thing coarsely; learning starts from there."""
+    """A word or a few that describe the thing coarsely; learning starts from there. As many with
+    commas between them as there are names, or one for all."""
     recipe: Recipe
     overwrite: bool = False
-    """Whether an embedding of this name may be replaced."""
+    """Whether embeddings of these names may be replaced."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the embeddings."""
+        return names_in(self.name)
+
+    @property
+    def concepts(self) -> tuple[Concept, ...]:
+        """The things that are to be learned; BadField if names and initializers do not match."""
+        return concepts_of(self.name, self.initializer)
 
 
 def check_request(
@@ -66,12 +78,18 @@ def check_request(
     """
     problems = []
     tokenizer = model.tokenizer if model else None
-    wrong = name_problem(request.name, tokenizer, taken, request.overwrite)
-    if wrong:
-        problems.append(("name", wrong))
+    for name in request.names:
+        if wrong := name_problem(name, tokenizer, taken, request.overwrite):
+            problems.append(("name", wrong))
+    concepts: tuple[Concept, ...] = ()
     try:
-        pictures = read_pictures(request.pictures, read)
-        examples(request.recipe, pictures, request.name, request.initializer, len(pictures))
+        concepts = request.concepts
+    except BadField as problem:
+        problems.append((problem.field, str(problem)))
+    try:
+        pictures = read_pictures(request.pictures, read, request.names)
+        if concepts:
+            examples(request.recipe, pictures, concepts, len(pictures))
     except AppError as problem:
         problems.append(("pictures", str(problem)))
     if request.recipe.tensorboard and not tracking.available():
@@ -85,7 +103,7 @@ def _check_against(request: TrainingRequest, model: Model) -> list[tuple[str, st
 
     problems = []
     for look in (
-        lambda: initializer_tokens(model.tokenizer, request.initializer),
+        lambda: [initializer_tokens(model.tokenizer, each) for each in _initializers(request)],
         lambda: side_of(request.recipe, model),
         lambda: schedule_of(model),
     ):
@@ -96,6 +114,14 @@ def _check_against(request: TrainingRequest, model: Model) -> list[tuple[str, st
         except AppError as problem:
             problems.append(("model", str(problem)))
     return problems
+
+
+def _initializers(request: TrainingRequest) -> tuple[str, ...]:
+    """Return the words of each name; as they are if they do not match, which is told elsewhere."""
+    try:
+        return tuple(concept.initializer for concept in request.concepts)
+    except BadField:
+        return (request.initializer,)
 
 
 def preflight_request(
@@ -117,13 +143,15 @@ def preflight_request(
         except AppError as problem:
             findings.append(Finding(True, path.name, str(problem)))
     findings += [Finding(False, path.name, "belongs to no image of its name.") for path in unused]
-    recipe = request.recipe
+    recipe, names = request.recipe, request.names
+    shows = [concept_shown(picture.path, names) for picture in pictures]
+    counts = [shows.count(number) for number in range(len(names))]
     findings += preflight(pictures, side_of(recipe, model), buckets_of(recipe, model))
     advice = (
-        hold_out_advice(recipe, len(pictures)),
+        hold_out_advice(recipe, min(counts)),
         count_advice(len(pictures)),
-        name_advice(request.name, model.tokenizer, taken),
-        initializer_advice(recipe, model.tokenizer, request.initializer),
+        *(name_advice(name, model.tokenizer, taken) for name in names),
+        *(initializer_advice(recipe, model.tokenizer, each) for each in _initializers(request)),
         learning_rate_advice(recipe),
         precision_advice(recipe, model),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from webui.training.captions import initializer_tokens
 from webui.training.dataset import Picture
 from webui.training.denoising import encode_crop
 from webui.training.evaluation import (
+    Baseline,
     editability,
     nearest_words,
     norm_ratio,
@@ -50,22 +51,14 @@ class Measured:
     """learned, not shown, weak or overfitted; empty without pictures."""
 
 
-@dataclass(frozen=True)
-class _Words:
-    """What vectors are compared with when there are no pictures."""
-
-    model: Model
-    initializer_ids: Sequence[int]
-    norms: Mapping[str, float]
-
-
 def run_of(embedding: Embedding, root: Path) -> Run | None:
     """Return the run below ``root`` that made just these vectors, or None."""
     for run in list_runs(root):
         try:
-            if run.record().name != embedding.name or embedding.step not in run.checkpoints():
+            if embedding.step not in run.checkpoints():
                 continue
-            if hash_vectors(run.read_checkpoint(embedding.step)) == embedding.content_hash:
+            own = run.read_checkpoint(embedding.step).vectors.get(embedding.name)
+            if own is not None and hash_vectors(own) == embedding.content_hash:
                 return run
         except AppError:
             continue
@@ -107,8 +100,8 @@ def measure(
         found = score(setup, eval_set, vectors)
     ids = initializer_tokens(model.tokenizer, words)
     norms = {key: vocabulary_norm(model, key) for key in model.widths}
-    beside = _Words(model, ids, norms)
-    editable, norm = editability(beside, vectors), float(norm_ratio(beside, vectors))
+    editable = editability(Baseline(model, ids), vectors)
+    norm = float(norm_ratio(norms, vectors))
     classic = recipe.optimizer == "adamw"
     return Measured(
         name=embedding.name,

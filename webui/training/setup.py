@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,8 +19,9 @@ from webui.models.model import Model
 from webui.prompting.chunks import Chunk, Insert, Words
 from webui.training.captions import caption, initializer_tokens, lay_out_caption, vector_count
 from webui.training.crops import Crop, Size, bucket_sizes, make_crops
-from webui.training.dataset import Picture, held_out_count
+from webui.training.dataset import Picture, held_out
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
+from webui.training.learned.concepts import Placeholder, concepts_of
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,9 +35,8 @@ class TrainingSetup:
     model: Model
     """On a processor that computes in half precision its UNet is a copy."""
     recipe: Recipe
-    name: str
-    initializer: str
-    initializer_ids: tuple[int, ...]
+    placeholders: tuple[Placeholder, ...]
+    """The names that are learned, each with its own of the vectors."""
     pictures: tuple[Picture, ...]
     latents: Latents
     schedule: DDPMScheduler
@@ -45,7 +46,8 @@ class TrainingSetup:
     norms: Mapping[str, float]
     """Mean norm of the vocabulary's vectors per text encoder."""
     start: Mapping[str, Tensor]
-    """Vectors before the first step, ``[n, width]`` float32 per text encoder."""
+    """Vectors before the first step, ``[n, width]`` float32 per text encoder; those of one name
+    after those of another."""
     compute_dtype: torch.dtype | None
     """Precision that a GPU computes a float32 UNet in (autocast); None = its own."""
 
@@ -61,22 +63,49 @@ class TrainingSetup:
             found.setdefault(self.latents.size(crop), []).append(crop)
         return tuple(map(tuple, found.values()))
 
+    @property
+    def initializers(self) -> tuple[tuple[int, ...], ...]:
+        """The token ids of each name's initializer."""
+        return tuple(each.initializer_ids for each in self.placeholders)
+
+    def by_name(self, vectors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Return a run's vectors by the names that they belong to."""
+        return {each.name: each.rows(vectors) for each in self.placeholders}
+
+    def concept_of(self, crop: int) -> int:
+        """Return which name a crop shows, counted from 0."""
+        return self.pictures[self.latents.pictures[crop]].concept
+
+    def by_turns(self, crops: Sequence[int]) -> list[int]:
+        """Return crops so ordered that those of each name are spread evenly over all of them."""
+        seen: Counter[int] = Counter()
+        totals = Counter(self.concept_of(crop) for crop in crops)
+        places = {}
+        for crop in crops:
+            concept = self.concept_of(crop)
+            places[crop] = (seen[concept] + 0.5) / totals[concept]
+            seen[concept] += 1
+        return sorted(crops, key=lambda crop: places[crop])
+
     def line(self, picture: int, draw: float, at: float = 1.0) -> str:
-        """Return a caption for a picture, with ``[name]``.
+        """Return a caption for a picture, with marks in the places of names.
 
         ``draw`` in [0, 1) chooses it, of those for the part ``at`` of the run, 0 to 1.
         """
-        return caption(self.recipe, self.pictures[picture], self.name, self.initializer, draw, at)
+        return caption(self.recipe, self.pictures[picture], self.placeholders, draw, at)
 
     def captions(
-        self, lines: Sequence[str], name: Mapping[str, Tensor] | Sequence[int]
+        self, lines: Sequence[str], names: Mapping[str, Tensor] | Sequence[Sequence[int]]
     ) -> list[Chunk]:
-        """Lay captions out with vectors (``[n, width]`` per text encoder) or token ids as name."""
-        if isinstance(name, Mapping):
-            item: Insert | Words = Insert(Embedding(self.name, name))
+        """Lay captions out with a run's vectors (``[n, width]`` per text encoder) in the places of
+        names, or with token ids for each."""
+        if isinstance(names, Mapping):
+            items: list[Insert | Words] = [
+                Insert(Embedding(each.name, each.rows(names))) for each in self.placeholders
+            ]
         else:
-            item = Words(tuple(name))
-        return [lay_out_caption(self.model.tokenizer, line, item) for line in lines]
+            items = [Words(tuple(ids)) for ids in names]
+        return [lay_out_caption(self.model.tokenizer, line, *items) for line in lines]
 
 
 def side_of(recipe: Recipe, model: Model) -> int:
@@ -120,35 +149,45 @@ def prepare_setup(
     pictures: Sequence[Picture],
     cut: Sequence[Crop],
     moments: Sequence[tuple[Tensor, Tensor]],
-    start: Mapping[str, Tensor] | None = None,
+    start: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> TrainingSetup:
     """Put together a setup from the crops and the moments that the VAE made of them.
 
-    ``start`` are vectors to begin with in place of the initializer's.
+    ``name`` and ``initializer`` as for ``concepts_of``; ``start`` are vectors to begin with in
+    place of the initializers', by name.
     """
     freeze(model)
-    ids = initializer_tokens(model.tokenizer, initializer)
-    shown = len(pictures) - (held_out_count(len(pictures)) if recipe.hold_out else 0)
+    unseen = held_out(pictures) if recipe.hold_out else set()
     norms = {encoder.key: vocabulary_norm(model, encoder.key) for encoder in model.text_encoders}
     hold_norm = recipe.optimizer == "directional"
-    if start is None:
-        start = words_as_vectors(model, ids, vector_count(recipe, ids))
+    placeholders: list[Placeholder] = []
+    vectors: list[Mapping[str, Tensor]] = []
+    first = 0
+    for concept in concepts_of(name, initializer):
+        ids = initializer_tokens(model.tokenizer, concept.initializer)
+        vectors.append(
+            start[concept.name]
+            if start
+            else words_as_vectors(model, ids, vector_count(recipe, ids))
+        )
+        count = len(next(iter(vectors[-1].values())))
+        placeholders.append(Placeholder(concept.name, concept.initializer, ids, first, count))
+        first += count
+    together = {key: torch.cat([each[key] for each in vectors]) for key in model.widths}
     dtype = compute_dtype_of(recipe, model)
     if model.device.type == "cpu" and (low := dtype or model.dtype) != torch.float32:
         model, dtype = replace(model, unet=low_precision_copy(model.unet, low), dtype=low), None
     setup = TrainingSetup(
         model=model,
         recipe=recipe,
-        name=name,
-        initializer=initializer.strip(),
-        initializer_ids=ids,
+        placeholders=tuple(placeholders),
         pictures=tuple(pictures),
         latents=gather_latents(cut, moments, recipe.use_mask),
         schedule=schedule_of(model),
-        training_crops=tuple(i for i, item in enumerate(cut) if item.picture < shown),
+        training_crops=tuple(i for i, item in enumerate(cut) if item.picture not in unseen),
         crops_per_picture=len(cut) // len(pictures),
         norms=norms,
-        start=starting_vectors(model, start, norms, hold_norm),
+        start=starting_vectors(model, together, norms, hold_norm),
         compute_dtype=dtype,
     )
     for index in range(len(pictures)):

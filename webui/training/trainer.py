@@ -19,6 +19,7 @@ from webui.training.denoising import Batch, denoising_errors, generator_for
 from webui.training.evaluation import (
     EvalSet,
     Measured,
+    baseline_of,
     editability,
     norm_ratio,
     prepare_eval_set,
@@ -86,7 +87,9 @@ class Evaluated:
 
     step: int
     score: EvalResult
+    """Of all names together."""
     editability: float
+    """The least of the names'."""
     best: bool
     """Whether these are the best vectors so far: see ``chosen_of``."""
 
@@ -252,7 +255,7 @@ def queue_step(setup: TrainingSetup, progress: Progress) -> Queued:
     with torch.no_grad():
         progress.optimizer.step(gradients, rate)
     progress.step = step
-    ratio = norm_ratio(setup, progress.vectors)
+    ratio = norm_ratio(setup.norms, progress.vectors)
     return Queued(step, rate, torch.stack([loss, length, ratio]))
 
 
@@ -337,7 +340,8 @@ def draw_crops(setup: TrainingSetup, number: int) -> list[int]:
     """Return the crops of a batch, the batches counted from 0; all are of one bucket.
 
     A bucket's turns are as many as its crops, in shuffled rounds over all of them, and at its
-    turns its own crops come in shuffled rounds; so each crop is seen equally often.
+    turns its own crops come in shuffled rounds, those of several names by turns; so each crop is
+    seen equally often.
     """
     buckets, size = setup.buckets(), setup.recipe.batch_size
     owners = [index for index, bucket in enumerate(buckets) for _ in bucket]
@@ -345,10 +349,11 @@ def draw_crops(setup: TrainingSetup, number: int) -> list[int]:
     turns = [owners[at] for at in _shuffled(setup, "buckets", lap, len(owners))]
     crops = buckets[turns[place]]
     before = lap * len(crops) + turns[:place].count(turns[place])  # turns it has had
-    chosen = []
-    for at in range(before * size, (before + 1) * size):
-        lap, place = divmod(at, len(crops))
-        chosen.append(crops[_shuffled(setup, "order", lap, len(crops))[place]])
+    chosen: list[int] = []
+    while len(chosen) < size:
+        lap, place = divmod(before * size + len(chosen), len(crops))
+        order = [crops[index] for index in _shuffled(setup, "order", lap, len(crops))]
+        chosen += setup.by_turns(order)[place : place + size - len(chosen)]
     return chosen
 
 
@@ -365,7 +370,10 @@ def _evaluate(
     ceiling = JUMP * max(float(eval_set.initializer.mean()), float(eval_set.empty.mean()))
     if not found.loss <= ceiling:
         return _roll_back(progress, progress.step, "the error on fixed inputs jumped")
-    editable = editability(setup, progress.vectors)
+    editable = min(
+        editability(baseline_of(setup, each), each.rows(progress.vectors))
+        for each in setup.placeholders
+    )
     before = [item.score for item in progress.evaluations]
     best = chosen_of([*before, found]) == len(before)
     evaluated = Evaluated(progress.step, found, editable, best)

@@ -139,7 +139,7 @@ class Tools:
             "name": view.name,
             "state": view.state.value,
             "step": view.step,
-            "file": str(view.installed) if view.installed else None,
+            "file": str(view.file) if view.file else None,
             "report": asdict(view.report) if view.report else None,
         }
 

@@ -95,10 +95,10 @@ def test_the_log_is_only_ever_added_to_and_survives_a_cut(run: Run):
 
 def test_checkpoints_come_back_bit_for_bit(run: Run):
     vectors = {"clip_l": torch.randn(2, 32)}
-    run.save_checkpoint(25, vectors)
-    run.save_checkpoint(0, vectors)
+    run.save_checkpoint(25, {"my-thing": vectors})
+    run.save_checkpoint(0, {"my-thing": vectors})
     assert run.checkpoints() == (0, 25)
-    assert torch.equal(run.read_checkpoint(25)["clip_l"], vectors["clip_l"])
+    assert torch.equal(run.read_checkpoint(25).embeddings[0].vectors["clip_l"], vectors["clip_l"])
     with pytest.raises(AppError, match="Step 10"):
         run.read_checkpoint(10)
 

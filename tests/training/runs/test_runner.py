@@ -20,14 +20,15 @@ from PIL import Image
 
 from tests.training.conftest import tiny_model
 from webui.embeddings import formats
-from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
 from webui.job_state import JobState
 from webui.models.model import Model
 from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
+from webui.training.learned.step import LearnedStep, learned_step
 from webui.training.recipe import Recipe
 from webui.training.runs import tracking
+from webui.training.runs.report import Report
 from webui.training.runs.run_folder import Run
 from webui.training.runs.run_state import Curves, Order
 from webui.training.runs.runner import (
@@ -37,7 +38,6 @@ from webui.training.runs.runner import (
     MEASURING,
     Outcome,
     carry_out,
-    embedding_of,
     metadata_of,
 )
 from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
@@ -88,10 +88,16 @@ class Witness:
         assert steps_per_s > 0 and eta_s >= 0
 
     def draw(
-        self, prompts: list[tuple[str, str]], embedding: Embedding | None, seed: int
+        self, prompts: list[tuple[str, str]], learned: LearnedStep | None, seed: int
     ) -> list[Image.Image]:
-        self.drawn += [(prompt, embedding.step if embedding else None) for prompt in prompts]
+        self.drawn += [(prompt, learned.step if learned else None) for prompt in prompts]
         return [Image.new("RGB", (8, 8)) for _ in prompts]
+
+
+def only(learned: LearnedStep) -> torch.Tensor:
+    """The vectors of the one name that was learned."""
+    (embedding,) = learned.embeddings
+    return embedding.vectors["clip_l"]
 
 
 @pytest.fixture
@@ -131,11 +137,11 @@ def test_a_run_passes_through_its_states_and_ends_with_a_report(new_run: Callabl
     run = new_run()
     witness = Witness(run)
     outcome = carry_out(run, model, witness)
-    assert outcome.state == "finished" and outcome.step in run.checkpoints()
+    assert outcome.state == "finished" and outcome.learned.step in run.checkpoints()
     assert outcome.report.verdict in ("learned", "not shown", "weak", "overfitted")
     states = [state for state, _ in witness.statuses]
     assert sorted(set(states), key=states.index) == ["preparing", "training", "finishing"]
-    assert run.read_report()["step"] == outcome.step
+    assert run.read_report()["step"] == outcome.learned.step
     prompts = [("a my-thing", ""), ("my-thing in the snow", "")]
     assert witness.drawn == [
         (("a cat", ""), None),
@@ -177,10 +183,10 @@ def test_what_is_installed_is_the_best_step_not_the_last(new_run: Callable, mode
             gains[event["step"]] = event["gain"]
             errors[event["step"]] = event["error"]
     highest = max(gains.values())
-    assert outcome.step == max(at for at in gains if gains[at] >= highest - errors[at])
-    kept = run.read_checkpoint(outcome.step)
-    assert torch.equal(outcome.vectors["clip_l"], kept["clip_l"])
-    if gains[outcome.step] == highest:
+    assert outcome.learned.step == max(at for at in gains if gains[at] >= highest - errors[at])
+    kept = run.read_checkpoint(outcome.learned.step)
+    assert torch.equal(only(outcome.learned), only(kept))
+    if gains[outcome.learned.step] == highest:
         assert "measured best of 4 evaluations" in outcome.report.reason
     else:
         top = max(gains, key=gains.get)
@@ -196,7 +202,7 @@ def test_a_run_paused_by_another_version_says_so_and_its_steps_stay(
     torch.save({**state, "format": 1}, run.folder / "state.pt")
     with pytest.raises(AppError, match="another version"):
         carry_out(run, model, Witness(run))
-    assert run.read_checkpoint(run.checkpoints()[-1])["clip_l"].isfinite().all()
+    assert only(run.read_checkpoint(run.checkpoints()[-1])).isfinite().all()
 
 
 def test_what_was_best_is_forgotten_with_the_steps_that_are_gone_back_over():
@@ -218,10 +224,10 @@ def test_a_paused_run_goes_on_with_the_same_bits_and_the_same_curves(
     expected = carry_out(whole, model, Witness(whole))
     assert carry_out(cut, model, Witness(cut, "pause", at_step=13)).state == "paused"
     found = carry_out(cut, model, Witness(cut))
-    assert torch.equal(expected.vectors["clip_l"], found.vectors["clip_l"])
+    assert torch.equal(only(expected.learned), only(found.learned))
     one, other = Curves(whole.events()), Curves(cut.events())
     assert (one.raw, one.losses, one.gains) == (other.raw, other.losses, other.gains)
-    assert one.best == other.best and one.best[-1] == found.step
+    assert one.best == other.best and one.best[-1] == found.learned.step
     assert [item[:2] for item in one.previews] == [item[:2] for item in other.previews]
 
 
@@ -252,7 +258,7 @@ def test_a_run_that_overflows_for_good_leaves_its_last_good_step(new_run: Callab
     finally:
         handle.remove()
     assert run.checkpoints() == (0, 8)
-    assert torch.isfinite(run.read_checkpoint(8)["clip_l"]).all()
+    assert torch.isfinite(only(run.read_checkpoint(8))).all()
     assert run.read_state()["best_step"] in (0, 8), "it can be kept, or resumed"
 
 
@@ -270,7 +276,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
     progress = begin(prepare_task_of(run, model))
     for write in (
         lambda: run.save_progress(progress, 1.0),
-        lambda: run.save_checkpoint(8, progress.vectors),
+        lambda: run.save_checkpoint(8, {"my-thing": progress.vectors}),
         lambda: run.save_preview(0, 0, Image.new("RGB", (8, 8))),
         lambda: run.save_report({}),
     ):
@@ -299,7 +305,7 @@ def test_an_sdxl_file_has_the_keys_of_both_encoders_and_diffusers_loads_it(
         tmp_path / "train", "zzthing", "cat", recipe, read_pictures(picture_files(3)), model_of
     )
     outcome = carry_out(run, model, Witness(run))
-    embedding = embedding_of(run.record(), outcome.vectors, outcome.step)
+    (embedding,) = outcome.learned.embeddings
     path = tmp_path / "zzthing.safetensors"
     formats.write(embedding, path, "safetensors", metadata_of(run.record(), embedding))
     found = load_file(path)
@@ -338,7 +344,7 @@ def test_an_order_while_pictures_are_prepared_is_followed(new_run: Callable, mod
 def test_a_stopped_run_can_keep_the_best_so_far(new_run: Callable, model: Model):
     run = new_run()
     outcome = carry_out(run, model, Witness(run, "keep", at_step=11))
-    assert outcome.state == "finished" and outcome.step in (0, 8)
+    assert outcome.state == "finished" and outcome.learned.step in (0, 8)
     assert "was stopped" in outcome.report.reason
 
 
@@ -351,7 +357,8 @@ def test_nothing_is_saved_for_a_model_the_run_was_not_made_for(new_run: Callable
 def test_the_file_tells_what_it_is_and_holds_no_times(new_run: Callable, model: Model):
     run = new_run()
     record = run.record()
-    embedding = embedding_of(record, {"clip_l": torch.ones(2, 32)}, 20)
+    vectors = {record.name: {"clip_l": torch.ones(2, 32)}}
+    (embedding,) = learned_step(20, vectors, record.model).embeddings
     metadata = metadata_of(record, embedding)
     assert (embedding.name, len(embedding), embedding.step) == ("my-thing", 2, 20)
     assert metadata["trained_on"] == "tiny" and metadata["trained_on_hash"] == model.short_hash
@@ -402,7 +409,7 @@ def test_after_kill_9_it_goes_on_to_the_same_bits(new_run: Callable, model: Mode
     found = carry_out(killed, model, Witness(killed))
     resumed = [event for event in killed.events() if event["kind"] == "resumed"]
     assert resumed and resumed[0]["to_step"] >= 8
-    assert torch.equal(expected.vectors["clip_l"], found.vectors["clip_l"])
+    assert torch.equal(only(expected.learned), only(found.learned))
     assert Curves(whole.events()).raw == Curves(killed.events()).raw
 
 
@@ -418,3 +425,52 @@ if __name__ == "__main__":
             time.sleep(0.02)
 
     carry_out(doomed, tiny_model(), Slow(doomed))
+
+
+@pytest.fixture
+def two_names(tmp_path: Path, picture_files: Callable, model: Model) -> Callable[[Recipe], Run]:
+    def make(recipe: Recipe) -> Run:
+        files = []
+        for number, path in enumerate(picture_files(7)):
+            copy = tmp_path / f"{number % 2}_{('my-cat', 'my-dog')[number % 2]} pet" / path.name
+            copy.parent.mkdir(exist_ok=True)
+            files.append(path.replace(copy))
+        return Run.create(
+            tmp_path / "train",
+            "my-cat, my-dog",
+            "cat, dog",
+            recipe,
+            read_pictures(files, names=("my-cat", "my-dog")),
+            (model.name, model.short_hash),
+        )
+
+    return make
+
+
+def test_a_run_of_several_names_has_files_verdicts_and_previews_of_each_and_resumes_to_the_bit(
+    two_names: Callable, model: Model
+):
+    whole, cut = two_names(QUICK), two_names(QUICK)
+    witness = Witness(whole)
+    expected = carry_out(whole, model, witness)
+    assert [each.name for each in expected.learned.embeddings] == ["my-cat", "my-dog"]
+    assert [each.name for each in expected.report.each] == ["my-cat", "my-dog"]
+    assert Report.from_dict(whole.read_report()) == expected.report
+    asked = [prompt for (prompt, _), _ in witness.drawn]
+    assert asked[:2] == ["a cat", "a dog"] and asked[4:6] == ["a my-cat", "a my-dog"]
+    counts = [metadata_of(whole.record(), each) for each in expected.learned.embeddings]
+    assert [(each["pictures"], each["initializer"]) for each in counts] == [
+        ("4", "cat"),
+        ("3", "dog"),
+    ]
+    assert [picture.concept for picture in whole.pictures()] == [0, 1, 0, 1, 0, 1, 0]
+
+    assert carry_out(cut, model, Witness(cut, "pause", at_step=13)).state == "paused"
+    found = carry_out(cut, model, Witness(cut))
+    for one, other in zip(expected.learned.embeddings, found.learned.embeddings, strict=True):
+        assert one.content_hash == other.content_hash
+    kept = whole.read_checkpoint(expected.learned.step)
+    assert [each.content_hash for each in kept.embeddings] == [
+        each.content_hash for each in expected.learned.embeddings
+    ]
+    assert len({each.content_hash for each in kept.embeddings}) == 2

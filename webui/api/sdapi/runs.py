@@ -41,12 +41,16 @@ class Install(Question):
 
     step: int | None = None
     """One of the run's checkpoints; the best if it is left out."""
+    name: str = ""
+    """Of a run with several names the one whose file is written; all if it is left out."""
 
 
 class Installed(Shape):
     """The embedding's file."""
 
     filename: str
+    """The first, of several names."""
+    filenames: list[str]
 
 
 def add(router: APIRouter, runs: TrainingRuns) -> None:
@@ -82,9 +86,9 @@ def add(router: APIRouter, runs: TrainingRuns) -> None:
     )
     def install(run_id: str, body: Install) -> Installed:
         _known(runs, run_id)
-        if body.step is None:
-            return Installed(filename=str(runs.install_best(run_id)))
-        return Installed(filename=str(runs.install_step(run_id, body.step)))
+        step = runs.best_step(run_id) if body.step is None else body.step
+        files = list(map(str, runs.install_step(run_id, step, body.name)))
+        return Installed(filename=files[0], filenames=files)
 
     @router.delete(
         "/train/embedding/{run_id}",
@@ -127,5 +131,5 @@ def line_of(view: RunSnapshot, queue: tuple[str, ...]) -> RunLine:
         message=view.problem or view.message,
         checkpoints=list(view.checkpoints),
         preview=str(view.previews[-1][2]) if view.previews else None,
-        filename=str(view.installed) if view.installed else None,
+        filename=str(view.file) if view.file else None,
     )

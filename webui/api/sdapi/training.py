@@ -20,6 +20,7 @@ from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
 from webui.training.captions import read_templates
 from webui.training.dataset import MAXIMUM, MINIMUM, count_problem, find_pictures
+from webui.training.learned.concepts import names_in
 from webui.training.presets import preset
 from webui.training.recipe import SETTINGS, Recipe, Setting
 from webui.training.request import TrainingRequest
@@ -54,7 +55,8 @@ class TrainBody(Question):
     )
 
     embedding_name: str
-    """Its file is replaced when the run ends; without one, init_text is needed."""
+    """Its file is replaced when the run ends; without one, init_text is needed. Several names, with
+    commas between them, are learned at once: ``data_root`` has a folder for each."""
     data_root: str | None = None
     """A folder of pictures on the server."""
     pictures: list[str] | None = None
@@ -62,7 +64,8 @@ class TrainBody(Question):
     captions: list[str] | None = None
     """A caption for each of ``pictures``."""
     init_text: str | None = None
-    """The words that learning starts from; those of create/embedding if left out."""
+    """The words that learning starts from; those of create/embedding if left out. Of several names
+    one for each, with commas, or one for all."""
     preset: str | None = None
     """object, style, person, negative, draft, classic or low_vram; classic if a learn_rate is
     given, else object."""
@@ -149,6 +152,18 @@ class WordItem(Shape):
     """How much smaller that is than with no word."""
 
 
+class LearnedItem(Shape):
+    """One name of a run, and what came of it."""
+
+    name: str
+    filename: str | None
+    step: int | None
+    """Whose vectors are in the file."""
+    gain: float | None
+    verdict: str | None
+    advice: str | None
+
+
 class RunItem(Shape):
     """A training run as it stands."""
 
@@ -178,9 +193,11 @@ class RunItem(Shape):
     message: str
     problem: str | None
     filename: str | None
-    """The embedding file it led to."""
+    """The embedding file it led to; of several names the first."""
     verdict: str | None
     advice: str | None
+    embeddings: list[LearnedItem]
+    """What came of each of its names."""
 
 
 class Trained(Shape):
@@ -211,7 +228,8 @@ class TrainingApi:
         """Return the names of the files in the body's folder that are no pictures."""
         if body.data_root is None:
             return []
-        return [path.name for path in find_pictures(Path(body.data_root).resolve())[1]]
+        folder, names = Path(body.data_root).resolve(), names_in(body.embedding_name)
+        return [path.name for path in find_pictures(folder, names)[1]]
 
     async def wait_for(self, run_id: str) -> RunSnapshot:
         """Return the run once it has ended; it goes on if the client goes away."""
@@ -249,7 +267,8 @@ class TrainingApi:
         if (body.pictures is None) == (body.data_root is None):
             raise BadField("data_root", "Give either “data_root”, a folder, or “pictures”.")
         if body.pictures is None:
-            yield tuple(self._in_folder(body.data_root or ""))
+            names = body.embedding_name if isinstance(body, TrainBody) else ""
+            yield tuple(self._in_folder(body.data_root or "", names))
             return
         captions = (isinstance(body, TrainBody) and body.captions) or []
         if captions and len(captions) != len(body.pictures):
@@ -261,8 +280,8 @@ class TrainingApi:
                 path.with_suffix(".txt").write_text(text, encoding="utf-8")
             yield tuple(paths)
 
-    def _in_folder(self, name: str) -> list[Path]:
-        """Return the pictures of a folder on the server.
+    def _in_folder(self, name: str, names: str) -> list[Path]:
+        """Return the pictures of a folder on the server, of several ``names`` those in its own.
 
         While the network is served, only folders below the outputs may be named: a run copies its
         pictures there, where they can be seen.
@@ -278,7 +297,7 @@ class TrainingApi:
                     "outputs. Send the images themselves as “pictures”."
                 )
                 raise AppError(absent)
-            return find_pictures(folder)[0]
+            return find_pictures(folder, names_in(names))[0]
         except (AppError, OSError, ValueError) as error:
             raise BadField("data_root", absent) from error
 
@@ -412,10 +431,28 @@ def item_of(view: RunSnapshot) -> RunItem:
         log=list(view.log),
         message=view.message,
         problem=view.problem,
-        filename=str(view.installed) if view.installed else None,
+        filename=str(view.file) if view.file else None,
         verdict=view.report.verdict if view.report else None,
         advice=view.report.advice if view.report else None,
+        embeddings=_learned(view),
     )
+
+
+def _learned(view: RunSnapshot) -> list[LearnedItem]:
+    files = {each.name: each for each in view.installed}
+    names = view.record.names
+    reports = dict(zip(names, view.report.each, strict=True)) if view.report else {}
+    return [
+        LearnedItem(
+            name=name,
+            filename=files[name].path if name in files else None,
+            step=files[name].step if name in files else None,
+            gain=reports[name].score.gain if name in reports else None,
+            verdict=reports[name].verdict if name in reports else None,
+            advice=reports[name].advice if name in reports else None,
+        )
+        for name in names
+    ]
 
 
 def add(router: APIRouter, trained: TrainingApi) -> None:
@@ -433,7 +470,7 @@ def add(router: APIRouter, trained: TrainingApi) -> None:
         view = await trained.wait_for(run_id)
         if view.state is JobState.FAILED:
             raise AppError(view.problem or "The training failed.")
-        info = f"train embedding complete: filename: {view.installed} error: None"
+        info = f"train embedding complete: filename: {view.file} error: None"
         return Trained(info=info, run=item_of(view), skipped=skipped)
 
     @router.post(

@@ -9,8 +9,13 @@ from typing import Any
 
 from webui.declarations import declarations_of, declared
 from webui.training.captions import read_templates
+from webui.training.learned.concepts import names_in
 from webui.training.presets import PRESETS, preset
 from webui.training.recipe import Recipe, Setting
+
+
+def _names(text: str) -> str:
+    return ", ".join(names_in(text))
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,13 @@ class Job:
 
     # fmt: off
     name: str = declared(
-        "", Setting(label="Name", kohya="output_name", help="What will be written in prompts.")
+        "",
+        Setting(
+            after=_names,
+            label="Name", kohya="output_name",
+            help="What will be written in prompts. Several, with commas between them, are learned "
+            "in one run; the images of each lie in a sub-folder called like it.",
+        ),
     )
     data: Path | None = declared(
         None, Setting(label="Data", kohya="train_data_dir", help="Folder of images.")
@@ -28,7 +39,8 @@ class Job:
         "",
         Setting(
             label="Initializer", kohya="init_word", old=("init",),
-            help="The words that come closest.",
+            help="The words that come closest; of several names one for each, with commas, or one "
+            "for all.",
         ),
     )
     preset: str = declared(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,13 @@ class Result:
     verdict: str = ""
     seconds: float | None = None
     problem: str = ""
+    parts: tuple[Result, ...] = ()
+    """Of a job with several names what came of each."""
+
+    @property
+    def each(self) -> tuple[Result, ...]:
+        """What came of each of its names."""
+        return self.parts or (self,)
 
     @property
     def good(self) -> bool:
@@ -48,18 +55,23 @@ def result_of(view: RunSnapshot, before: bool = False) -> Result:
     report = view.report
     if report is None or view.state is not JobState.FINISHED:
         return Result(view.name, view.state, problem=view.problem or view.message)
-    return Result(
-        name=view.name,
-        state=view.state,
-        before=before,
-        file=view.installed,
-        step=report.step,
-        gain=report.score.gain,
-        error=report.score.error,
-        editability=report.editability,
-        verdict=report.verdict,
-        seconds=report.seconds,
+    files = {each.name: Path(each.path) for each in view.installed}
+    each = tuple(
+        Result(
+            name=name,
+            state=view.state,
+            before=before,
+            file=files.get(name),
+            step=found.step,
+            gain=found.score.gain,
+            error=found.score.error,
+            editability=found.editability,
+            verdict=found.verdict,
+            seconds=found.seconds,
+        )
+        for name, found in zip(view.record.names, report.each, strict=True)
     )
+    return each[0] if len(each) == 1 else replace(each[0], name=view.name, parts=each)
 
 
 def earlier_run(
@@ -70,7 +82,7 @@ def earlier_run(
     The same are name, initializer, recipe, model and the pictures' bytes.
     """
     try:
-        digests = [picture.sha256 for picture in read_pictures(request.pictures, read)]
+        pictures = read_pictures(request.pictures, read, request.names)
     except AppError:
         return None  # what is wrong with the pictures is told when the run is asked for
     for run in list_runs(root):
@@ -79,11 +91,11 @@ def earlier_run(
         except AppError:
             continue
         if (
-            record.name == request.name
-            and record.initializer == request.initializer.strip()
+            record.concepts == request.concepts
             and record.recipe == request.recipe
             and record.model_hash == model_hash
-            and [digest for _, digest in record.data] == digests
+            and [(record.concept_of(file), digest) for file, digest in record.data]
+            == [(picture.concept, picture.sha256) for picture in pictures]
         ):
             return run
     return None
@@ -106,7 +118,7 @@ def share_of(items: Sequence[Item], environment: Mapping[str, str]) -> Sequence[
 def table(results: Iterable[Result]) -> str:
     """Return the results as lines for a terminal."""
     names = ("name", "state", "step", "gain", "editable", "verdict", "seconds", "file")
-    return aligned([names, *map(_cells, results)])
+    return aligned([names, *(_cells(each) for result in results for each in result.each)])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -66,6 +66,15 @@ class Report:
     """The five nearest words of each vector, by angle."""
     seconds: float
     """Time spent training."""
+    name: str = ""
+    """Of the embedding; reports of earlier versions lack it."""
+    others: tuple[Report, ...] = ()
+    """Those on the other names of a run that learned several."""
+
+    @property
+    def each(self) -> tuple[Report, ...]:
+        """The reports on all names of the run."""
+        return (self, *self.others)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
@@ -76,7 +85,8 @@ class Report:
         """Build a report from ``to_dict``'s answer, as it comes back from JSON."""
         score = EvalResult(**{**values["score"], "thirds": tuple(values["score"]["thirds"])})
         nearest = tuple(tuple(words) for words in values["nearest"])
-        return cls(**{**values, "score": score, "nearest": nearest})
+        others = tuple(map(cls.from_dict, values.get("others", ())))
+        return cls(**{**values, "score": score, "nearest": nearest, "others": others})
 
 
 def chosen_of(scores: Sequence[EvalResult]) -> int:

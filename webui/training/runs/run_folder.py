@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,14 @@ from webui.files import append_whole, contained, move, replacing, room_on_disk, 
 from webui.images import fitting_suffix
 from webui.job_state import JobState
 from webui.training.dataset import MASK_ENDING, Picture, ReadPicture, read_picture
+from webui.training.learned.concepts import Concept, concept_shown, concepts_of, names_in
+from webui.training.learned.step import (
+    ByName,
+    LearnedStep,
+    as_tensors,
+    from_tensors,
+    learned_step,
+)
 from webui.training.recipe import Recipe
 from webui.training.runs.report import EvalResult
 
@@ -38,6 +46,8 @@ EVENTS, RECORD, STATUS = "events.jsonl", "run.json", "status.json"
 STATE, REPORT = "state.pt", "report.json"
 START = "start.safetensors"
 LOCK = ".lock"
+LONGEST_TITLE = 80
+"""Letters of a run's names that are in its folder's."""
 TRASH = ".trash"
 """Folder beside that of the runs, where deleted ones lie until someone empties it."""
 STATE_FORMAT = 2
@@ -49,7 +59,7 @@ class Record:
     """What a run was asked to do; written once."""
 
     name: str
-    """Name of the embedding."""
+    """Name of the embedding; of several with commas between them."""
     initializer: str
     overwrite: bool
     recipe: Recipe
@@ -58,7 +68,37 @@ class Record:
     created: str
     """Local time, ISO 8601."""
     data: tuple[tuple[str, str], ...]
-    """File name inside ``data/`` and SHA-256 of each picture."""
+    """File inside ``data/`` and SHA-256 of each picture; with several names those of each lie in a
+    folder of its name."""
+
+    @property
+    def concepts(self) -> tuple[Concept, ...]:
+        """The things that are learned."""
+        return concepts_of(self.name, self.initializer)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the embeddings."""
+        return names_in(self.name)
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """Name and short hash of the checkpoint."""
+        return self.model_name, self.model_hash
+
+    def concept_of(self, file: str) -> int:
+        """Return which name one of the files of ``data`` shows, counted from 0."""
+        return concept_shown(Path(file), self.names) or 0
+
+
+@dataclass(frozen=True)
+class InstalledFile:
+    """An embedding that a run led to."""
+
+    name: str
+    path: str
+    step: int | None
+    """Whose vectors are in it; runs of earlier versions do not tell."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +108,13 @@ class Status:
     state: JobState
     message: str = ""
     problem: str | None = None
-    installed: str | None = None
-    """Path of the embedding file that it led to."""
-    installed_step: int | None = None
-    """The step whose vectors are in it; runs of earlier versions do not tell."""
+    installed: tuple[InstalledFile, ...] = ()
+    """The embedding files that it led to, in the order of its names."""
+
+    def with_installed(self, names: Sequence[str], file: InstalledFile) -> Status:
+        """Return the status with a name's file in place of the one that it had."""
+        files = {each.name: each for each in (*self.installed, file)}
+        return replace(self, installed=tuple(files[name] for name in names if name in files))
 
 
 @dataclass(frozen=True)
@@ -95,16 +138,17 @@ class Run:
         pictures: Sequence[Picture],
         model: tuple[str, str],
         overwrite: bool = False,
-        start: Mapping[str, Tensor] | None = None,
+        start: ByName | None = None,
         copied: Callable[[Picture, Path], None] = lambda picture, copy: None,
     ) -> Run:
         """Make a folder for a new run and copy the pictures, with their texts, into it.
 
-        ``model`` is the name and short hash of the checkpoint; ``start`` are the vectors that it
-        begins with in place of the initializer's; ``copied`` is told each copy.
+        ``name`` and ``initializer`` as for ``concepts_of``; ``model`` is the name and short hash of
+        the checkpoint; ``start`` are the vectors that it begins with in place of the
+        initializers', by name; ``copied`` is told each copy.
         """
-        now = datetime.now()
-        base = f"{now:%Y%m%d-%H%M%S}-{name}"
+        now, names = datetime.now(), names_in(name)
+        base = f"{now:%Y%m%d-%H%M%S}-{'+'.join(names)[:LONGEST_TITLE]}"
         number = 1
         while True:
             folder = contained(root, base if number == 1 else f"{base}-{number}")
@@ -119,7 +163,10 @@ class Run:
             data = []
             for index, picture in enumerate(pictures, start=1):
                 stem = re.sub(r"[^\w .-]", "_", picture.path.stem)[:80]
-                copy = folder / "data" / f"{index:02d}-{stem}{fitting_suffix(picture.path)}"
+                place = folder / "data"
+                if len(names) > 1:
+                    place = contained(place, names[picture.concept])
+                copy = place / f"{index:02d}-{stem}{fitting_suffix(picture.path)}"
                 write_whole(copy, picture.path.read_bytes())
                 if picture.has_text_file:
                     write_whole(copy.with_suffix(".txt"), picture.text)
@@ -127,9 +174,9 @@ class Run:
                     mask = copy.with_name(copy.stem + MASK_ENDING)
                     write_whole(mask, picture.mask_file.read_bytes())
                 copied(picture, copy)
-                data.append((copy.name, picture.sha256))
+                data.append((copy.relative_to(folder / "data").as_posix(), picture.sha256))
             record = Record(
-                name,
+                ", ".join(names),
                 initializer,
                 overwrite,
                 recipe,
@@ -139,7 +186,7 @@ class Run:
             )
             run = cls(folder)
             if start is not None:
-                _write_vectors(folder / START, start)
+                _write_tensors(folder / START, as_tensors(start))
             run.set_status(Status(JobState.QUEUED))
             write_whole(folder / RECORD, _json({**asdict(record), "recipe": recipe.to_dict()}))
         return run
@@ -157,10 +204,11 @@ class Run:
 
     def pictures(self, read: ReadPicture = read_picture) -> list[Picture]:
         """Read the run's pictures; AppError if one was changed or taken away."""
-        pictures = []
-        for file, digest in self.record().data:
+        record, pictures = self.record(), []
+        for file, digest in record.data:
             try:
-                picture = read(contained(self.folder / "data", file))
+                path = contained(self.folder / "data", file)
+                picture = replace(read(path), concept=record.concept_of(file))
             except AppError:
                 picture = None
             if picture is None or picture.sha256 != digest:
@@ -175,7 +223,12 @@ class Run:
         """Read how the run stands."""
         values = _read_json(self.folder / STATUS)
         try:
-            return Status(JobState(values.pop("state")), **values)
+            if isinstance(path := values.get("installed"), str | None):  # of earlier versions
+                step = values.pop("installed_step", None)
+                name = self.record().name
+                values["installed"] = [{"name": name, "path": path, "step": step}] if path else []
+            files = tuple(InstalledFile(**each) for each in values.pop("installed"))
+            return Status(JobState(values.pop("state")), **values, installed=files)
         except (KeyError, TypeError, ValueError) as problem:
             raise UnreadableFile(f"{STATUS} of the run {self.run_id} is damaged.") from problem
 
@@ -279,18 +332,20 @@ class Run:
         ]
         return float(state["seconds"])
 
-    def save_checkpoint(self, step: int, vectors: Mapping[str, Tensor]) -> None:
+    def save_checkpoint(self, step: int, vectors: ByName) -> None:
         """Keep the vectors of a step for the scrubber and for installing."""
-        _write_vectors(self.folder / "checkpoints" / f"step-{step:06d}.safetensors", vectors)
+        path = self.folder / "checkpoints" / f"step-{step:06d}.safetensors"
+        _write_tensors(path, as_tensors(vectors))
 
-    def read_start(self) -> dict[str, Tensor] | None:
-        """Read the vectors that the run begins with, or None if they are the initializer's."""
-        if not self.record().recipe.continue_from:
+    def read_start(self) -> ByName | None:
+        """Read the vectors that the run begins with, or None if they are the initializers'."""
+        record = self.record()
+        if not record.recipe.continue_from:
             return None
         from safetensors.torch import load
 
         try:
-            return load((self.folder / START).read_bytes())
+            return from_tensors(record.names, load((self.folder / START).read_bytes()))
         except Exception as problem:  # safetensors raises a kind of its own
             raise UnreadableFile(
                 f"{START} of the run {self.run_id}, which it continues from, is damaged or gone; "
@@ -302,14 +357,15 @@ class Run:
         found = (self.folder / "checkpoints").glob("step-*.safetensors")
         return tuple(sorted(int(path.stem[5:]) for path in found if path.stem[5:].isdigit()))
 
-    def read_checkpoint(self, step: int) -> dict[str, Tensor]:
-        """Read the vectors of a step; AppError if they were not kept."""
+    def read_checkpoint(self, step: int) -> LearnedStep:
+        """Read what was learned at a step; AppError if it was not kept."""
         from safetensors.torch import load
 
         path = self.folder / "checkpoints" / f"step-{step:06d}.safetensors"
         if not path.is_file():
             raise AppError(f"Step {step} of the run {self.run_id} was not kept.")
-        return load(path.read_bytes())
+        record = self.record()
+        return learned_step(step, from_tensors(record.names, load(path.read_bytes())), record.model)
 
     def preview_path(self, step: int, number: int) -> Path:
         """Return where the preview of a step's prompt lies, counted from 0, if it was drawn."""
@@ -342,10 +398,10 @@ def _whole_or_gone(folder: Path) -> Iterator[None]:
         raise
 
 
-def _write_vectors(path: Path, vectors: Mapping[str, Tensor]) -> None:
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save
 
-    kept = {key: rows.detach().cpu().contiguous() for key, rows in vectors.items()}
+    kept = {key: rows.detach().cpu().contiguous() for key, rows in tensors.items()}
     write_whole(path, save(kept))
 
 

@@ -13,7 +13,15 @@ from webui.errors import AppError
 from webui.job_state import JobState
 from webui.training.recipe import last_step
 from webui.training.runs.report import Report
-from webui.training.runs.run_folder import Record, Run, Status, discard, list_runs, restore
+from webui.training.runs.run_folder import (
+    InstalledFile,
+    Record,
+    Run,
+    Status,
+    discard,
+    list_runs,
+    restore,
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +62,8 @@ class RunSnapshot:
     """(step, gain over the initializer on the same inputs), at most 300 points.
 
     It begins at 0 with the initializer's own words, as the previews do, and has the report's
-    figure for the step that was measured again at the end.
+    figure for the step that was measured again at the end; of several names it is that of all
+    together.
     """
     best: int
     """The step whose vectors are kept if the run ends now."""
@@ -69,14 +78,25 @@ class RunSnapshot:
     message: str
     problem: str | None
     report: Report | None
-    installed: Path | None
-    installed_step: int | None
+    installed: tuple[InstalledFile, ...]
+    """The embedding files that it led to, in the order of its names."""
     phases: tuple[Phase, ...]
     """What it has done beside its steps since it was started or resumed, the latest last."""
     checkpoints: tuple[int, ...]
     """Steps that can be installed."""
     log: tuple[str, ...]
     """What happened beside the steps, in words, the newest last; at most 200 lines."""
+
+    @property
+    def file(self) -> Path | None:
+        """The embedding file that it led to, the first of several."""
+        return Path(self.installed[0].path) if self.installed else None
+
+    @property
+    def installed_step(self) -> int | None:
+        """The step whose vectors are in the files of all names, if it is one."""
+        steps = {each.step for each in self.installed}
+        return steps.pop() if len(steps) == 1 else None
 
 
 class Curves:
@@ -157,7 +177,8 @@ class RunState:
         run, curves, status = self.run, self.curves, self.status
         found = run.read_report()
         report = Report.from_dict(found) if found else None
-        measured = {report.step: report.score.gain} if report else {}
+        alone = report and not report.others
+        measured = {report.step: report.score.gain} if report and alone else {}
         gains = [(step, measured.get(step, gain) if step else gain) for step, gain in curves.gains]
         return RunSnapshot(
             version=self.version,
@@ -183,8 +204,7 @@ class RunState:
             message=status.message,
             problem=status.problem,
             report=report,
-            installed=Path(status.installed) if status.installed else None,
-            installed_step=status.installed_step,
+            installed=status.installed,
             phases=self.phases,
             checkpoints=run.checkpoints(),
             log=tuple(curves.log[-LONGEST_LOG:]),
@@ -257,7 +277,12 @@ class RunStates:
         """Return the names of the embeddings that runs will make, waiting ones too."""
         with self.changed:
             known = self._known.values()
-            return {state.record.name for state in known if not state.status.state.ended}
+            return {
+                name
+                for state in known
+                if not state.status.state.ended
+                for name in state.record.names
+            }
 
     def set(self, state: RunState, status: Status) -> None:
         """Change how a run stands, in memory and on the disk."""

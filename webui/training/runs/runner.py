@@ -8,25 +8,26 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
-from webui.embeddings.embedding import Embedding
 from webui.errors import AppError, Interrupted
 from webui.job_state import JobState
 from webui.models.model import Model
-from webui.training.captions import preview_of
+from webui.training.captions import Preview, previews_of
 from webui.training.dataset import ReadPicture, read_picture
 from webui.training.denoising import encode_crop
 from webui.training.evaluation import (
+    baseline_of,
     editability,
     nearest_words,
     norm_ratio,
     prepare_eval_set,
-    score,
+    score_each,
 )
+from webui.training.learned.step import LearnedStep, learned_step
 from webui.training.recipe import last_step
 from webui.training.runs import tracking
 from webui.training.runs.report import Report, judge
@@ -46,6 +47,8 @@ from webui.training.trainer import (
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from webui.embeddings.embedding import Embedding
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +81,10 @@ class Host(Protocol):
         """How fast it goes."""
 
     def draw(
-        self, prompts: list[tuple[str, str]], embedding: Embedding | None, seed: int
+        self, prompts: list[tuple[str, str]], learned: LearnedStep | None, seed: int
     ) -> list[Image.Image]:
-        """Draw a picture for each prompt and its negative prompt; waits for the device itself."""
+        """Draw a picture for each prompt and its negative prompt, with what was learned; waits for
+        the device itself."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,8 @@ class Outcome:
 
     state: JobState
     """Paused, stopped or finished."""
-    step: int = 0
-    """The step whose vectors are to be installed."""
-    vectors: Mapping[str, Tensor] | None = None
-    """The vectors to be installed, if any."""
+    learned: LearnedStep | None = None
+    """What is to be installed, if anything."""
     report: Report | None = None
 
 
@@ -204,8 +206,11 @@ class _Runner:
         if self.host.order() == "discard":
             return Outcome(JobState.STOPPED)
         self.run.save_report(report.to_dict())
-        progress = self.progress
-        return Outcome(JobState.FINISHED, progress.best_step, progress.best_vectors, report)
+        learned = self._learned(self.progress.best_vectors, self.progress.best_step)
+        return Outcome(JobState.FINISHED, learned, report)
+
+    def _learned(self, vectors: Mapping[str, Tensor], step: int) -> LearnedStep:
+        return learned_step(step, self.setup.by_name(vectors), self.record.model)
 
     def _events(self) -> Iterator[TrainEvent]:
         """Yield the trainer's events, holding the device for one stretch at a time."""
@@ -236,7 +241,7 @@ class _Runner:
             self.scalars.take(logged)
         progress, now = self.progress, time.monotonic()
         if isinstance(event, Evaluated):
-            self.run.save_checkpoint(event.step, progress.vectors)
+            self.run.save_checkpoint(event.step, self.setup.by_name(progress.vectors))
             self.host.set_status(JobState.TRAINING, _sentence(event))
         elif isinstance(event, RolledBack):
             self.host.set_status(
@@ -260,14 +265,15 @@ class _Runner:
             return
         if step % recipe.preview_every and step != last_step(recipe):
             return
-        count = len(recipe.preview_prompts)
-        learned = bool(step or self.setup.recipe.continue_from)
-        embedding = embedding_of(self.record, self.progress.vectors, step) if learned else None
+        prompts = previews_of(recipe, self.record.names)
+        count = len(prompts)
+        begun = bool(step or self.setup.recipe.continue_from)
+        learned = self._learned(self.progress.vectors, step) if begun else None
         for number in range(self.drawn[step], count):
-            prompt, negative = self._preview(recipe.preview_prompts[number])
+            prompt, negative, _ = prompts[number] if begun else self._before(number)
             self.host.report_phase(DRAWING, number, count)
             try:
-                (image,) = self.host.draw([(prompt, negative)], embedding, recipe.seed)
+                (image,) = self.host.draw([(prompt, negative)], learned, recipe.seed)
             except Interrupted:
                 return
             except Exception as problem:
@@ -284,35 +290,42 @@ class _Runner:
             self.drawn[step] += 1
             self.host.report_phase(DRAWING, number + 1, count)
 
-    def _preview(self, prompt: str) -> tuple[str, str]:
-        """Return prompt and negative prompt of a preview, the initializer's at step 0."""
-        if self.progress.step or self.setup.recipe.continue_from:
-            return preview_of(self.setup.recipe, prompt, self.record.name)
-        shown, _ = preview_of(self.setup.recipe, prompt, self.record.initializer)
-        return shown, ""
+    def _before(self, number: int) -> Preview:
+        """Return a preview with the initializers' words, which need no negative prompt."""
+        words = [concept.initializer for concept in self.record.concepts]
+        return previews_of(self.setup.recipe, words)[number]._replace(negative_prompt="")
 
     def _report(self, reason: str) -> Report:
         setup, progress = self.setup, self.progress
         vectors = {key: rows.to(setup.model.device) for key, rows in progress.best_vectors.items()}
         final = prepare_eval_set(
             setup,
-            2 * setup.recipe.evaluation_tuples,
+            2 * setup.recipe.evaluation_tuples * len(setup.placeholders),
             lambda done, total: self.host.report_phase(JUDGING, done, total),
         )
-        found = score(setup, final, vectors)
-        editable, norm = editability(setup, vectors), float(norm_ratio(setup, vectors))
-        verdict, advice = judge(found, editable, norm, setup.recipe.optimizer == "adamw")
-        return Report(
-            verdict=verdict,
-            advice=advice,
-            step=progress.best_step,
-            reason=f"{_why(progress)}; {reason}.",
-            score=found,
-            editability=editable,
-            norm_ratio=norm,
-            nearest=nearest_words(setup.model, vectors),
-            seconds=self.seconds,
-        )
+        reports = []
+        for placeholder, found in zip(
+            setup.placeholders, score_each(setup, final, vectors), strict=True
+        ):
+            own = placeholder.rows(vectors)
+            editable = editability(baseline_of(setup, placeholder), own)
+            norm = float(norm_ratio(setup.norms, own))
+            verdict, advice = judge(found, editable, norm, setup.recipe.optimizer == "adamw")
+            reports.append(
+                Report(
+                    verdict=verdict,
+                    advice=advice,
+                    step=progress.best_step,
+                    reason=f"{_why(progress)}; {reason}.",
+                    score=found,
+                    editability=editable,
+                    norm_ratio=norm,
+                    nearest=nearest_words(setup.model, own),
+                    seconds=self.seconds,
+                    name=placeholder.name,
+                )
+            )
+        return replace(reports[0], others=tuple(reports[1:]))
 
 
 def _why(progress: Progress) -> str:
@@ -342,28 +355,17 @@ def as_dict(event: TrainEvent) -> dict[str, Any]:
     return {**values, **values.pop("score", {})}
 
 
-def embedding_of(record: Record, vectors: Mapping[str, Tensor], step: int) -> Embedding:
-    """Return vectors as an embedding under the run's name, copied to the CPU."""
-    kept = {key: rows.detach().cpu().float().clone() for key, rows in vectors.items()}
-    return Embedding(
-        name=record.name,
-        vectors=kept,
-        step=step,
-        trained_on=record.model_name,
-        trained_on_hash=record.model_hash,
-        inner_name=record.name,
-    )
-
-
 def metadata_of(record: Record, embedding: Embedding) -> dict[str, str]:
     """Return what the file says about itself; the same for the same vectors, so no times."""
+    number = record.names.index(embedding.name)
+    pictures = [name for name, _ in record.data if record.concept_of(name) == number]
     return {
-        "name": record.name,
+        "name": embedding.name,
         "vectors": str(len(embedding)),
         "step": str(embedding.step),
         "trained_on": record.model_name,
         "trained_on_hash": record.model_hash,
-        "initializer": record.initializer,
-        "pictures": str(len(record.data)),
+        "initializer": record.concepts[number].initializer,
+        "pictures": str(len(pictures)),
         "recipe": json.dumps(record.recipe.decisive(), sort_keys=True),
     }

@@ -6,12 +6,12 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from webui.errors import AppError
-from webui.studio.checkpoints import STRENGTHS
 from webui.studio.studio import Studio
 from webui.training.runs.run_state import RunSnapshot
 from webui.ui.markup import facts, message
@@ -36,6 +36,7 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox, opened: gr.Textbox) -> No
         )
         said = gr.HTML(elem_id="train-step-facts", js_on_load=None)
         beside = _gallery("With the initializer, and with this checkpoint", 2, "train-beside")
+        of = gr.Dropdown([], label="For the name", visible=False, elem_id="train-install-of")
         with gr.Row(elem_classes=["narrow"]):
             install = gr.Button("Use this checkpoint", size="sm", elem_id="train-install")
             look = gr.Button("Preview this checkpoint", size="sm", elem_id="train-look")
@@ -55,7 +56,7 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox, opened: gr.Textbox) -> No
     known.change(
         lambda run_id, held, value: _show(chosen(studio, run_id), held, value),
         [opened, held, step],
-        [whole, step, said, beside, install, row],
+        [whole, step, said, beside, install, row, of],
         **quiet,
     )
 
@@ -68,25 +69,23 @@ def build(studio: Studio, poll: Poll, run: gr.Textbox, opened: gr.Textbox) -> No
         told = dict(zip(shown, _at(view, nearest(view, value)), strict=True))
         return {**told, row: gr.update(visible=False), held: view.run_id}
 
-    def install_step(run_id: str, value: float) -> dict[Any, Any]:
+    def install_step(run_id: str, value: float, name: str | None) -> dict[Any, Any]:
         at = nearest(runs.view(run_id), value)
-        path = runs.install_step(run_id, at)
+        files = ", ".join(path.name for path in runs.install_step(run_id, at, name or ""))
         told = dict(zip(shown, _at(runs.view(run_id), at), strict=True))
-        return {**told, answer: message(f"{path.name} holds step {at} now.", "good"), held: run_id}
+        return {**told, answer: message(f"{files} holds step {at} now.", "good"), held: run_id}
 
     def draw(run_id: str, value: float) -> dict[Any, Any]:
         at = nearest(runs.view(run_id), value)
         runs.draw_previews(run_id, at)
         drawn = runs.draw_strengths(run_id, at)
-        pictures = [
-            (str(path), f"× {strength:g}") for strength, path in zip(STRENGTHS, drawn, strict=True)
-        ]
+        pictures = [(str(path), text) for text, path in drawn]
         told = dict(zip(shown, _at(runs.view(run_id), at), strict=True))
         return {**told, row: gr.update(value=pictures, visible=True), held: run_id}
 
     outputs = [*shown, row, held, answer]
     step.input(answered(scrub, answer), [run, step], outputs, trigger_mode="always_last", **quiet)
-    install.click(answered(install_step, answer), [run, step], outputs, **quiet)
+    install.click(answered(install_step, answer), [run, step, of], outputs, **quiet)
     look.click(answered(draw, answer), [run, step], outputs, api_visibility="private")
 
 
@@ -136,7 +135,8 @@ def _version(view: RunSnapshot | None) -> list[Any]:
     if view is None:
         return []
     ended = view.state.ended
-    return [view.run_id, len(view.checkpoints), len(view.previews), ended, view.installed_step]
+    files = [[each.name, each.step] for each in view.installed]
+    return [view.run_id, len(view.checkpoints), len(view.previews), ended, files]
 
 
 def _show(view: RunSnapshot | None, held: str, value: float) -> list[Any]:
@@ -145,16 +145,17 @@ def _show(view: RunSnapshot | None, held: str, value: float) -> list[Any]:
     If ``held`` is the run's id, the slider stays at its ``value``.
     """
     if view is None or len(view.checkpoints) < 2:
-        return [gr.update(visible=False), *[gr.skip()] * 5]
+        return [gr.update(visible=False), *[gr.skip()] * 6]
     steps = view.checkpoints
     best = view.best if view.best in steps else steps[-1]
     apart = math.gcd(*(step - steps[0] for step in steps)) or 1
     span: dict[str, Any] = {"minimum": steps[0], "maximum": steps[-1], "step": apart}
     if held == view.run_id:
         at = nearest(view, value)
-        return [gr.update(visible=True), gr.update(**span), *_at(view, at), gr.skip()]
-    slider = gr.update(**span, value=best)
-    return [gr.update(visible=True), slider, *_at(view, best), gr.update(visible=False)]
+        return [gr.update(visible=True), gr.update(**span), *_at(view, at), gr.skip(), gr.skip()]
+    slider, names = gr.update(**span, value=best), view.record.names
+    which = gr.update(choices=[("all of them", ""), *names], value="", visible=len(names) > 1)
+    return [gr.update(visible=True), slider, *_at(view, best), gr.update(visible=False), which]
 
 
 def _at(view: RunSnapshot, step: int) -> list[Any]:
@@ -191,7 +192,9 @@ def _at(view: RunSnapshot, step: int) -> list[Any]:
 
 def _file(view: RunSnapshot, step: int) -> str | None:
     """Say which step the embedding's file holds."""
-    if view.installed is None or view.installed_step is None:
-        return None
-    held = "this step" if view.installed_step == step else f"step {view.installed_step}"
-    return f"{view.installed.name} holds {held}"
+    held = [
+        f"{Path(each.path).name} holds {'this step' if each.step == step else f'step {each.step}'}"
+        for each in view.installed
+        if each.step is not None
+    ]
+    return " · ".join(held) or None

@@ -72,7 +72,8 @@ def _act(studio: Studio, run_id: str, action: str) -> str:
     if action == "resume":
         runs.resume(run_id)
     elif action == "install":
-        return f"{runs.install_best(run_id).name} is installed."
+        files = ", ".join(path.name for path in runs.install_best(run_id))
+        return f"{files} is installed."
     elif action == "delete":
         runs.discard(run_id)
         return f"Moved {run_id} to trash."

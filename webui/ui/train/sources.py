@@ -28,6 +28,8 @@ class Sources:
         self.folder = gr.Textbox(
             label="Or a folder of this machine",
             placeholder="/home/me/pictures/mug",
+            info="For several names at once, such as my_mug, my_cup: a folder with a sub-folder "
+            "called like each. Uploads belong to the name that their file names begin with.",
             max_lines=1,
             elem_id="train-folder",
             visible=self._local,

@@ -13,6 +13,7 @@ from webui.errors import AppError, BadField
 from webui.studio.studio import Studio
 from webui.training.captions import read_templates
 from webui.training.dataset import MINIMUM, pair_captions
+from webui.training.learned.concepts import names_in
 from webui.training.presets import PRESETS, preset
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest, name_problem
@@ -215,7 +216,7 @@ def _still_missing(pictures: int, name: str, initializer: str) -> str:
         text
         for text, given in (
             (f"at least {MINIMUM} images{there}", pictures >= MINIMUM),
-            ("a name", name_problem(name.strip(), None, (), True) is None),
+            ("a name", not any(name_problem(each, None, (), True) for each in names_in(name))),
             ("an initializer", bool(initializer.strip())),
         )
         if not given

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -10,8 +12,9 @@ import pandas
 
 from webui.job_state import JobState
 from webui.studio.studio import Studio
-from webui.training.captions import preview_of
+from webui.training.captions import previews_of
 from webui.training.recipe import Recipe
+from webui.training.runs.report import Report
 from webui.training.runs.run_state import RunSnapshot
 from webui.training.stages import NAME
 from webui.ui.markup import Verbatim, duration, facts, message, progress
@@ -116,8 +119,10 @@ def build(studio: Studio, poll: Poll, target: Target, tabs: gr.Tabs) -> gr.Textb
 
     def write_prompts(run_id: str) -> dict[Any, Any]:
         record = runs.view(run_id).record
-        first = (record.recipe.preview_prompts or (NAME,))[0]
-        written = preview_of(record.recipe, first, record.name)
+        prompts_of = replace(
+            record.recipe, preview_prompts=record.recipe.preview_prompts or (NAME,)
+        )
+        *written, _ = previews_of(prompts_of, record.names)[0]
         return {**dict(zip(prompts, written, strict=True)), tabs: gr.Tabs(selected="txt2img")}
 
     attempt.click(answered(write_prompts, answer), run, [*prompts, tabs, answer], **quiet)
@@ -146,11 +151,11 @@ def _show(view: RunSnapshot | None) -> list[Any]:
         gr.update(interactive=state.resumable),
         gr.update(interactive=(not state.ended and view.step > 0) or paused),
         gr.update(interactive=not state.ended or paused),
-        gr.update(interactive=view.installed is not None and state.ended),
+        gr.update(interactive=bool(view.installed) and state.ended),
         gr.update(value=curve, visible=len(view.gains) > 1),
         f'<p class="hint">{GAIN}</p>' if len(view.gains) > 1 else "",
         gr.update(value=pictures, visible=bool(pictures)),
-        _report(view),
+        _reports(view),
         _details(view),
     ]
 
@@ -165,10 +170,11 @@ def _progress(view: RunSnapshot) -> str:
     said = message(view.message) if view.message else ""
     if view.problem:
         said += message(view.problem, "bad")
-    if view.installed:
+    for each in view.installed:
+        path = Path(each.path)
         said += message(
-            f"{view.installed.name} is in {view.installed.parent.name}/. Write {view.name} in a "
-            "prompt, or click its card.",
+            f"{path.name} is in {path.parent.name}/. Write {each.name} in a prompt, or click its "
+            "card.",
             "good",
         )
     return progress(view.step, view.steps, text) + _phases(view) + said
@@ -222,27 +228,31 @@ def _drawn(view: RunSnapshot) -> list[tuple[int, float]]:
     return points
 
 
-def _in_use(view: RunSnapshot) -> str | None:
-    """Say which step the file holds where it is another than the report is about."""
-    if view.report is None or view.installed_step in (None, view.report.step):
-        return None
-    return f"step {view.installed_step}, which was chosen afterwards"
+def _in_use(view: RunSnapshot, name: str, kept: int) -> str | None:
+    """Say which step a name's file holds where it is another than the one that was kept."""
+    step = next((each.step for each in view.installed if each.name == name), None)
+    return None if step in (None, kept) else f"step {step}, which was chosen afterwards"
 
 
-def _report(view: RunSnapshot) -> str:
-    """Return the verdict on a run that has ended, with the numbers behind it."""
-    report = view.report
-    if report is None:
+def _reports(view: RunSnapshot) -> str:
+    """Return the verdict on each name of a run that has ended, with the numbers behind it."""
+    if view.report is None:
         return ""
+    named = zip(view.record.names, view.report.each, strict=True)
+    return "".join(_report(view, name, report) for name, report in named)
+
+
+def _report(view: RunSnapshot, name: str, report: Report) -> str:
     score = report.score
     held_out = None if score.held_out is None else f"{score.held_out:.1%}"
     words = " · ".join(", ".join(row[:3]) for row in report.nearest)
     return facts(
         [
+            ("Name", Verbatim(name) if len(view.record.names) > 1 else None),
             ("Verdict", report.verdict),
             ("What to do", report.advice),
             ("Kept", f"step {report.step}: {report.reason}"),
-            ("In use", _in_use(view)),
+            ("In use", _in_use(view, name, report.step)),
             ("Gain over the initializer", f"{score.gain:.1%} ± {score.error:.1%}"),
             ("Held-out gain", held_out),
             ("Editability", f"{report.editability:.2f} of 1"),

@@ -9,6 +9,7 @@ import gradio as gr
 
 from webui.errors import AppError
 from webui.studio.studio import Studio
+from webui.training.learned.concepts import concepts_of
 from webui.training.recipe import Recipe
 from webui.ui.markup import message, progress
 from webui.ui.train.recipe_controls import element_id
@@ -26,7 +27,11 @@ def build(studio: Studio, sources: Sources, kind: gr.Dropdown) -> dict[str, Any]
     """
     with gr.Row(elem_classes=["narrow"]):
         with gr.Column(min_width=220, elem_classes=["narrow"]):
-            name = _line("Name", "name", "What you will write in prompts, e.g. my_mug")
+            name = _line(
+                "Name",
+                "name",
+                "What you will write in prompts, e.g. my_mug",
+            )
             overwrite = gr.Checkbox(
                 label="Replace an embedding of this name", elem_id=element_id("overwrite")
             )
@@ -34,7 +39,9 @@ def build(studio: Studio, sources: Sources, kind: gr.Dropdown) -> dict[str, Any]
             use = gr.Button("Use", size="sm", visible=False, elem_id="train-use-name")
         with gr.Column(min_width=220, elem_classes=["narrow"]):
             initializer = _line(
-                "Initializer", "initializer", "The words that come closest, e.g. star"
+                "Initializer",
+                "initializer",
+                "The words that come closest, e.g. star",
             )
             pieces = gr.HTML(elem_id="train-initializer-said", js_on_load=None)
             with gr.Row(elem_classes=["narrow", "only-possible"]):
@@ -96,9 +103,9 @@ def build(studio: Studio, sources: Sources, kind: gr.Dropdown) -> dict[str, Any]
         **QUIET,
     )
     offered.input(lambda word: word, offered, initializer, **QUIET).then(
-        lambda text: _pieces(studio, text), initializer, pieces, **QUIET
+        lambda *texts: _pieces(studio, *texts), [initializer, name], pieces, **QUIET
     )
-    initializer.blur(lambda text: _pieces(studio, text), initializer, pieces, **QUIET)
+    initializer.blur(lambda *texts: _pieces(studio, *texts), [initializer, name], pieces, **QUIET)
     return {"name": name, "overwrite": overwrite, "initializer": initializer}
 
 
@@ -106,15 +113,16 @@ def _line(label: str, name: str, info: str) -> gr.Textbox:
     return gr.Textbox(label=label, info=info, max_lines=1, elem_id=element_id(name), min_width=140)
 
 
-def _pieces(studio: Studio, text: str) -> str:
-    """Say what the model reads an initializer as."""
+def _pieces(studio: Studio, text: str, name: str) -> str:
+    """Say what the model reads an initializer as; of several names each has one."""
     if not text.strip() or studio.models.state.model is None:
         return ""
     try:
-        pieces = studio.training.initializer_pieces(text)
+        words = {concept.initializer: None for concept in concepts_of(name, text)}
+        pieces = [piece for each in words for piece in studio.training.initializer_pieces(each)]
     except AppError as error:
         return message(str(error), "warn")
-    if len(pieces) > len(text.split()):
+    if len(pieces) > sum(len(each.split()) for each in words):
         return message(
             f"The model does not know it as whole words and reads {' · '.join(pieces)}. A commoner "
             "word is a better start.",
