@@ -21,7 +21,7 @@ from webui.errors import AppError, BadField
 from webui.files import write_whole
 from webui.models.model import Model
 from webui.studio.gpu import GpuGate
-from webui.studio.training_runs import TrainingRuns
+from webui.studio.training_runs import TrainingRuns, lora_taken
 from webui.training import dataset
 from webui.training.learned.step import LearnedStep
 from webui.training.recipe import Recipe
@@ -62,6 +62,7 @@ class House:
             lambda: self.model,
             self.draw,
             self.install,
+            self.folder / "lora",
             lambda: [path.stem for path in (self.folder / "embeddings").glob("*")],
             lambda name, image, replaces: self.shown.append((name, image, replaces)),
             self.find,
@@ -624,3 +625,24 @@ def test_what_keeps_several_names_from_being_learned_is_told(house: House, reque
     continued = replace(QUICK, continue_from="only-one")
     found = dict(house.runs.check(TrainingRequest("my-cat, my-dog", files, "cat", continued)))
     assert "learns 2 names" in found["continue_from"]
+
+
+def test_a_lora_learned_beside_an_embedding_is_one_file_with_it_and_never_replaces_anothers(
+    house: House, request_of: Callable
+):
+    recipe = replace(QUICK, lora_rank=2)
+    run_id = house.runs.start(request_of(recipe=recipe))
+    house.wait(run_id, "finished")
+    view = house.runs.view(run_id)
+    path = house.folder / "lora" / "my-thing.safetensors"
+    assert Path(view.lora.path) == path and view.lora.step == view.report.step
+    one, alone = load_file(path), load_file(house.folder / "train" / run_id / "lora.safetensors")
+    assert torch.equal(one["bundle_emb.my-thing.string_to_param.*"], load_file(view.file)["clip_l"])
+    assert alone.keys() < one.keys() and all("lora" in name for name in alone)
+    house.runs.install_step(run_id, 4)
+    assert house.runs.view(run_id).lora.step == 4 and path.is_file()
+    (house.folder / "lora" / "sub").mkdir()
+    theirs = house.folder / "lora" / "sub" / "My-Other.safetensors"
+    theirs.write_bytes(b"theirs")
+    assert house.runs.check(request_of("my-other", recipe)) == [("name", lora_taken("my-other"))]
+    assert house.runs.check(request_of("my-other")) == [] and theirs.read_bytes() == b"theirs"

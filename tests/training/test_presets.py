@@ -15,6 +15,7 @@ def test_every_preset_is_a_recipe_for_every_family(family: str):
         "draft",
         "object",
         "person",
+        "pivotal",
         "style",
         "negative",
         "classic",

@@ -145,6 +145,8 @@ def _train_one(job: Job, settings: Settings) -> None:
     if result.before:
         print(f"{job.name} was finished before; nothing had to be done. --overwrite trains anew.")
     for each in result.each:
+        if each.lora:
+            print(each.lora)
         print(f"{each.file}\n{each.verdict}: {each.gain:.1%} better than the initializer.")
 
 

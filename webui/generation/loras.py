@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[\w./-]{1,300}")
 """How tensors of a LoRA are called; libraries make patterns of the names."""
+BUNDLED = "bundle_emb."
+"""Begins the name of each tensor of an embedding inside a LoRA, as in AUTOMATIC1111."""
 log = logging.getLogger(__name__)
 
 
@@ -157,13 +159,15 @@ def _pipeline(model: Model, unet: UNet2DConditionModel) -> Any:
 def _load(pipe: Any, path: Path, adapter: str) -> str | None:
     """Load one file as an adapter; returns why it could not be, or None.
 
-    Only the tensors go on to the library, never the settings in the file's metadata.
+    Only the tensors go on to the library, never the settings in the file's metadata, nor the
+    embeddings that it brings along, with which the library would refuse it.
     """
     try:
         with open_weights(path) as weights:
-            if not all(_NAME.fullmatch(name) for name in weights.entries):
+            names = [name for name in weights.entries if not name.startswith(BUNDLED)]
+            if not all(_NAME.fullmatch(name) for name in names):
                 raise UnreadableFile("Its tensors have names that no LoRA has.")
-            tensors = {name: weights.read(name) for name in weights.entries}
+            tensors = {name: weights.read(name) for name in names}
         pipe.load_lora_weights(tensors, adapter_name=adapter)
     except Exception as error:  # the libraries raise all sorts for files of another layout
         log.warning("The LoRA %s could not be loaded: %s", path.name, error)

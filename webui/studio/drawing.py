@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from webui.generation.preview import Previewer
 from webui.generation.request import GenerationRequest, checked, default_request
 from webui.generation.upscaling import UPSCALERS, list_upscalers
 from webui.prompting.conditioning import Conditioner
-from webui.prompting.source import Overlay
+from webui.prompting.source import EmbeddingSource, Overlay
 from webui.studio.gpu import GpuGate
 from webui.studio.jobs import PREVIEW_EVERY_S
 from webui.studio.models_in_use import ModelChoice, ModelsInUse
@@ -115,22 +116,33 @@ class Drawing:
                 model = self._models.bring(model)
             if job:
                 job.begin()
-            learned = extra(model).embeddings if extra else ()
-            source = Overlay(self._library, learned, first=True) if extra else self._library
-            for event in generate(
-                model,
-                request,
-                source,
-                self._conditioner,
-                loras=self._loras,
-                upscalers=self.upscalers() if request.hires else None,
-                stopped=stopped,
-                skipped=job.take_skip if job else lambda: False,
-            ):
-                if isinstance(event, Picture):
-                    keep(event)
-                elif job:
-                    job.step_done(event.step, self._preview(job, model, event.latents[0]))
+            with self._with(model, extra(model) if extra else None) as source:
+                for event in generate(
+                    model,
+                    request,
+                    source,
+                    self._conditioner,
+                    loras=self._loras,
+                    upscalers=self.upscalers() if request.hires else None,
+                    stopped=stopped,
+                    skipped=job.take_skip if job else lambda: False,
+                ):
+                    if isinstance(event, Picture):
+                        keep(event)
+                    elif job:
+                        job.step_done(event.step, self._preview(job, model, event.latents[0]))
+
+    @contextmanager
+    def _with(self, model: Model, learned: LearnedStep | None) -> Iterator[EmbeddingSource]:
+        """Have the model compute with what a run has learned, and yield what prompts can call."""
+        if learned is None:
+            yield self._library
+            return
+        from webui.training.learned.lora import applied_lora
+
+        lora = {name: weights.to(model.device) for name, weights in learned.lora.items()}
+        with applied_lora(model.unet, lora):
+            yield Overlay(self._library, learned.embeddings, first=True)
 
     def images(
         self,

@@ -100,6 +100,7 @@ class Studio:
             self.models.get,
             self.drawing.images,
             self.library.install,
+            settings.models_dir / "lora",
             self.library.names,
             self._show_on_card,
             self.embedding,

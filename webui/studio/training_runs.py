@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webui.errors import AppError, BadField, Interrupted
+from webui.files import contained, room_on_disk, write_whole
 from webui.job_state import JobState
+from webui.prompting.loras import list_loras
 from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
 from webui.training.captions import examples, initializer_pieces
@@ -44,6 +46,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PLAIN_LORA = "lora.safetensors"
+"""The LoRA in a run's folder, without embeddings, for programs that read it with none, such as
+diffusers."""
+
 
 class TrainingRuns:
     """The queue of training runs; every page, the API and the terminal share it.
@@ -59,13 +65,14 @@ class TrainingRuns:
         model: Callable[[], Model],
         draw: Draw,
         install: Callable[[Embedding, dict[str, str], bool], Path],
+        loras: Path,
         names_in_use: Callable[[], Collection[str]],
         show: Callable[[str, Path, bool], None],
         find: Callable[[str], Embedding],
     ) -> None:
-        """``show`` is given an installed embedding's name and an image of it for its card, and
-        whether that takes the place of another. ``find`` returns the embedding of a name or a file,
-        or raises AppError."""
+        """``loras`` is the folder of LoRA files. ``show`` is given an installed embedding's name,
+        an image of it for its card, and whether that takes the place of another. ``find`` returns
+        the embedding of a name or a file, or raises AppError."""
         self._folder = folder
         self.pictures = PictureCache()
         """The pictures of runs that are asked for, shared with whoever shows them."""
@@ -75,6 +82,7 @@ class TrainingRuns:
         self._draw = draw
         self._checkpoints = Checkpoints(model, draw)
         self._install = install
+        self._loras = loras
         self._names_in_use = names_in_use
         self._show = show
         self._find = find
@@ -101,6 +109,9 @@ class TrainingRuns:
             self._start_of(request, model)
         except AppError as problem:
             problems.append(("continue_from", str(problem)))
+        title = "+".join(request.names)
+        if request.recipe.lora_rank and not request.overwrite and self._lora_called(title):
+            problems.append(("name", lora_taken(title)))
         return problems
 
     def _start_of(self, request: TrainingRequest, model: Model) -> ByName | None:
@@ -276,9 +287,11 @@ class TrainingRuns:
             raise AppError(f"The run learns {', '.join(names)}, not “{name}”.")
         learned = run_state.run.read_checkpoint(step)
         files = self._install_learned(run_state, learned, (name,) if name else names)
+        lora = run_state.status.lora if name else self._install_lora(run_state, learned)
         of_it = f" of “{name}”" if name and len(names) > 1 else ""
         with self._changed:
-            status = replace(run_state.status, message=f"Step {step}{of_it} is installed.")
+            message = f"Step {step}{of_it} is installed."
+            status = replace(run_state.status, message=message, lora=lora)
             for file in files:
                 status = status.with_installed(names, file)
             self._runs.set(run_state, status)
@@ -400,10 +413,11 @@ class TrainingRuns:
                 return now(state=JobState.STOPPED, message=f"Stopped{nothing}.")
             names, step = run_state.record.names, outcome.learned.step
             files = self._install_learned(run_state, outcome.learned, names)
+            lora = self._install_lora(run_state, outcome.learned)
             self._show_on_cards(run_state, step)
             called = " and ".join(f"“{name}”" for name in names)
             message = f"Step {step} is installed as {called}."
-            return Status(JobState.FINISHED, message, None, files)
+            return Status(JobState.FINISHED, message, None, files, lora)
         except AppError as problem:
             said = str(problem)
         except Exception as problem:
@@ -442,6 +456,37 @@ class TrainingRuns:
                 path = self._install(embedding, metadata_of(record, embedding), may_replace)
                 files.append(InstalledFile(embedding.name, str(path), learned.step))
         return tuple(files)
+
+    def _install_lora(self, run_state: RunState, learned: LearnedStep) -> InstalledFile | None:
+        """Install the LoRA with the embeddings inside it, and keep it alone in the run's folder.
+
+        What the run itself installed is replaced; other files are not, unless the person said so.
+        """
+        if not learned.lora:
+            return None
+        from webui.training.learned.lora import file_of
+        from webui.training.runs.runner import metadata_of
+
+        record, before = run_state.record, run_state.status.lora
+        path = self._lora_called(record.title)
+        if path and not (record.overwrite or (before and Path(before.path) == path)):
+            raise AppError(lora_taken(record.title))
+        path = path or contained(self._loras, f"{record.title}.safetensors")
+        notes = metadata_of(record, learned.embeddings[0]) | {"ss_output_name": record.title}
+        family = self._model().family
+        with room_on_disk():
+            alone = file_of(learned.lora, (), family, notes)
+            write_whole(run_state.run.folder / PLAIN_LORA, alone)
+            write_whole(path, file_of(learned.lora, learned.embeddings, family, notes))
+        return InstalledFile(record.title, str(path), learned.step)
+
+    def _lora_called(self, title: str) -> Path | None:
+        return list_loras(self._loras).get(title.casefold())
+
+
+def lora_taken(title: str) -> str:
+    """Say that there is a LoRA of this name."""
+    return f"There is a LoRA “{title}” already. Choose another name, or replace it."
 
 
 class _Host:

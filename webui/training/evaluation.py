@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,7 @@ from webui.prompting.encoding import encode, encode_with
 from webui.prompting.tokens import tokens_of
 from webui.training.captions import lay_out_caption
 from webui.training.denoising import Batch, denoising_errors, generator_for
+from webui.training.learned.lora import Lora, applied_lora
 from webui.training.runs.report import EvalResult
 from webui.training.stages import NAME
 
@@ -160,17 +162,27 @@ def _parts(setup: TrainingSetup, batch: Batch) -> Iterator[tuple[list[int], tupl
             yield alike[start : start + many], size
 
 
-def score(setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]) -> EvalResult:
-    """Measure a run's vectors on fixed inputs, those of all names together."""
-    learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
+def score(
+    setup: TrainingSetup,
+    eval_set: EvalSet,
+    vectors: Mapping[str, Tensor],
+    lora: Lora = MappingProxyType({}),
+) -> EvalResult:
+    """Measure a run's vectors, and its LoRA, on fixed inputs, those of all names together."""
+    with applied_lora(setup.model.unet, lora):
+        learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
     return _result(setup, eval_set, learned, torch.ones_like(eval_set.held_out))
 
 
 def score_each(
-    setup: TrainingSetup, eval_set: EvalSet, vectors: Mapping[str, Tensor]
+    setup: TrainingSetup,
+    eval_set: EvalSet,
+    vectors: Mapping[str, Tensor],
+    lora: Lora = MappingProxyType({}),
 ) -> list[EvalResult]:
-    """Measure a run's vectors, each name's on the inputs that show it."""
-    learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
+    """Measure as ``score``, each name's vectors on the inputs that show it."""
+    with applied_lora(setup.model.unet, lora):
+        learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
     return [
         _result(setup, eval_set, learned, eval_set.concepts == number)
         for number in range(len(setup.placeholders))

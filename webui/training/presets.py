@@ -48,6 +48,12 @@ PRESETS: Mapping[str, Preset] = {
         replace(_OBJECT, vectors=2, append_initializer=True),
         _SMALL | {"vectors": 2},
     ),
+    "pivotal": Preset(
+        "Embedding + LoRA",
+        "As Object, with a LoRA of the model beside the embedding: closer to the images.",
+        replace(_OBJECT, lora_rank=8),
+        _SMALL | {"lora_learning_rate": 1e-3},
+    ),
     "style": Preset(
         "Style",
         "A way of drawing or painting: several crops of each image, more freedom.",

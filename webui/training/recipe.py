@@ -260,6 +260,30 @@ class Recipe:
             "sample.",
         ),
     )
+    lora_rank: int = declared(
+        0,
+        Setting(
+            label="LoRA rank", note="0 = none", low=0, high=128, kohya="network_dim",
+            help="A LoRA of the UNet is learned beside the vectors (pivotal tuning), of this rank: "
+            "closer to the images, and a file of some MB more. 4 to 16 are usual.",
+        ),
+    )
+    lora_learning_rate: float = declared(
+        1e-4,
+        Setting(
+            label="LoRA learning rate", low=1e-7, high=0.1, kohya="unet_lr",
+            help="AdamW's rate for the LoRA; it warms up and falls with that of the vectors.",
+        ),
+    )
+    lora_layers: str = declared(
+        "attention",
+        Setting(
+            label="LoRA layers",
+            choices={"attention": "all attention", "words": "attention to the words"},
+            help="What of the UNet the LoRA changes: all its attention (attention), or only where "
+            "it looks at the prompt (words).",
+        ),
+    )
     templates: tuple[str, ...] = declared(
         (),
         Setting(
@@ -442,10 +466,20 @@ def learning_rate_at(recipe: Recipe, step: int) -> float:
     """Return the learning rate of ``step``, counted from 1 to ``last_step(recipe)``."""
     pieces = parse_learning_rate(recipe.learning_rate)
     base = next(rate for rate, last in pieces if last == -1 or step <= last)
+    return base * _schedule_at(recipe, step)
+
+
+def lora_learning_rate_at(recipe: Recipe, step: int) -> float:
+    """Return the LoRA's learning rate of ``step``, as ``learning_rate_at``."""
+    return recipe.lora_learning_rate * _schedule_at(recipe, step)
+
+
+def _schedule_at(recipe: Recipe, step: int) -> float:
+    """Return what a rate is multiplied by at a step: how warm it is, and how far it has fallen."""
     warm = min(1.0, step / (recipe.warmup_steps + 1))
     if recipe.lr_scheduler == "constant":
-        return base * warm
-    return base * warm * 0.5 * (1 + math.cos(math.pi * (step - 1) / last_step(recipe)))
+        return warm
+    return warm * 0.5 * (1 + math.cos(math.pi * (step - 1) / last_step(recipe)))
 
 
 def last_step(recipe: Recipe) -> int:

@@ -22,6 +22,7 @@ from webui.training.crops import Crop, Size, bucket_sizes, make_crops
 from webui.training.dataset import Picture, held_out
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
 from webui.training.learned.concepts import Placeholder, concepts_of
+from webui.training.learned.lora import Lora, new_lora
 from webui.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class TrainingSetup:
     start: Mapping[str, Tensor]
     """Vectors before the first step, ``[n, width]`` float32 per text encoder; those of one name
     after those of another."""
+    lora: Lora
+    """Weights of the LoRA before the first step; none where the recipe has none."""
     compute_dtype: torch.dtype | None
     """Precision that a GPU computes a float32 UNet in (autocast); None = its own."""
 
@@ -177,6 +180,11 @@ def prepare_setup(
     dtype = compute_dtype_of(recipe, model)
     if model.device.type == "cpu" and (low := dtype or model.dtype) != torch.float32:
         model, dtype = replace(model, unet=low_precision_copy(model.unet, low), dtype=low), None
+    lora = (
+        new_lora(model.unet, recipe.lora_rank, recipe.lora_layers, recipe.seed, model.device)
+        if recipe.lora_rank
+        else {}
+    )
     setup = TrainingSetup(
         model=model,
         recipe=recipe,
@@ -188,6 +196,7 @@ def prepare_setup(
         crops_per_picture=len(cut) // len(pictures),
         norms=norms,
         start=starting_vectors(model, together, norms, hold_norm),
+        lora=lora,
         compute_dtype=dtype,
     )
     for index in range(len(pictures)):

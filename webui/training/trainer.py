@@ -26,8 +26,9 @@ from webui.training.evaluation import (
     score,
     untold,
 )
-from webui.training.optimizer import Optimizer, optimizer_for
-from webui.training.recipe import Recipe, last_step, learning_rate_at
+from webui.training.learned.lora import applied_lora
+from webui.training.optimizer import AdamW, Optimizer, optimizer_for
+from webui.training.recipe import Recipe, last_step, learning_rate_at, lora_learning_rate_at
 from webui.training.runs.report import EvalResult, chosen_of
 from webui.training.setup import TrainingSetup
 
@@ -78,7 +79,7 @@ class Stepped:
     norm_ratio: float
     """Mean norm of the vectors as a multiple of the vocabulary's."""
     gradient: float
-    """Norm of the gradient by all vectors."""
+    """Norm of the gradient by all that is learned."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,19 @@ class Progress:
     loss_scale: float = 1.0
     """What the loss is multiplied by; halved when gradients overflow, and never raised again,
     since runs are short."""
+    lora: dict[str, Tensor] = field(default_factory=dict)
+    """Weights of the LoRA, if one is learned too."""
+    lora_optimizer: AdamW | None = None
+    best_lora: dict[str, Tensor] = field(default_factory=dict)
 
     def snapshot(self) -> dict[str, Any]:
         """Return what moves with each step, copied to the CPU."""
         return {
             "step": self.step,
-            "vectors": {key: rows.detach().cpu().clone() for key, rows in self.vectors.items()},
+            "vectors": _copied(self.vectors),
             "optimizer": _copied(self.optimizer.state()),
+            "lora": _copied(self.lora),
+            "lora_optimizer": _copied(self.lora_optimizer.state()) if self.lora_optimizer else None,
         }
 
     def take_up(self, snapshot: Mapping[str, Any]) -> None:
@@ -147,7 +154,11 @@ class Progress:
         with torch.no_grad():
             for key, rows in snapshot["vectors"].items():
                 self.vectors[key].copy_(rows)
+            for key, weights in snapshot.get("lora", {}).items():  # none in earlier versions' files
+                self.lora[key].copy_(weights)
         self.optimizer.load(_copied(snapshot["optimizer"]))
+        if self.lora_optimizer:
+            self.lora_optimizer.load(_copied(snapshot["lora_optimizer"]))
 
 
 def _copied(value: Any) -> Any:
@@ -165,6 +176,9 @@ def begin(setup: TrainingSetup) -> Progress:
     optimizer = optimizer_for(recipe.optimizer, vectors, recipe.prior_weight, recipe.max_grad_norm)
     scale = LOSS_SCALE if setup.scaled else 1.0
     progress = Progress(0, vectors, optimizer, loss_scale=scale)
+    if setup.lora:
+        progress.lora = {name: weights.clone() for name, weights in setup.lora.items()}
+        progress.lora_optimizer = AdamW(progress.lora, recipe.max_grad_norm)
     progress.good = progress.snapshot()
     return progress
 
@@ -254,6 +268,9 @@ def queue_step(setup: TrainingSetup, progress: Progress) -> Queued:
         progress.loss_scale /= 2
     with torch.no_grad():
         progress.optimizer.step(gradients, rate)
+        if progress.lora_optimizer:
+            lora_rate = lora_learning_rate_at(setup.recipe, step) * progress.rate_scale
+            progress.lora_optimizer.step(gradients, lora_rate)
     progress.step = step
     ratio = norm_ratio(setup.norms, progress.vectors)
     return Queued(step, rate, torch.stack([loss, length, ratio]))
@@ -262,14 +279,16 @@ def queue_step(setup: TrainingSetup, progress: Progress) -> Queued:
 def _loss_and_gradients(
     setup: TrainingSetup, progress: Progress, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return a step's mean error, ``[]``, and its gradients by the vectors, ``[n, width]`` each."""
+    """Return a step's mean error, ``[]``, and its gradients by vectors and LoRA, by their names."""
     recipe, scale, point = setup.recipe, progress.loss_scale, progress.optimizer.point()
     vectors = {key: rows.detach().requires_grad_() for key, rows in point.items()}
-    gradients = {key: torch.zeros_like(rows) for key, rows in vectors.items()}
+    lora = {name: weights.detach().requires_grad_() for name, weights in progress.lora.items()}
+    learned = {**vectors, **lora}
+    gradients = {key: torch.zeros_like(each) for key, each in learned.items()}
     losses: list[Tensor] = []
     for turn in range(recipe.gradient_accumulation_steps):
         batch, lines = draw_batch(setup, step, turn, progress.roll_backs)
-        with torch.enable_grad(), _checkpointing(setup):
+        with torch.enable_grad(), _checkpointing(setup), applied_lora(setup.model.unet, lora):
             captions = encode(setup.model, setup.captions(lines, vectors))
             errors = denoising_errors(
                 setup.model,
@@ -281,9 +300,9 @@ def _loss_and_gradients(
                 recipe.min_snr_gamma,
             )  # [b]
             share = errors.mean() / recipe.gradient_accumulation_steps
-            found = torch.autograd.grad(share * scale, list(vectors.values()))
+            found = torch.autograd.grad(share * scale, list(learned.values()))
         losses.append(share.detach())
-        for key, gradient in zip(vectors, found, strict=True):
+        for key, gradient in zip(learned, found, strict=True):
             gradients[key] += gradient / scale
     return torch.stack(losses).sum(), gradients
 
@@ -366,7 +385,7 @@ def _evaluate(
     setup: TrainingSetup, progress: Progress, eval_set: EvalSet
 ) -> Evaluated | RolledBack:
     """Measure the vectors, keep them if they are the best; go back if the error has jumped."""
-    found = score(setup, eval_set, progress.vectors)
+    found = score(setup, eval_set, progress.vectors, progress.lora)
     ceiling = JUMP * max(float(eval_set.initializer.mean()), float(eval_set.empty.mean()))
     if not found.loss <= ceiling:
         return _roll_back(progress, progress.step, "the error on fixed inputs jumped")
@@ -382,6 +401,7 @@ def _evaluate(
     if best:
         progress.best_step = progress.step
         progress.best_vectors = progress.good["vectors"]
+        progress.best_lora = progress.good["lora"]
     return evaluated
 
 

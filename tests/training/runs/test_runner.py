@@ -214,17 +214,23 @@ def test_what_was_best_is_forgotten_with_the_steps_that_are_gone_back_over():
     assert curves.best == [0]
 
 
-@pytest.mark.parametrize("optimizer", ["directional", "adamw"])
+@pytest.mark.parametrize(
+    "changed", [{}, {"optimizer": "adamw"}, {"lora_rank": 2, "lora_learning_rate": 0.01}]
+)
 def test_a_paused_run_goes_on_with_the_same_bits_and_the_same_curves(
-    new_run: Callable, model: Model, optimizer: str
+    new_run: Callable, model: Model, changed: dict[str, Any]
 ):
     """AdamW's moments come back from the disk too: without them it would go another way."""
-    recipe = replace(QUICK, optimizer=optimizer, learning_rate="0.01")
+    recipe = replace(QUICK, learning_rate="0.01", **changed)
     whole, cut = new_run(recipe), new_run(recipe)
     expected = carry_out(whole, model, Witness(whole))
     assert carry_out(cut, model, Witness(cut, "pause", at_step=13)).state == "paused"
     found = carry_out(cut, model, Witness(cut))
     assert torch.equal(only(expected.learned), only(found.learned))
+    assert bool(expected.learned.lora) == bool(recipe.lora_rank)
+    for name, weights in expected.learned.lora.items():
+        assert torch.equal(weights, found.learned.lora[name]), name
+        assert torch.equal(weights, whole.read_checkpoint(found.learned.step).lora[name])
     one, other = Curves(whole.events()), Curves(cut.events())
     assert (one.raw, one.losses, one.gains) == (other.raw, other.losses, other.gains)
     assert one.best == other.best and one.best[-1] == found.learned.step
@@ -358,7 +364,7 @@ def test_the_file_tells_what_it_is_and_holds_no_times(new_run: Callable, model: 
     run = new_run()
     record = run.record()
     vectors = {record.name: {"clip_l": torch.ones(2, 32)}}
-    (embedding,) = learned_step(20, vectors, record.model).embeddings
+    (embedding,) = learned_step(20, vectors, {}, record.model).embeddings
     metadata = metadata_of(record, embedding)
     assert (embedding.name, len(embedding), embedding.step) == ("my-thing", 2, 20)
     assert metadata["trained_on"] == "tiny" and metadata["trained_on_hash"] == model.short_hash

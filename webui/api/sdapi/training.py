@@ -67,8 +67,8 @@ class TrainBody(Question):
     """The words that learning starts from; those of create/embedding if left out. Of several names
     one for each, with commas, or one for all."""
     preset: str | None = None
-    """object, style, person, negative, draft, classic or low_vram; classic if a learn_rate is
-    given, else object."""
+    """object, pivotal, style, person, negative, draft, classic or low_vram; classic if a learn_rate
+    is given, else object."""
     wait: bool = True
     """False answers at once with the run's id."""
     training_width: int | None = None
@@ -198,6 +198,8 @@ class RunItem(Shape):
     advice: str | None
     embeddings: list[LearnedItem]
     """What came of each of its names."""
+    lora_filename: str | None
+    """The LoRA file it led to, if it learned one."""
 
 
 class Trained(Shape):
@@ -435,6 +437,7 @@ def item_of(view: RunSnapshot) -> RunItem:
         verdict=view.report.verdict if view.report else None,
         advice=view.report.advice if view.report else None,
         embeddings=_learned(view),
+        lora_filename=view.lora.path if view.lora else None,
     )
 
 

@@ -235,6 +235,13 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "the loss is the plain error of the noise, over the model's own schedule.",
     ),
     ("vae", "a separate VAE lies beside the checkpoint or in models/vae/."),
+    (
+        "network_module network_args network_alpha network_weights network_dropout "
+        "network_train_unet_only network_train_text_encoder_only text_encoder_lr conv_dim "
+        "conv_alpha dim_from_weights scale_weight_norms",
+        "a LoRA beside the embedding changes the UNet's attention; its alpha is its rank, and of "
+        "the text encoder only the embedding is learned.",
+    ),
     ("resume", "a run that was cut short is resumed by itself."),
     (
         "save_state save_last_n_steps save_last_n_steps_state save_last_n_epochs "

@@ -27,6 +27,8 @@ class Result:
     """Whether it was finished before, so that nothing had to be done."""
     file: Path | None = None
     """The embedding."""
+    lora: Path | None = None
+    """The LoRA, if one was learned too."""
     step: int | None = None
     gain: float | None = None
     """Gain over the initializer on fixed inputs, 1 = no error left."""
@@ -62,6 +64,7 @@ def result_of(view: RunSnapshot, before: bool = False) -> Result:
             state=view.state,
             before=before,
             file=files.get(name),
+            lora=Path(view.lora.path) if view.lora else None,
             step=found.step,
             gain=found.score.gain,
             error=found.score.error,

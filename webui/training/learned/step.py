@@ -1,9 +1,9 @@
-"""What a run has learned at a step: an embedding for each of its names."""
+"""What a run has learned at a step: an embedding for each of its names, and maybe a LoRA."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from webui.embeddings.embedding import Embedding
@@ -11,6 +11,8 @@ from webui.embeddings.embedding import Embedding
 if TYPE_CHECKING:
     from torch import Tensor
 
+LORA = "lora_unet_"
+"""Begins the name of each weight of a LoRA, as Kohya's scripts have it."""
 ByName = Mapping[str, Mapping[str, "Tensor"]]
 """Vectors ``[n, width]`` by name and text encoder."""
 
@@ -22,6 +24,8 @@ class LearnedStep:
     step: int
     embeddings: tuple[Embedding, ...]
     """In the order of the run's names."""
+    lora: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weights by their names in files; none where no LoRA was learned beside the vectors."""
 
     @property
     def vectors(self) -> ByName:
@@ -29,7 +33,9 @@ class LearnedStep:
         return {embedding.name: embedding.vectors for embedding in self.embeddings}
 
 
-def learned_step(step: int, vectors: ByName, model: tuple[str, str]) -> LearnedStep:
+def learned_step(
+    step: int, vectors: ByName, lora: Mapping[str, Tensor], model: tuple[str, str]
+) -> LearnedStep:
     """Return what was learned, copied to the CPU; ``model`` is the checkpoint's name and hash."""
     return LearnedStep(
         step,
@@ -44,25 +50,32 @@ def learned_step(step: int, vectors: ByName, model: tuple[str, str]) -> LearnedS
             )
             for name, own in vectors.items()
         ),
+        {name: weights.detach().cpu().float().clone() for name, weights in lora.items()},
     )
 
 
-def as_tensors(vectors: ByName) -> dict[str, Tensor]:
-    """Return vectors as a file holds them: by text encoder, those of several names with these."""
+def as_tensors(vectors: ByName, lora: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what was learned as a file holds it: vectors by text encoder, those of several names
+    with these, and the weights of a LoRA by their names."""
     alone = len(vectors) == 1
-    return {
+    rows = {
         key if alone else f"{name}/{key}": rows
         for name, own in vectors.items()
         for key, rows in own.items()
     }
+    return {**rows, **lora}
 
 
-def from_tensors(names: Sequence[str], tensors: Mapping[str, Tensor]) -> ByName:
-    """Return the vectors of ``as_tensors``'s answer."""
-    if len(names) == 1:
-        return {names[0]: tensors}
-    found: dict[str, dict[str, Tensor]] = {name: {} for name in names}
-    for key, rows in tensors.items():
+def from_tensors(
+    names: Sequence[str], tensors: Mapping[str, Tensor]
+) -> tuple[ByName, dict[str, Tensor]]:
+    """Return the vectors and the LoRA of ``as_tensors``'s answer."""
+    vectors: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+    lora = {}
+    for key, each in tensors.items():
         name, _, encoder = key.rpartition("/")
-        found[name][encoder] = rows
-    return found
+        if key.startswith(LORA):
+            lora[key] = each
+        else:
+            vectors[name or names[0]][encoder] = each
+    return vectors, lora

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -82,6 +83,11 @@ class Record:
         return names_in(self.name)
 
     @property
+    def title(self) -> str:
+        """What the LoRA of the run is called."""
+        return "+".join(self.names)
+
+    @property
     def model(self) -> tuple[str, str]:
         """Name and short hash of the checkpoint."""
         return self.model_name, self.model_hash
@@ -93,7 +99,7 @@ class Record:
 
 @dataclass(frozen=True)
 class InstalledFile:
-    """An embedding that a run led to."""
+    """An embedding or a LoRA that a run led to."""
 
     name: str
     path: str
@@ -110,6 +116,8 @@ class Status:
     problem: str | None = None
     installed: tuple[InstalledFile, ...] = ()
     """The embedding files that it led to, in the order of its names."""
+    lora: InstalledFile | None = None
+    """The LoRA file that it led to, if it learned one."""
 
     def with_installed(self, names: Sequence[str], file: InstalledFile) -> Status:
         """Return the status with a name's file in place of the one that it had."""
@@ -186,7 +194,7 @@ class Run:
             )
             run = cls(folder)
             if start is not None:
-                _write_tensors(folder / START, as_tensors(start))
+                _write_tensors(folder / START, as_tensors(start, {}))
             run.set_status(Status(JobState.QUEUED))
             write_whole(folder / RECORD, _json({**asdict(record), "recipe": recipe.to_dict()}))
         return run
@@ -228,7 +236,8 @@ class Run:
                 name = self.record().name
                 values["installed"] = [{"name": name, "path": path, "step": step}] if path else []
             files = tuple(InstalledFile(**each) for each in values.pop("installed"))
-            return Status(JobState(values.pop("state")), **values, installed=files)
+            lora = InstalledFile(**found) if (found := values.pop("lora", None)) else None
+            return Status(JobState(values.pop("state")), **values, installed=files, lora=lora)
         except (KeyError, TypeError, ValueError) as problem:
             raise UnreadableFile(f"{STATUS} of the run {self.run_id} is damaged.") from problem
 
@@ -287,6 +296,7 @@ class Run:
             "evaluations": [asdict(item) for item in progress.evaluations],
             "best_step": progress.best_step,
             "best_vectors": progress.best_vectors,
+            "best_lora": progress.best_lora,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -326,16 +336,19 @@ class Run:
         progress.rate_scale, progress.roll_backs = state["rate_scale"], state["roll_backs"]
         progress.loss_scale = state.get("loss_scale", progress.loss_scale)
         progress.best_step, progress.best_vectors = state["best_step"], state["best_vectors"]
+        progress.best_lora = state.get("best_lora", {})
         progress.evaluations = [
             Evaluated(**{**item, "score": EvalResult(**item["score"])})
             for item in state["evaluations"]
         ]
         return float(state["seconds"])
 
-    def save_checkpoint(self, step: int, vectors: ByName) -> None:
-        """Keep the vectors of a step for the scrubber and for installing."""
+    def save_checkpoint(
+        self, step: int, vectors: ByName, lora: Mapping[str, Tensor] = MappingProxyType({})
+    ) -> None:
+        """Keep what was learned at a step for the scrubber and for installing."""
         path = self.folder / "checkpoints" / f"step-{step:06d}.safetensors"
-        _write_tensors(path, as_tensors(vectors))
+        _write_tensors(path, as_tensors(vectors, lora))
 
     def read_start(self) -> ByName | None:
         """Read the vectors that the run begins with, or None if they are the initializers'."""
@@ -345,7 +358,7 @@ class Run:
         from safetensors.torch import load
 
         try:
-            return from_tensors(record.names, load((self.folder / START).read_bytes()))
+            return from_tensors(record.names, load((self.folder / START).read_bytes()))[0]
         except Exception as problem:  # safetensors raises a kind of its own
             raise UnreadableFile(
                 f"{START} of the run {self.run_id}, which it continues from, is damaged or gone; "
@@ -365,7 +378,8 @@ class Run:
         if not path.is_file():
             raise AppError(f"Step {step} of the run {self.run_id} was not kept.")
         record = self.record()
-        return learned_step(step, from_tensors(record.names, load(path.read_bytes())), record.model)
+        vectors, lora = from_tensors(record.names, load(path.read_bytes()))
+        return learned_step(step, vectors, lora, record.model)
 
     def preview_path(self, step: int, number: int) -> Path:
         """Return where the preview of a step's prompt lies, counted from 0, if it was drawn."""

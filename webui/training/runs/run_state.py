@@ -80,6 +80,8 @@ class RunSnapshot:
     report: Report | None
     installed: tuple[InstalledFile, ...]
     """The embedding files that it led to, in the order of its names."""
+    lora: InstalledFile | None
+    """The LoRA file that it led to, if it learned one."""
     phases: tuple[Phase, ...]
     """What it has done beside its steps since it was started or resumed, the latest last."""
     checkpoints: tuple[int, ...]
@@ -205,6 +207,7 @@ class RunState:
             problem=status.problem,
             report=report,
             installed=status.installed,
+            lora=status.lora,
             phases=self.phases,
             checkpoints=run.checkpoints(),
             log=tuple(curves.log[-LONGEST_LOG:]),

@@ -11,8 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
-
 from webui.errors import AppError, Interrupted
 from webui.job_state import JobState
 from webui.models.model import Model
@@ -206,11 +204,11 @@ class _Runner:
         if self.host.order() == "discard":
             return Outcome(JobState.STOPPED)
         self.run.save_report(report.to_dict())
-        learned = self._learned(self.progress.best_vectors, self.progress.best_step)
+        vectors = self.setup.by_name(self.progress.best_vectors)
+        learned = learned_step(
+            self.progress.best_step, vectors, self.progress.best_lora, self.record.model
+        )
         return Outcome(JobState.FINISHED, learned, report)
-
-    def _learned(self, vectors: Mapping[str, Tensor], step: int) -> LearnedStep:
-        return learned_step(step, self.setup.by_name(vectors), self.record.model)
 
     def _events(self) -> Iterator[TrainEvent]:
         """Yield the trainer's events, holding the device for one stretch at a time."""
@@ -241,7 +239,8 @@ class _Runner:
             self.scalars.take(logged)
         progress, now = self.progress, time.monotonic()
         if isinstance(event, Evaluated):
-            self.run.save_checkpoint(event.step, self.setup.by_name(progress.vectors))
+            vectors = self.setup.by_name(progress.vectors)
+            self.run.save_checkpoint(event.step, vectors, progress.lora)
             self.host.set_status(JobState.TRAINING, _sentence(event))
         elif isinstance(event, RolledBack):
             self.host.set_status(
@@ -268,7 +267,9 @@ class _Runner:
         prompts = previews_of(recipe, self.record.names)
         count = len(prompts)
         begun = bool(step or self.setup.recipe.continue_from)
-        learned = self._learned(self.progress.vectors, step) if begun else None
+        vectors = self.setup.by_name(self.progress.vectors)
+        now = learned_step(step, vectors, self.progress.lora, self.record.model)
+        learned = now if begun else None
         for number in range(self.drawn[step], count):
             prompt, negative, _ = prompts[number] if begun else self._before(number)
             self.host.report_phase(DRAWING, number, count)
@@ -297,7 +298,9 @@ class _Runner:
 
     def _report(self, reason: str) -> Report:
         setup, progress = self.setup, self.progress
-        vectors = {key: rows.to(setup.model.device) for key, rows in progress.best_vectors.items()}
+        device = setup.model.device
+        vectors = {key: rows.to(device) for key, rows in progress.best_vectors.items()}
+        lora = {name: weights.to(device) for name, weights in progress.best_lora.items()}
         final = prepare_eval_set(
             setup,
             2 * setup.recipe.evaluation_tuples * len(setup.placeholders),
@@ -305,7 +308,7 @@ class _Runner:
         )
         reports = []
         for placeholder, found in zip(
-            setup.placeholders, score_each(setup, final, vectors), strict=True
+            setup.placeholders, score_each(setup, final, vectors, lora), strict=True
         ):
             own = placeholder.rows(vectors)
             editable = editability(baseline_of(setup, placeholder), own)

@@ -122,7 +122,9 @@ def build(studio: Studio, poll: Poll, target: Target, tabs: gr.Tabs) -> gr.Textb
         prompts_of = replace(
             record.recipe, preview_prompts=record.recipe.preview_prompts or (NAME,)
         )
-        *written, _ = previews_of(prompts_of, record.names)[0]
+        prompt, negative, _ = previews_of(prompts_of, record.names)[0]
+        lora = runs.view(run_id).lora
+        written = (f"{prompt} <lora:{lora.name}:1>" if lora else prompt, negative)
         return {**dict(zip(prompts, written, strict=True)), tabs: gr.Tabs(selected="txt2img")}
 
     attempt.click(answered(write_prompts, answer), run, [*prompts, tabs, answer], **quiet)
@@ -175,6 +177,13 @@ def _progress(view: RunSnapshot) -> str:
         said += message(
             f"{path.name} is in {path.parent.name}/. Write {each.name} in a prompt, or click its "
             "card.",
+            "good",
+        )
+    if view.lora:
+        file = Path(view.lora.path).name
+        said += message(
+            f"{file} is in models/lora/. Write <lora:{view.lora.name}:1> {view.name} in a prompt: "
+            "it brings the embedding along.",
             "good",
         )
     return progress(view.step, view.steps, text) + _phases(view) + said
