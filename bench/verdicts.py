@@ -50,6 +50,7 @@ from webui.models.loader import load  # noqa: E402
 from webui.models.model import Model  # noqa: E402
 from webui.training.dataset import Picture  # noqa: E402
 from webui.training.evaluation import (  # noqa: E402
+    baseline_of,
     editability,
     norm_ratio,
     prepare_eval_set,
@@ -238,14 +239,15 @@ def run(
     progress = begin(task)
     for _ in train(task, progress):
         pass
-    vectors = progress.best_vectors
+    vectors, baseline = progress.best_vectors, baseline_of(task, task.placeholders[0])
     found = score(task, prepare_eval_set(task, 2 * recipe.evaluation_tuples), vectors)
     deserved, measured, images = truth.of(case, vectors)
     strange = statistics.median(_strange(model, case.images, recipe)) / own.denoiser
     note = {
         "kind": case.kind, "name": case.name, "deserved": deserved, "measured": measured,
-        "score": asdict(found), "editability": editability(task, vectors),
-        "norm": float(norm_ratio(task, vectors)), "strange": strange, "step": progress.best_step,
+        "score": asdict(found), "editability": editability(baseline, vectors),
+        "norm": float(norm_ratio(task.norms, vectors)), "strange": strange,
+        "step": progress.best_step,
     }  # fmt: skip
     return note, images
 

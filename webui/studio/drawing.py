@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,9 +117,9 @@ class Drawing:
                 model = self._models.bring(model)
             if job:
                 job.begin()
-            with self._with(model, extra(model) if extra else None) as source:
+            with self._with(model, extra(model) if extra else None) as (drawn_with, source):
                 for event in generate(
-                    model,
+                    drawn_with,
                     request,
                     source,
                     self._conditioner,
@@ -133,16 +134,22 @@ class Drawing:
                         job.step_done(event.step, self._preview(job, model, event.latents[0]))
 
     @contextmanager
-    def _with(self, model: Model, learned: LearnedStep | None) -> Iterator[EmbeddingSource]:
-        """Have the model compute with what a run has learned, and yield what prompts can call."""
+    def _with(
+        self, model: Model, learned: LearnedStep | None
+    ) -> Iterator[tuple[Model, EmbeddingSource]]:
+        """Have the model compute with what a run has learned; yields it, and what prompts can call.
+
+        What is compiled of it knows no LoRA of a run, so it is not drawn with.
+        """
         if learned is None:
-            yield self._library
+            yield model, self._library
             return
         from webui.training.learned.lora import applied_lora
 
+        source = Overlay(self._library, learned.embeddings, first=True)
         lora = {name: weights.to(model.device) for name, weights in learned.lora.items()}
         with applied_lora(model.unet, lora):
-            yield Overlay(self._library, learned.embeddings, first=True)
+            yield (replace(model, compiled=None) if lora else model), source
 
     def images(
         self,
