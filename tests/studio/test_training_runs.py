@@ -646,3 +646,24 @@ def test_a_lora_learned_beside_an_embedding_is_one_file_with_it_and_never_replac
     theirs.write_bytes(b"theirs")
     assert house.runs.check(request_of("my-other", recipe)) == [("name", lora_taken("my-other"))]
     assert house.runs.check(request_of("my-other")) == [] and theirs.read_bytes() == b"theirs"
+
+
+def test_what_counts_of_the_images_is_shown_before_a_run_and_learned_in_it(
+    house: House, request_of: Callable
+):
+    usual, found = (
+        house.runs.what_counts(request_of(recipe=replace(QUICK, find_thing=find)))
+        for find in (False, True)
+    )
+    assert [name for _, name in found] == [path.name for path in request_of().pictures]
+    assert all(image.size == (32, 32) for image, _ in found)
+    assert usual[0][0].tobytes() != found[0][0].tobytes()
+    losses = []
+    for find in (False, True):
+        recipe = replace(QUICK, find_thing=find)
+        run_id = house.runs.start(request_of(f"my-thing-{find}", recipe))
+        house.wait(run_id, "finished")
+        losses.append([loss for _, loss in house.runs.view(run_id).losses])
+        phases = [phase.name for phase in house.runs.view(run_id).phases]
+        assert ("Finding the thing" in phases) == find
+    assert losses[0] != losses[1]

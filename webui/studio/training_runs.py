@@ -20,7 +20,8 @@ from webui.prompting.loras import list_loras
 from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
 from webui.training.captions import examples, initializer_pieces
-from webui.training.dataset import PictureCache, read_pictures
+from webui.training.crops import make_crops
+from webui.training.dataset import ENOUGH, PictureCache, read_pictures
 from webui.training.learned.concepts import names_in
 from webui.training.preflight import Finding
 from webui.training.request import (
@@ -183,6 +184,28 @@ class TrainingRuns:
 
         shown = read_pictures(pictures, self.pictures.read)
         yield from suggest(self._model(), recipe, shown, self._latents(), self._gate.hold)
+
+    def what_counts(self, request: TrainingRequest) -> list[tuple[Image.Image, str]]:
+        """Return the first images as they are cut, what hardly counts in them made grey, and their
+        names; waits for the model. AppError for bad pictures."""
+        from webui.training.setup import buckets_of, side_of
+        from webui.training.trials.where import shaded, with_soft_mask
+
+        model, latents, recipe = self._model(), self._latents(), request.recipe
+        concepts = request.concepts
+        pictures = read_pictures(request.pictures, self.pictures.read, request.names)[:ENOUGH]
+        sizes = (side_of(recipe, model), buckets_of(recipe, model))
+        shown: list[tuple[Image.Image, str]] = []
+        for picture in pictures:
+            position = recipe.crop_positions[len(shown) : len(shown) + 1]
+            (crop,) = make_crops([picture], sizes[0], positions=position, buckets=sizes[1])
+            if recipe.find_thing:
+                with self._gate.hold("looking at images"):
+                    words = concepts[picture.concept].initializer
+                    crop = with_soft_mask(model, crop, latents.moments(model, crop), words)
+            mask = crop.mask if recipe.use_mask else None
+            shown.append((shaded(crop.image, mask), picture.path.name))
+        return shown
 
     def _latents(self) -> LatentCache:
         """Return what is kept of encoded pictures."""

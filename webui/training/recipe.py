@@ -372,6 +372,14 @@ class Recipe:
             help="Transparent parts of an image are left out of the loss.",
         ),
     )
+    find_thing: bool = declared(
+        False,
+        Setting(
+            label="Find the thing",
+            help="Images without a mask get one: what of them the model looks at for the "
+            "initializer. The rest hardly counts, so that backgrounds are not learned.",
+        ),
+    )
     evaluate_every: int = declared(
         25,
         Setting(

@@ -42,6 +42,7 @@ from webui.training.trainer import (
     begin,
     train_in_stretches,
 )
+from webui.training.trials.where import with_soft_mask
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 SAVE_EVERY_STEPS, SAVE_EVERY_S = 25, 30.0
 """A crash costs at most this much work."""
 ENCODING, DRAWING = "Encoding the images", "Drawing previews"
+LOOKING = "Finding the thing"
 MEASURING, JUDGING = "Measuring the initializer", "Measuring what was learned"
 """Phases of a run beside its steps, in words for people."""
 
@@ -145,6 +147,13 @@ def _prepare(
         with host.hold("preparing images"):
             moments.append(encode_crop(model, crop))
     host.report_phase(ENCODING, len(crops), len(crops))
+    if record.recipe.find_thing and record.recipe.use_mask:
+        for number, crop in enumerate(crops):
+            host.report_phase(LOOKING, number, len(crops))
+            words = record.concepts[pictures[crop.picture].concept].initializer
+            with host.hold("looking at images"):
+                crops[number] = with_soft_mask(model, crop, moments[number], words)
+        host.report_phase(LOOKING, len(crops), len(crops))
     with host.hold("preparing the training"):
         return prepare_setup(
             model,

@@ -26,6 +26,7 @@ from webui.ui.train import recipe_controls, words
 from webui.ui.train import watch as train_watch
 from webui.ui.train.recipe_controls import PRESET, element_id
 from webui.ui.train.sources import Sources
+from webui.ui.train.where import Where
 from webui.ui.txt2img.apply_parameters import Target
 
 LABELS = {choice.label: key for key, choice in PRESETS.items()}
@@ -38,7 +39,7 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll, target: Target, tabs: gr.
     """Build the tab inside the open Blocks; *Try* writes into the prompts of ``target``."""
     with gr.Row(elem_id="training"):
         with gr.Column(scale=5, min_width=300):
-            form, sources, start, ready, advice = _form(studio, poll)
+            form, sources, start, ready, advice, where = _form(studio, poll)
         with gr.Column(scale=6, min_width=300, elem_id="train-run"):
             opened = train_watch.build(studio, poll, target, tabs)
     _remember(demo, [form[field] for field in REMEMBERED])
@@ -49,6 +50,8 @@ def build(demo: gr.Blocks, studio: Studio, poll: Poll, target: Target, tabs: gr.
         return _request(
             {name: data[control] for name, control in form.items()}, sources.paths(data)
         )
+
+    where.follow(studio, asked, inputs)
 
     for control, event in (
         ("pictures", "change"),
@@ -102,10 +105,11 @@ def _remember(demo: gr.Blocks, controls: Sequence[gr.Textbox]) -> None:
 
 def _form(
     studio: Studio, poll: Poll
-) -> tuple[dict[str, Any], Sources, gr.Button, gr.HTML, gr.HTML]:
+) -> tuple[dict[str, Any], Sources, gr.Button, gr.HTML, gr.HTML, Where]:
     """Build the controls of a new run in three steps.
 
-    Returns them with the button, what is said beside it, and the place for advice.
+    Returns them with the button, what is said beside it, the place for advice, and what shows
+    which parts of the images count.
     """
     usual = PRESETS["object"]
     recipe = recipe_controls.make()
@@ -122,6 +126,7 @@ def _form(
             )
     with _step(2, "Name and words"):
         named = words.build(studio, sources, recipe["kind"])
+        where = Where()
     with _step(3, "Start"):
         advice = gr.HTML(elem_id="train-advice", js_on_load=None)
         chosen = gr.Radio(
@@ -166,7 +171,7 @@ def _form(
 
     chosen.input(choose, chosen, [chosen, *suggested], queue=False, **QUIET)
     poll.suggest(lambda: [usual.label, *_suggestion(studio, usual.label)], [chosen, *suggested])
-    return form, sources, start, ready, advice
+    return form, sources, start, ready, advice, where
 
 
 @contextmanager
