@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from webui.errors import AppError, BadField, Interrupted
 from webui.files import contained, room_on_disk, write_whole
 from webui.job_state import JobState
+from webui.models.families import family_of_widths
 from webui.prompting.loras import list_loras
 from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
 from webui.training.captions import examples, initializer_pieces
 from webui.training.crops import make_crops
 from webui.training.dataset import ENOUGH, PictureCache, read_pictures
-from webui.training.learned.concepts import names_in
+from webui.training.learned.concepts import names_in, title_of
 from webui.training.preflight import Finding
 from webui.training.request import (
     TrainingRequest,
@@ -110,7 +111,7 @@ class TrainingRuns:
             self._start_of(request, model)
         except AppError as problem:
             problems.append(("continue_from", str(problem)))
-        title = "+".join(request.names)
+        title = title_of(request.names)
         if request.recipe.lora_rank and not request.overwrite and self._lora_called(title):
             problems.append(("name", lora_taken(title)))
         return problems
@@ -487,7 +488,7 @@ class TrainingRuns:
         """
         if not learned.lora:
             return None
-        from webui.training.learned.lora import file_of
+        from webui.training.learned.lora import BASES, file_of
         from webui.training.runs.runner import metadata_of
 
         record, before = run_state.record, run_state.status.lora
@@ -496,11 +497,12 @@ class TrainingRuns:
             raise AppError(lora_taken(record.title))
         path = path or contained(self._loras, f"{record.title}.safetensors")
         notes = metadata_of(record, learned.embeddings[0]) | {"ss_output_name": record.title}
-        family = self._model().family
+        family = family_of_widths(learned.embeddings[0].widths)
+        if family and family.key in BASES:
+            notes["ss_base_model_version"] = BASES[family.key]
         with room_on_disk():
-            alone = file_of(learned.lora, (), family, notes)
-            write_whole(run_state.run.folder / PLAIN_LORA, alone)
-            write_whole(path, file_of(learned.lora, learned.embeddings, family, notes))
+            write_whole(run_state.run.folder / PLAIN_LORA, file_of(learned.lora, (), notes))
+            write_whole(path, file_of(learned.lora, learned.embeddings, notes))
         return InstalledFile(record.title, str(path), learned.step)
 
     def _lora_called(self, title: str) -> Path | None:

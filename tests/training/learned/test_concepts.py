@@ -14,8 +14,10 @@ from webui.training.learned.concepts import (
     concepts_of,
     marked,
     names_in,
+    title_of,
 )
 
+LONG = [f"{'n' * 60}{number}" for number in range(MOST)]
 NAMES = ("my-cat", "my-cat-2", "Ann")
 
 
@@ -25,6 +27,11 @@ def test_names_stand_between_commas_and_each_has_its_words_or_the_same():
     assert concepts_of("a, b", "grey cat, dog") == (Concept("a", "grey cat"), Concept("b", "dog"))
     assert concepts_of("a, b", "cat") == (Concept("a", "cat"), Concept("b", "cat"))
     assert concepts_of("a", "grey, striped cat") == (Concept("a", "grey, striped cat"),)
+
+
+def test_files_of_many_names_have_names_that_disks_take():
+    assert title_of(["my-cat", "my-dog"]) == "my-cat+my-dog"
+    assert len(title_of(LONG)) <= 80 and title_of(["a." * 50])[-1] == "a"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_the_file_changes_the_model_as_the_run_did_and_brings_its_embedding(
     vectors = {key: torch.randn(2, width, generator=draw) for key, width in widths.items()}
     embedding = Embedding("my-thing", vectors)
     path = tmp_path / "my-thing.safetensors"
-    path.write_bytes(file_of(lora, [embedding], family, {"name": "my-thing"}))
+    path.write_bytes(file_of(lora, [embedding], {"name": "my-thing"}))
     with applied_lora(model.unet, lora):
         wanted = output(model)
     plain = output(model)
@@ -122,7 +122,7 @@ def test_diffusers_itself_reads_the_file_without_embeddings(tmp_path: Path):
     model = tiny_model()
     lora = some_lora(model)
     path = tmp_path / "lora.safetensors"
-    path.write_bytes(file_of(lora, [], "sd1", {"name": "my-thing"}))
+    path.write_bytes(file_of(lora, [], {"name": "my-thing"}))
     with applied_lora(model.unet, lora):
         wanted = output(model)
     pipe = StableDiffusionPipeline(

@@ -19,6 +19,8 @@ MARK = re.compile(r"\[name(?: ([1-9]\d?))?\]")
 """What stands for an embedding in a caption: ``[name]`` is the first, ``[name 2]`` the second."""
 MOST = 16
 """Names of one run."""
+LONGEST_TITLE = 80
+"""Letters of a run's names that are in a file's name."""
 _COUNTED = re.compile(r"\d+_")
 
 
@@ -48,6 +50,11 @@ class Placeholder(Concept):
 def names_in(text: str) -> tuple[str, ...]:
     """Return the names of ``a, b``; a single name, or none, is one."""
     return tuple(name for part in text.split(",") if (name := part.strip())) or ("",)
+
+
+def title_of(names: Sequence[str]) -> str:
+    """Return what files of several names together are called."""
+    return "+".join(names)[:LONGEST_TITLE].rstrip(".")
 
 
 def concepts_of(names: str, initializers: str) -> tuple[Concept, ...]:

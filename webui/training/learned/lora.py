@@ -112,9 +112,7 @@ def _adding(lora: Lora, place: _Place) -> Any:
     return add
 
 
-def file_of(
-    lora: Lora, embeddings: Sequence[Embedding], family: str, metadata: Mapping[str, str]
-) -> bytes:
+def file_of(lora: Lora, embeddings: Sequence[Embedding], metadata: Mapping[str, str]) -> bytes:
     """Return a LoRA as a safetensors file that brings embeddings along, in A1111's layout."""
     tensors: dict[str, Tensor] = {}
     rank = 0
@@ -132,6 +130,5 @@ def file_of(
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(rank),
         "ss_network_alpha": str(float(rank)),
-        **({"ss_base_model_version": BASES[family]} if family in BASES else {}),
     }
     return safetensors_file.write(tensors, {**notes, **metadata})

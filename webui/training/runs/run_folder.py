@@ -24,7 +24,7 @@ from webui.files import append_whole, contained, move, replacing, room_on_disk, 
 from webui.images import fitting_suffix
 from webui.job_state import JobState
 from webui.training.dataset import MASK_ENDING, Picture, ReadPicture, read_picture
-from webui.training.learned.concepts import Concept, concept_shown, concepts_of, names_in
+from webui.training.learned.concepts import Concept, concept_shown, concepts_of, names_in, title_of
 from webui.training.learned.step import (
     ByName,
     LearnedStep,
@@ -47,8 +47,6 @@ EVENTS, RECORD, STATUS = "events.jsonl", "run.json", "status.json"
 STATE, REPORT = "state.pt", "report.json"
 START = "start.safetensors"
 LOCK = ".lock"
-LONGEST_TITLE = 80
-"""Letters of a run's names that are in its folder's."""
 TRASH = ".trash"
 """Folder beside that of the runs, where deleted ones lie until someone empties it."""
 STATE_FORMAT = 2
@@ -85,7 +83,7 @@ class Record:
     @property
     def title(self) -> str:
         """What the LoRA of the run is called."""
-        return "+".join(self.names)
+        return title_of(self.names)
 
     @property
     def model(self) -> tuple[str, str]:
@@ -156,7 +154,7 @@ class Run:
         initializers', by name; ``copied`` is told each copy.
         """
         now, names = datetime.now(), names_in(name)
-        base = f"{now:%Y%m%d-%H%M%S}-{'+'.join(names)[:LONGEST_TITLE]}"
+        base = f"{now:%Y%m%d-%H%M%S}-{title_of(names)}"
         number = 1
         while True:
             folder = contained(root, base if number == 1 else f"{base}-{number}")
