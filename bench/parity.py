@@ -30,16 +30,11 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from diffusers import (  # noqa: E402
-    AutoencoderKL,
-    EulerDiscreteScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: E402
 from torch import Tensor  # noqa: E402
 from transformers import CLIPTextConfig, CLIPTextModel  # noqa: E402
 
-from bench.generation import NoEmbeddings  # noqa: E402
+from bench.generation import NoEmbeddings, pipeline, theirs  # noqa: E402
 from webui.generation.engine import Picture, generate  # noqa: E402
 from webui.generation.request import GenerationRequest  # noqa: E402
 from webui.generation.sampling.brownian import BrownianNoise, BrownianTree  # noqa: E402
@@ -240,37 +235,12 @@ def picture(side: int, steps: int) -> None:
         prompt="a red heart on a blue background", negative_prompt="blurry", steps=steps,
         sampler="Euler", schedule_type="Karras", seed=5, width=side, height=side,
     )  # fmt: skip
-    theirs = drawn_by_diffusers(model, request)
+    expected = theirs(pipeline(model), model, request, request.prompt)
     for other in (request, replace(request, seed=6)):
         events = generate(model, other, NoEmbeddings(), Conditioner())
         [image] = [event.image for event in events if isinstance(event, Picture)]
-        apart = np.abs(np.asarray(image, np.int16) - theirs).max()
+        apart = np.abs(np.asarray(image, np.int16) - expected).max()
         print(f"{side}×{side}, {steps} steps, seed {other.seed}: at most {apart} of 255 apart")
-
-
-def drawn_by_diffusers(model: Model, request: GenerationRequest) -> np.ndarray:
-    """Draw a request of Euler's with diffusers, from our noise over our levels."""
-    course = lay_out("Euler", request.schedule_type, TABLE, request.steps)
-    pipe = StableDiffusionPipeline(
-        vae=model.vae,
-        text_encoder=model.text_encoders[0].model,
-        tokenizer=model.tokenizer,
-        unet=model.unet,
-        scheduler=EulerDiscreteScheduler.from_config(CONFIG | {"timestep_spacing": "linspace"}),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    [image] = pipe(
-        request.prompt,
-        negative_prompt=request.negative_prompt,
-        sigmas=list(course.levels),
-        guidance_scale=request.cfg_scale,
-        width=request.width,
-        height=request.height,
-        latents=Philox(request.seed).normal((4, request.height // 8, request.width // 8))[None],
-    ).images
-    return np.asarray(image, np.int16)
 
 
 def main() -> None:
