@@ -37,6 +37,7 @@ from PIL import Image  # noqa: E402
 
 from bench.generation import NoEmbeddings  # noqa: E402
 from webui.devices.choice import choose_device  # noqa: E402
+from webui.devices.compiling import Compiled  # noqa: E402
 from webui.generation.engine import generate  # noqa: E402
 from webui.generation.request import GenerationRequest, checked, default_request  # noqa: E402
 from webui.libraries import (  # noqa: E402
@@ -157,6 +158,8 @@ def drawing(model: Model, batches: Sequence[int], steps: int, rounds: int) -> It
         def ours(asked: GenerationRequest = asked) -> None:
             for _ in generate(model, asked, NoEmbeddings(), conditioner):
                 pass
+            if model.compiled:
+                model.compiled.wait()
 
         def theirs(batch: int = batch) -> None:
             pipe(
@@ -176,12 +179,13 @@ def drawing(model: Model, batches: Sequence[int], steps: int, rounds: int) -> It
 
 def pipeline(model: Model) -> Any:
     """Return diffusers' pipeline of the model's UNet and copies of its other parts in bf16."""
+    unet: Any = torch.compile(model.unet) if model.compiled else model.unet
     texts = [copy.deepcopy(encoder.model).to(model.dtype) for encoder in model.text_encoders]
     parts: dict[str, Any] = {
         "vae": copy.deepcopy(model.vae).to(model.dtype),
         "text_encoder": texts[0],
         "tokenizer": model.tokenizer,
-        "unet": model.unet,
+        "unet": unet,
         "scheduler": EulerDiscreteScheduler.from_config(model.scheduler_config),
     }
     if len(texts) > 1:
@@ -296,18 +300,20 @@ def main(arguments: Sequence[str] | None = None, build: Build = random_model) ->
         model = build(family, device)
         models = [model]
         if options.compile:
-            unet: Any = torch.compile(model.unet)
-            models.append(replace(model, name=f"{model.name}, compiled", unet=unet))
+            name = f"{model.name}, compiled"
+            models.append(replace(model, name=name, compiled=Compiled(model.unet)))
         for each in models:
+            unet: Any = torch.compile(each.unet) if each.compiled else each.unet
+            learning = replace(each, unet=unet)
             parts = (
                 drawing(each, options.draw, options.steps, options.rounds),
-                training(each, options.train, options.steps, options.rounds),
+                training(learning, options.train, options.steps, options.rounds),
             )
             for part in parts:
                 for row in part:
                     print(row, flush=True)
                     rows.append(row)
-        del model, models, each, parts, part
+        del model, models, each, unet, learning, parts, part
         if device.type == "cuda":
             torch.cuda.empty_cache()
     print(GOALS)
