@@ -29,6 +29,20 @@ def reduced(pictures: np.ndarray, device: str = "cpu") -> Tensor:
     return functional.avg_pool2d(to_tensor(pictures, device), 2)
 
 
+class _Again(nn.Module):
+    """Looks once more at what a layer saw, and adds what it finds to it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return [n, channels, h, w] of the same shape."""
+        return seen + functional.relu(self.norm(self.conv(seen)))
+
+
 class Reader(nn.Module):
     """Pictures [n, 3, 128, 128] in -1..1 -> for each attribute the scores [n, classes]."""
 
@@ -43,6 +57,8 @@ class Reader(nn.Module):
                 nn.BatchNorm2d(channels),
                 nn.ReLU(),
             ]
+            if before != 3:  # at full width a second look costs more than it tells
+                layers.append(_Again(channels))
             before = channels
         self.see = nn.Sequential(*layers)  # [n, 128, 8, 8]
         self.think = nn.Sequential(
@@ -113,7 +129,7 @@ def _moved(pictures: Tensor, mirrored: np.ndarray, rng: np.random.Generator) -> 
 def _spoilt(pictures: Tensor, rng: np.random.Generator) -> Tensor:
     """Return the pictures a little blurred, noisy and shifted in brightness, as a model's may
     be."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.25:
         small = functional.interpolate(pictures, scale_factor=0.5, mode="area")
         pictures = functional.interpolate(small, scale_factor=2, mode="bilinear")
     pictures = pictures * rng.uniform(0.9, 1.08) + rng.uniform(-0.06, 0.06)

@@ -284,6 +284,13 @@ def test_a_picture_can_be_deleted_and_brought_back(app: App, page: Page):
     assert drawn <= pictures(app)
 
 
+def test_a_picture_that_is_gone_is_not_deleted_in_silence(app: App, page: Page):
+    (drawn,) = draw(page, app, "a red heart", steps=4)
+    drawn.unlink()
+    page.locator("#delete-picture").click()
+    expect(page.locator(".toast-body")).to_contain_text(drawn.name)
+
+
 def test_a_picture_is_sent_on_and_the_gallery_cleared(app: App, page: Page):
     path = app.embeddings / "sent.pt"
     torch.save({"string_to_param": {"*": torch.randn(1, 128) * 0.04}}, path)

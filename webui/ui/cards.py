@@ -57,7 +57,7 @@ def checkpoint_cards(studio: Studio) -> None:
             raise failure(error) from error
 
     card_grid("checkpoint-cards", "checkpoints").select(
-        load, None, None, queue=False, show_progress="hidden", api_visibility="private"
+        load, None, None, show_progress="hidden", api_visibility="private"
     )
 
 

@@ -23,11 +23,9 @@ from webui.ui.txt2img import results
 from webui.ui.txt2img.apply_parameters import Target, apply_infotext
 from webui.ui.txt2img.results import Entries, Results
 
-QUIET: dict[str, Any] = {
-    "queue": False,
-    "show_progress": "hidden",
-    "api_visibility": "private",
-}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""In Gradio's queue: the page shows no message of what fails outside of it."""
+AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
 SAVED = "saved"
 """Folder below outputs/ for the images that were kept with *Save*."""
 
@@ -57,13 +55,13 @@ class GalleryActions:
             _looked_at,
             outputs.entries,
             [outputs.infotext, outputs.chosen, outputs.last_seed],
-            **QUIET,
+            **AT_ONCE,
         )
         outputs.gallery.change(
-            None, outputs.gallery, None, js="(images) => window.lightbox.show(images)", **QUIET
+            None, outputs.gallery, None, js="(images) => window.lightbox.show(images)", **AT_ONCE
         )
         self.reuse_seed.click(
-            None, outputs.last_seed, target.controls["seed"], js="(seed) => seed", **QUIET
+            None, outputs.last_seed, target.controls["seed"], js="(seed) => seed", **AT_ONCE
         )
         self.to_controls.click(
             lambda entries, place: self._apply(target, entries, place),
@@ -72,7 +70,7 @@ class GalleryActions:
             **QUIET,
         )
         self.save.click(self._save, looked_at, outputs.messages, **QUIET)
-        self.card.focus(self._choices, None, self.card, **QUIET)
+        self.card.focus(self._choices, None, self.card, **AT_ONCE)
         self.to_card.click(self._set_preview, [*looked_at, self.card], outputs.messages, **QUIET)
         thrown = gr.JSON(visible="hidden")
         shown: list[Component] = [
@@ -89,7 +87,7 @@ class GalleryActions:
             lambda: [*self._shown([], 0), "", ""],
             None,
             [*shown, outputs.bar, outputs.messages],
-            **QUIET,
+            **AT_ONCE,
         )
 
     def connect_png_info(self, picture: gr.Image, tabs: gr.Tabs) -> None:
@@ -188,7 +186,7 @@ def build(studio: Studio, outputs: Results) -> GalleryActions:
         clear = _button("Clear", "clear-gallery")
     undo = gr.Button("Undo delete", size="sm", visible=False, elem_id="undo-picture")
     for button, act in ((enlarge, "open"), (compare, "compare"), (pixels, "togglePixels")):
-        button.click(None, None, None, js=f"() => window.lightbox.{act}()", **QUIET)
+        button.click(None, None, None, js=f"() => window.lightbox.{act}()", **AT_ONCE)
     outputs.infotext.render()
     with gr.Row(elem_classes=["narrow"], elem_id="preview-row"):
         card = gr.Dropdown(

@@ -75,9 +75,7 @@ def build(studio: Studio, inputs: Controls, outputs: Results, chips: gr.Dropdown
                 "Upload prompt inputs", type="binary", size="sm", elem_id="upload-prompts"
             )
             draw = gr.Button("Generate list", variant="primary", elem_id="draw-list")
-    upload.upload(
-        _read_file, upload, lines, queue=False, show_progress="hidden", api_visibility="private"
-    )
+    upload.upload(_read_file, upload, lines, show_progress="hidden", api_visibility="private")
     _connect(
         studio,
         lambda request, own, after, model: studio.plotting.start_list(
