@@ -16,7 +16,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -57,9 +57,10 @@ from webui.training.evaluation import (  # noqa: E402
     score,
 )
 from webui.training.presets import preset  # noqa: E402
+from webui.training.recipe import Recipe  # noqa: E402
 from webui.training.runs.report import EvalResult, judge  # noqa: E402
 from webui.training.trainer import begin, train  # noqa: E402
-from webui.training.trials.drawable import OwnPictures, Strangeness, strangeness  # noqa: E402
+from webui.training.trials.drawable import Comparison, OwnPictures, Strangeness, compare  # noqa: E402
 from webui.training.trials.latents import LatentCache  # noqa: E402
 
 SHOWN = 0.5
@@ -169,6 +170,10 @@ def _crops(rng: np.random.Generator, photograph: Image.Image) -> Iterator[Image.
         yield photograph.crop((left, top, left + side, top + side)).resize((256, 256))
 
 
+Compare = Callable[[Sequence[Image.Image], Recipe], Comparison]
+"""Compares images with the model's own."""
+
+
 class Truth:
     """Whether images drawn for a name show what it was trained on."""
 
@@ -228,10 +233,9 @@ class Truth:
 
 
 def run(
-    model: Model, truth: Truth, case: Case, own: Strangeness
+    model: Model, truth: Truth, case: Case, beside: Compare
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Train a case and return its note and what was drawn. ``own`` is how strange the
-    model is to itself."""
+    """Train a case and return its note and what was drawn."""
     kind = "style" if case.concept and case.concept.kind == "style" else "object"
     recipe = preset(kind, "starter")
     recipe = replace(recipe, steps=case.steps or recipe.steps)
@@ -242,33 +246,24 @@ def run(
     vectors, baseline = progress.best_vectors, baseline_of(task, task.placeholders[0])
     found = score(task, prepare_eval_set(task, 2 * recipe.evaluation_tuples), vectors)
     deserved, measured, images = truth.of(case, vectors)
-    strange = statistics.median(_strange(model, case.images, recipe)) / own.denoiser
     note = {
         "kind": case.kind, "name": case.name, "deserved": deserved, "measured": measured,
         "score": asdict(found), "editability": editability(baseline, vectors),
-        "norm": float(norm_ratio(task.norms, vectors)), "strange": strange,
-        "step": progress.best_step,
+        "norm": float(norm_ratio(task.norms, vectors)), "step": progress.best_step,
+        "beside": asdict(beside(case.images, recipe)),
     }  # fmt: skip
     return note, images
-
-
-def _strange(model: Model, images: Sequence[Image.Image], recipe: Any) -> list[float]:
-    from webui.training.crops import make_crops
-    from webui.training.setup import side_of
-
-    pictures = [
-        Picture(Path(f"{number}.png"), image, None, str(number), "", False)
-        for number, image in enumerate(images)
-    ]
-    cut = make_crops(pictures, side_of(recipe, model), positions=recipe.crop_positions)
-    latents = LatentCache()
-    return [strangeness(model, crop, latents).denoiser for crop in cut]
 
 
 def told(note: dict[str, Any]) -> str:
     """The verdict on a noted run, by the limits as they are now."""
     found = EvalResult(**note["score"] | {"thirds": tuple(note["score"]["thirds"])})
-    return judge(found, note["editability"], note["norm"], classic=False)[0]
+    beside = Comparison(
+        Strangeness(**note["beside"]["pictures"]),
+        Strangeness(**note["beside"]["own"]),
+        note["beside"]["words_gain"],
+    )
+    return judge(found, note["editability"], note["norm"], classic=False, beside=beside)[0]
 
 
 def table(notes: Sequence[dict[str, Any]]) -> str:
@@ -302,20 +297,27 @@ def run_missing(options: argparse.Namespace) -> None:
     model = load(Checkpoint("starter", options.model), torch.device("cpu"), torch.float32)
     look = Judge(model, load_pipeline(options.model), COUNT)
     truth = Truth(model, look)
-    own = OwnPictures().strangest(
-        model,
-        preset("object", "starter"),
-        lambda prompts: [Image.fromarray(one) for one in look.draw(prompts, OBJECTS[0], None, 0)],
-        nullcontext,
-        LatentCache(),
-    )
+    own, latents = OwnPictures(), LatentCache()
+
+    def draw(prompts: Sequence[str]) -> list[Image.Image]:
+        return [Image.fromarray(one) for one in look.draw(prompts, OBJECTS[0], None, 0)]
+
+    def beside(images: Sequence[Image.Image], recipe: Recipe) -> Comparison:
+        pictures = [
+            Picture(Path(f"{number}.png"), image, None, str(number), "", False)
+            for number, image in enumerate(images)
+        ]
+        found = compare(model, recipe, pictures, own, draw, nullcontext, latents)
+        assert found is not None
+        return found
+
     part, parts = map(int, options.part.split("/"))
     for number, case in enumerate(cases(options.seed)):
         known = {(note["kind"], note["name"]) for note in noted(options.notes)}
         mine = number % parts == part - 1 and case.kind in (options.kinds or [case.kind])
         if not mine or (case.kind, case.name) in known:
             continue
-        note, images = run(model, truth, case, own)
+        note, images = run(model, truth, case, beside)
         with open(options.notes, "a") as file:
             file.write(json.dumps(note) + "\n")
         said = "deserves it" if note["deserved"] else "does not deserve it"

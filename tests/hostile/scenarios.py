@@ -166,6 +166,9 @@ class Host:
     def draw(self, prompts: Sequence[Any], embedding: Any, seed: int) -> list[Image.Image]:
         return []
 
+    def compare(self, recipe: Any, pictures: Sequence[Any]) -> None:
+        return None
+
 
 def training(folder: Path, tell: Tell) -> None:
     """Train from the beginning to the end, and install the outcome."""

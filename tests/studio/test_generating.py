@@ -15,6 +15,7 @@ from webui.generation.request import GenerationRequest, default_request
 from webui.generation.styles import Style
 from webui.studio.jobs import GenerationJob
 from webui.studio.studio import Studio
+from webui.training.learned.step import LearnedStep
 
 REQUEST = GenerationRequest(prompt="a red heart", steps=3, width=64, height=64, seed=1)
 
@@ -131,7 +132,7 @@ def test_an_unforeseen_error_is_told_in_a_sentence_and_the_gate_is_free_again(
 
 def test_an_embedding_in_training_can_be_drawn_before_it_is_a_file(studio: Studio):
     vectors = {"clip_l": torch.randn(2, 128)}
-    draft = Embedding("draft", vectors)
+    draft = LearnedStep(1, (Embedding("draft", vectors),))
     asked = [("a draft", ""), ("a house", "draft")]
     model = studio.models.get()
     plain, drafted = (studio.drawing.images(model, asked, each, 3) for each in (None, draft))

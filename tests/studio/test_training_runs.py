@@ -26,6 +26,7 @@ from webui.training import dataset
 from webui.training.learned.step import LearnedStep
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
+from webui.training.trials.drawable import OWN_PICTURES, PROMPTS
 
 QUICK = Recipe(
     steps=8,
@@ -150,7 +151,8 @@ def test_a_run_trains_reports_and_installs_an_embedding(house: House, request_of
         ((("a grey cat", ""),), None),
         ((("a my-thing", ""),), 4),
         ((("a my-thing", ""),), 8),
-    ]
+        (tuple((prompt, "") for prompt in PROMPTS[:OWN_PICTURES]), None),
+    ], "and what the images are compared with"
     assert view.report.step in view.checkpoints
     of_its_step = next(path for step, _, path in view.previews if step == view.report.step)
     assert house.shown == [("my-thing", of_its_step, False)], "its card's image"

@@ -22,7 +22,7 @@ from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
 from webui.training.captions import examples, initializer_pieces
 from webui.training.crops import make_crops
-from webui.training.dataset import ENOUGH, PictureCache, read_pictures
+from webui.training.dataset import ENOUGH, Picture, PictureCache, read_pictures
 from webui.training.learned.concepts import names_in, title_of
 from webui.training.preflight import Finding
 from webui.training.request import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from webui.models.model import Model
     from webui.training.learned.step import ByName, LearnedStep
     from webui.training.recipe import Recipe
-    from webui.training.trials.drawable import OwnPictures
+    from webui.training.trials.drawable import Comparison, OwnPictures
     from webui.training.trials.latents import LatentCache
     from webui.training.trials.words import Trial
 
@@ -163,17 +163,25 @@ class TrainingRuns:
 
     def drawable(self, recipe: Recipe, pictures: Sequence[Path]) -> list[Finding]:
         """Look whether the model can draw such pictures at all; waits for it, and draws a few."""
-        from webui.training.trials.drawable import OwnPictures, drawable
+        from webui.training.trials.drawable import drawable
 
-        model, latents = self._model(), self._latents()
+        model = self._model()
         shown = read_pictures(pictures, self.pictures.read)
+        return drawable(model, self._compare(model, recipe, shown))
+
+    def _compare(
+        self, model: Model, recipe: Recipe, pictures: Sequence[Picture]
+    ) -> Comparison | None:
+        """Compare pictures with such as the model draws itself; waits for the device."""
+        from webui.training.trials.drawable import OwnPictures, compare
+
         with self._changed:
             own = self._own_pictures = self._own_pictures or OwnPictures()
 
         def draw(prompts: Sequence[str]) -> list[Image.Image]:
             return self._draw(model, [(prompt, "") for prompt in prompts], None, 0)
 
-        return drawable(model, recipe, shown, own, draw, self._gate.hold, latents)
+        return compare(model, recipe, pictures, own, draw, self._gate.hold, self._latents())
 
     def suggest(self, recipe: Recipe, pictures: Sequence[Path]) -> Iterator[Trial]:
         """Try words as initializers on pictures, a batch a time; the last answer has the best.
@@ -426,7 +434,8 @@ class TrainingRuns:
             from webui.training.runs.runner import carry_out
 
             model = self._model()
-            host = _Host(self._runs, run_state, self._gate, partial(self._draw, model))
+            draw, compare = partial(self._draw, model), partial(self._compare, model)
+            host = _Host(self._runs, run_state, self._gate, draw, compare)
             with run.claim():
                 outcome = carry_out(run, model, host, self.pictures.read)
             now = partial(replace, run_state.status)  # a step may have been installed meanwhile
@@ -526,9 +535,10 @@ class _Host:
             [Sequence[tuple[str, str]], LearnedStep | None, int],
             list[Image.Image],
         ],
+        compare: Callable[[Recipe, Sequence[Picture]], Comparison | None],
     ) -> None:
         self._runs, self._run, self._gate = runs, run, gate
-        self.draw = draw
+        self.draw, self.compare = draw, compare
 
     def order(self) -> Order | None:
         return self._run.order

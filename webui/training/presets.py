@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "pivotal": Preset(
         "Embedding + LoRA",
-        "As Object, with a LoRA of the model beside the embedding: closer to the images.",
+        "As Object, with a LoRA of the model beside the embedding, for what no words reach.",
         replace(_OBJECT, lora_rank=8),
         _SMALL | {"lora_learning_rate": 1e-3},
     ),

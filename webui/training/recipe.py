@@ -265,7 +265,7 @@ class Recipe:
         Setting(
             label="LoRA rank", note="0 = none", low=0, high=128, kohya="network_dim",
             help="A LoRA of the UNet is learned beside the vectors (pivotal tuning), of this rank: "
-            "closer to the images, and a file of some MB more. 4 to 16 are usual.",
+            "for what no words reach. It is a file of some MB more. 4 to 16 are usual.",
         ),
     )
     lora_learning_rate: float = declared(

@@ -19,6 +19,7 @@ from webui.training.dataset import read_pictures
 from webui.training.runs.report import EvalResult, Report, chosen_of, judge
 from webui.training.score import measure
 from webui.training.setup import words_as_vectors
+from webui.training.trials.drawable import Comparison, Strangeness
 
 SHIPPED = ROOT / "models" / "starter"
 
@@ -49,6 +50,23 @@ def found(
 )
 def test_verdicts(score: EvalResult, editable: float, norm: float, verdict: str):
     assert judge(score, editable, norm, classic=False)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("over_empty", "error", "fault", "verdict"),
+    [
+        (0.3, 0.1, False, "learned"),
+        (0.05, 0.1, False, "weak"),
+        (0.05, 0.1, True, "learned"),
+        (0.3, 0.4, False, "not shown"),
+    ],
+)
+def test_verdicts_beside_what_the_model_draws(
+    over_empty: float, error: float, fault: bool, verdict: str
+):
+    score = replace(found(0.3, 0.25), over_empty=over_empty)
+    beside = Comparison(Strangeness(0.01, error), Strangeness(0.01, 0.15), words_gain=0.5)
+    assert judge(score, 0.9, 1.0, False, beside, fault)[0] == verdict
 
 
 def test_of_equals_the_last_is_chosen_and_of_others_the_best():

@@ -17,7 +17,7 @@ from webui.settings import Settings
 from webui.training.dataset import read_pictures
 from webui.training.recipe import Recipe
 from webui.training.trials import drawable as drawable_module
-from webui.training.trials.drawable import OwnPictures, Strangeness, drawable
+from webui.training.trials.drawable import OwnPictures, Strangeness, compare, drawable
 from webui.training.trials.latents import LatentCache
 
 
@@ -45,13 +45,14 @@ def test_a_model_is_compared_with_what_it_draws_which_is_done_once(
     pictures, own, latents = read_pictures(picture_files(3)), OwnPictures(), LatentCache()
 
     def look() -> list[str]:
-        found = drawable(model, Recipe(), pictures, own, draw, lambda who: nullcontext(), latents)
+        beside = compare(model, Recipe(), pictures, own, draw, lambda who: nullcontext(), latents)
+        found = drawable(model, beside)
         assert not any(finding.stops for finding in found)
         return [finding.message for finding in found]
 
     assert look() == [], "a model without any skill finds nothing strange"
     assert len(asked) == 2
-    own._known[model.unet] = Strangeness(0.001, 0.01)
+    own._known[model.unet] = Strangeness(0.001, 0.01), 0.4
     (said,) = look()
     assert "tiny cannot draw such images" in said and "Get a model" in said
     assert len(asked) == 2, "it is measured once"

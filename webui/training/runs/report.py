@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from webui.embeddings.health import LONG
+
+if TYPE_CHECKING:
+    from webui.training.trials.drawable import Comparison
 
 Verdict = Literal["learned", "not shown", "weak", "overfitted"]
 
@@ -15,6 +18,10 @@ ENOUGH_GAIN = 0.05
 """Gain below which an embedding counts as weak, as does one within two standard errors of none.
 With two shipped embeddings turned back towards their initializers, no picture showed the thing at a
 gain of 0.04 and below, two of eight at 0.08."""
+TOLD = 0.18
+"""Gain over an empty prompt below which it counts as weak, as a part of what words gain the model
+on images of its own. Of trainings cut off after eight steps, whose images showed nothing of the
+thing, none had more than 0.12."""
 SHORT = 0.5
 """Norm ratio below which vectors count as weak: at 0.3 a "photo of" them still shows the thing now
 and then, but beside other words nothing of it is left. The limit above is ``LONG``: at 4 the thing
@@ -100,8 +107,19 @@ def chosen_of(scores: Sequence[EvalResult]) -> int:
     return equal[-1] if equal else [score.gain for score in scores].index(highest)
 
 
-def judge(found: EvalResult, editable: float, norm: float, classic: bool) -> tuple[Verdict, str]:
-    """Return the verdict on an embedding, and what it rests on with a piece of advice."""
+def judge(
+    found: EvalResult,
+    editable: float,
+    norm: float,
+    classic: bool,
+    beside: Comparison | None = None,
+    fault: bool = False,
+) -> tuple[Verdict, str]:
+    """Return the verdict on an embedding, and what it rests on with a piece of advice.
+
+    ``beside`` compares the images with the model's own, where that was measured. A ``fault`` need
+    not tell the model much: it is written into negative prompts.
+    """
     earlier = "Install an earlier step, train fewer steps, or "
     remedy = (
         "use the Object preset, which holds the norm." if classic else "raise the prior weight."
@@ -129,6 +147,19 @@ def judge(found: EvalResult, editable: float, norm: float, classic: bool) -> tup
         return "weak", (
             "It is hardly better than its initializer. Train more steps or more vectors, raise the "
             "learning rate, or choose an initializer that is less specific."
+        )
+    if beside is not None and beside.strange:
+        times = beside.pictures.denoiser / beside.own.denoiser
+        return "not shown", (
+            "The images gain, but the model cannot draw such ones: its error on them is "
+            f"{times:.1f} times that on the strangest of its own. Look at the previews; train on a "
+            "model that knows such images."
+        )
+    if beside is not None and not fault and found.over_empty < TOLD * beside.words_gain:
+        return "weak", (
+            f"It tells the model {found.over_empty:.0%} more than an empty prompt does, where the "
+            f"words of a prompt tell it {beside.words_gain:.0%}. Train more steps or more vectors, "
+            "or raise the learning rate."
         )
     unseen, doubt = found.held_out, found.held_out_error
     if unseen is not None and doubt is not None and not unseen > doubt:

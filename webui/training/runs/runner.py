@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from webui.embeddings.embedding import Embedding
+    from webui.training.dataset import Picture
+    from webui.training.recipe import Recipe
+    from webui.training.trials.drawable import Comparison
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +88,10 @@ class Host(Protocol):
     ) -> list[Image.Image]:
         """Draw a picture for each prompt and its negative prompt, with what was learned; waits for
         the device itself."""
+
+    def compare(self, recipe: Recipe, pictures: Sequence[Picture]) -> Comparison | None:
+        """Compare pictures with the model's own; waits for the device itself. None if that would
+        take too long."""
 
 
 @dataclass(frozen=True)
@@ -208,8 +215,9 @@ class _Runner:
         if not self.progress.evaluations:
             return Outcome(JobState.STOPPED)
         self.host.set_status(JobState.FINISHING, f"{JUDGING}.")
+        beside = self._compared()
         with self.host.hold("final evaluation"):
-            report = self._report(reason)
+            report = self._report(reason, beside)
         if self.host.order() == "discard":
             return Outcome(JobState.STOPPED)
         self.run.save_report(report.to_dict())
@@ -305,7 +313,15 @@ class _Runner:
         words = [concept.initializer for concept in self.record.concepts]
         return previews_of(self.setup.recipe, words)[number]._replace(negative_prompt="")
 
-    def _report(self, reason: str) -> Report:
+    def _compared(self) -> Comparison | None:
+        """Return how the images compare with the model's own, if that can be told."""
+        try:
+            return self.host.compare(self.setup.recipe, self.setup.pictures)
+        except Exception:
+            log.exception("the images could not be compared with the model's own")
+            return None
+
+    def _report(self, reason: str, beside: Comparison | None) -> Report:
         setup, progress = self.setup, self.progress
         device = setup.model.device
         vectors = {key: rows.to(device) for key, rows in progress.best_vectors.items()}
@@ -322,7 +338,8 @@ class _Runner:
             own = placeholder.rows(vectors)
             editable = editability(baseline_of(setup, placeholder), own)
             norm = float(norm_ratio(setup.norms, own))
-            verdict, advice = judge(found, editable, norm, setup.recipe.optimizer == "adamw")
+            classic, fault = setup.recipe.optimizer == "adamw", setup.recipe.kind == "negative"
+            verdict, advice = judge(found, editable, norm, classic, beside, fault)
             reports.append(
                 Report(
                     verdict=verdict,

@@ -65,48 +65,82 @@ class Strangeness:
     """Mean error of the noise that the UNet tells from the picture without any words."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A model's errors on pictures beside those on such as it draws itself."""
+
+    pictures: Strangeness
+    """The median of theirs."""
+    own: Strangeness
+    """The highest of its own."""
+    words_gain: float
+    """How much less its error on its own is with their prompts than without words, 0 to 1."""
+
+    @property
+    def strange(self) -> bool:
+        """Whether the model cannot draw such pictures."""
+        return self.pictures.denoiser >= TOO_STRANGE * self.own.denoiser
+
+
 @torch.no_grad()
 def strangeness(model: Model, crop: Crop, latents: LatentCache) -> Strangeness:
     """Measure how badly a model copes with a crop; whoever asks holds the device."""
     freeze(model)
-    mean, std = latents.moments(model, crop)
+    mean, _ = latents.moments(model, crop)
     vae = model.vae
     factor, shift = vae.config["scaling_factor"], vae.config.get("shift_factor") or 0.0
     scaled = (mean / factor + shift)[None].to(vae.device, model.decoder_dtype)
     back = vae.decode(scaled).sample[0].float()
     pixels = torch.from_numpy(np.array(crop.image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
-    schedule = schedule_of(model)
-    numbers = torch.arange(INPUTS)
-    spread = LEAST_NOISE + (MOST_NOISE - LEAST_NOISE) * numbers / (INPUTS - 1)
+    lost = (back.clamp(-1, 1).cpu() - pixels).square().mean()
+    spread = torch.linspace(LEAST_NOISE, MOST_NOISE, INPUTS)
+    return Strangeness(float(lost), _error(model, crop, latents, "", spread))
+
+
+@torch.no_grad()
+def words_gain(model: Model, crop: Crop, latents: LatentCache, prompt: str) -> float:
+    """Return how much less a model's error on a crop is with a prompt than without words, over
+    the noises that an embedding's gain is measured with."""
+    spread = torch.linspace(0.05, 0.95, 2 * INPUTS)
+    said, unsaid = (_error(model, crop, latents, words, spread) for words in (prompt, ""))
+    return 1 - said / unsaid
+
+
+def _error(
+    model: Model, crop: Crop, latents: LatentCache, words: str, spread: torch.Tensor
+) -> float:
+    """Return the mean error on a crop at some noises, ``[n]`` in parts of the schedule."""
+    moments, schedule = latents.moments(model, crop), schedule_of(model)
+    shape = (len(spread), *moments[0].shape)
     draw = generator_for("strangeness")
     batch = Batch(
-        torch.zeros(INPUTS, dtype=torch.int64),
-        torch.randn((INPUTS, *mean.shape), generator=draw),
-        torch.randn((INPUTS, *mean.shape), generator=draw),
+        torch.zeros(len(spread), dtype=torch.int64),
+        torch.randn(shape, generator=draw),
+        torch.randn(shape, generator=draw),
         (spread * schedule.config["num_train_timesteps"]).long(),
     )
-    nothing = lay_out_caption(model.tokenizer, "", Words(()))
+    line = lay_out_caption(model.tokenizer, words, Words(()))
     errors = denoising_errors(
         model,
         schedule,
-        gather_latents([crop], [(mean, std)], use_mask=False),
+        gather_latents([crop], [moments], use_mask=False),
         batch,
-        encode(model, [nothing] * INPUTS),
+        encode(model, [line] * len(spread)),
     )
-    lost = (back.clamp(-1, 1).cpu() - pixels).square().mean()
-    return Strangeness(float(lost), float(errors.mean()))
+    return float(errors.mean())
 
 
 class OwnPictures:
-    """How strange models are to themselves: measured once for each, while it is there."""
+    """How models cope with pictures of their own: measured once for each, while it is there."""
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[nn.Module, Strangeness] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[nn.Module, tuple[Strangeness, float]] = WeakKeyDictionary()
 
-    def strangest(
+    def of(
         self, model: Model, recipe: Recipe, draw: DrawOwn, hold: Hold, latents: LatentCache
-    ) -> Strangeness:
-        """Return the highest errors that a model has on pictures that it draws itself."""
+    ) -> tuple[Strangeness, float]:
+        """Return the highest errors of a model on pictures that it draws itself, and what their
+        prompts' words gain it."""
         known = self._known.get(model.unet)
         if known is None:
             prompts = (model.defaults.get("example_prompts") or PROMPTS)[:OWN_PICTURES]
@@ -114,15 +148,20 @@ class OwnPictures:
                 Picture(Path(f"{number}.png"), image, None, str(number), "", False)
                 for number, image in enumerate(draw(prompts))
             ]
-            found = _all(model, recipe, drawn, hold, latents)
-            known = Strangeness(
+            crops = _crops(model, recipe, drawn)
+            found = _all(model, crops, hold, latents)
+            highest = Strangeness(
                 max(each.vae for each in found), max(each.denoiser for each in found)
             )
-            self._known[model.unet] = known
+            gains = []
+            for crop, prompt in zip(crops, prompts, strict=True):
+                with hold("looking at images"):
+                    gains.append(words_gain(model, crop, latents, prompt))
+            known = self._known[model.unet] = (highest, statistics.mean(gains))
         return known
 
 
-def drawable(
+def compare(
     model: Model,
     recipe: Recipe,
     pictures: Sequence[Picture],
@@ -130,41 +169,49 @@ def drawable(
     draw: DrawOwn,
     hold: Hold,
     latents: LatentCache,
-) -> list[Finding]:
-    """Look whether a model can draw such pictures as the first ones; nothing is found if it can.
+) -> Comparison | None:
+    """Compare the first pictures with a model's own; None for a large model on a processor.
 
     The device is held for one picture at a time.
     """
     weights = sum(weight.numel() for weight in model.unet.parameters())
     if model.device.type == "cpu" and weights > MOST_WEIGHTS_ON_PROCESSORS:
+        return None
+    found = _all(model, _crops(model, recipe, pictures[:MOST_PICTURES]), hold, latents)
+    median = Strangeness(
+        statistics.median(each.vae for each in found),
+        statistics.median(each.denoiser for each in found),
+    )
+    return Comparison(median, *own.of(model, recipe, draw, hold, latents))
+
+
+def drawable(model: Model, beside: Comparison | None) -> list[Finding]:
+    """Return what is to be said of pictures before a run; nothing if the model can draw such."""
+    if beside is None or not beside.strange:
         return []
-    found = _all(model, recipe, pictures[:MOST_PICTURES], hold, latents)
-    beside = own.strangest(model, recipe, draw, hold, latents)
-    denoiser = statistics.median(each.denoiser for each in found)
-    if denoiser < TOO_STRANGE * beside.denoiser:
-        return []
-    vae = statistics.median(each.vae for each in found)
+    found, own = beside.pictures, beside.own
     return [
         Finding(
             False,
             None,
-            f"{model.name} cannot draw such images. Its error on them is {denoiser:.2f}, on the "
-            f"strangest of its own {beside.denoiser:.2f}; what its VAE loses of them is {vae:.3f}, "
-            f"of its own {beside.vae:.3f}. What it would learn are smears. Press “Get a model” (⤓) "
-            "and train on one that knows them, such as Stable Diffusion 1.5 for photographs.",
+            f"{model.name} cannot draw such images. Its error on them is {found.denoiser:.2f}, on "
+            f"the strangest of its own {own.denoiser:.2f}; what its VAE loses of them is "
+            f"{found.vae:.3f}, of its own {own.vae:.3f}. What it would learn are smears. Press "
+            "“Get a model” (⤓) and train on one that knows them, such as Stable Diffusion 1.5 for "
+            "photographs.",
         )
     ]
 
 
+def _crops(model: Model, recipe: Recipe, pictures: Sequence[Picture]) -> list[Crop]:
+    return make_crops(pictures, side_of(recipe, model), positions=recipe.crop_positions)
+
+
 def _all(
-    model: Model,
-    recipe: Recipe,
-    pictures: Sequence[Picture],
-    hold: Hold,
-    latents: LatentCache,
+    model: Model, crops: Sequence[Crop], hold: Hold, latents: LatentCache
 ) -> list[Strangeness]:
     found = []
-    for crop in make_crops(pictures, side_of(recipe, model), positions=recipe.crop_positions):
+    for crop in crops:
         with hold("looking at images"):
             found.append(strangeness(model, crop, latents))
     return found
