@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.trees import parsed
+
 WEBUI = Path(__file__).resolve().parent.parent / "webui"
 FLOORS = {
     "ui": 3, "api": 3, "cli": 3, "bootstrap": 3, "__main__": 3,
@@ -83,19 +85,9 @@ def room_of(dotted: str) -> str | None:
 
 @cache
 @cache
-def _parsed(path: Path) -> ast.Module:
-    """A module's tree. Python 3.11 refuses it once in a while when another thread parses, too."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        return ast.parse(text)
-    except SystemError:
-        return ast.parse(text)
-
-
-@cache
 def imports(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, wherever in the file."""
-    return tuple(_imported(_parsed(path)))
+    return tuple(_imported(parsed(path)))
 
 
 def _imported(tree: ast.AST) -> list[str]:
@@ -188,7 +180,7 @@ def _needed_by(module: str) -> frozenset[str]:
     if module not in NAMES:
         return frozenset({module.split(".")[0]})
     found: set[str] = set()
-    for node in _parsed(NAMES[module]).body:
+    for node in parsed(NAMES[module]).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             found.update(*map(_needed_by, map(_module_of, _imported(node))))
     return frozenset(found)
@@ -196,7 +188,7 @@ def _needed_by(module: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(WEBUI)))
 def test_imports_inside_functions_are_of_what_takes_long_or_may_be_missing(path: Path):
-    for node in ast.walk(_parsed(path)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for name in _imported(node):
                 assert _needed_by(_module_of(name)) & LATE, (

@@ -8,7 +8,6 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from inspect import signature
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.trees import parsed
 from webui.generation.request import FIELDS
 from webui.generation.sampling.samplers import SAMPLERS, SCHEDULE_TYPES
 from webui.generation.upscaling import UPSCALERS
@@ -53,14 +53,6 @@ def known(text: str) -> bool:
 def sources(*folders: str) -> Iterator[Path]:
     for folder in folders:
         yield from sorted((CODE / "webui" / folder).rglob("*.py"))
-
-
-def parsed(path: Path) -> ast.Module:
-    """Return the tree of a module; Python 3.11 loses count if another thread parses meanwhile."""
-    for _ in range(3):
-        with suppress(SystemError):
-            return ast.parse(path.read_text(encoding="utf-8"))
-    raise AssertionError(f"{path} cannot be parsed")
 
 
 def strings(path: Path) -> Iterator[str]:

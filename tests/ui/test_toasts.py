@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+from tests.trees import parsed
 from webui.errors import AppError
 from webui.ui.toasts import failure
 
@@ -27,7 +28,7 @@ def test_there_is_no_other_way_to_such_a_message():
         f"{path.relative_to(WEBUI)}:{node.lineno}"
         for path in WEBUI.rglob("*.py")
         if path.name != "toasts.py"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if _names_a_toast(node)
     ]
     assert not ways
