@@ -127,7 +127,7 @@ def plain(options: argparse.Namespace) -> Iterator[tuple[float, int, dict[str, A
         t = torch.randint(schedule.config.num_train_timesteps, (recipe.batch_size,), generator=draw)
         t = t.to(device)
         lines = [task.line(0, float(torch.rand((), generator=draw))) for _ in chosen]
-        ids = torch.tensor([chunk.token_ids for chunk in task.captions(lines, tokens)])
+        ids = torch.tensor([chunk.token_ids for chunk in task.captions(lines, [tokens])])
         hidden = text(ids.to(device)).last_hidden_state
         noisy = schedule.add_noise(latent, noise, t)
         found = model.unet(noisy.to(model.dtype), t, hidden.to(model.dtype)).sample.float()
