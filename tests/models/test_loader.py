@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -99,6 +100,9 @@ def test_an_in_painting_folder_is_refused_before_its_weights_are_read(folder):
 def test_folders_with_the_same_vocabulary_share_what_is_made_of_it(folder, tiny_checkpoint):
     other = load_folder(tiny_checkpoint / "tiny")
     assert load_folder(folder).tokenizer is other.tokenizer
+    (folder / "tokenizer" / ".ipynb_checkpoints").mkdir()
+    os.mkfifo(folder / "tokenizer" / "pipe")
+    assert load_folder(folder).tokenizer is other.tokenizer, "what is no file is passed over"
     vocabulary = folder / "tokenizer" / "vocab.json"
     swapped = json.loads(vocabulary.read_text())
     swapped["cat</w>"], swapped["dog</w>"] = swapped["dog</w>"], swapped["cat</w>"]

@@ -59,7 +59,8 @@ def read_tokenizer(folder: Path, checkpoint: str) -> CLIPTokenizer:
     if not folder.is_dir():
         raise AppError(f"{checkpoint} has no folder tokenizer/. Copy the whole model again.")
     try:
-        files = tuple((path.name, sha256(path)) for path in sorted(folder.iterdir()))
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
+        files = tuple((path.name, sha256(path)) for path in paths)
         if files not in _tokenizers:
             if len(_tokenizers) >= _MOST_TOKENIZERS:
                 _tokenizers.clear()
