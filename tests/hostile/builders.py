@@ -156,7 +156,7 @@ EMBEDDINGS: Mapping[str, Callable[[], bytes]] = {
 }
 """Files that lie in an embeddings folder, by name."""
 PICTURES: Mapping[str, Callable[[], bytes]] = {
-    "one-column.png": lambda: png(1, 60_000_000 // 8),
+    "one-column.png": lambda: png(1, 2_000_000),
     "one-row.png": lambda: png(60_000_000, 1),
     "large.png": lambda: png(20_000, 20_000),
     "deep-graph.png": deep_graph,

@@ -36,6 +36,7 @@ QUICK = Recipe(
     evaluation_tuples=2,
     preview_every=4,
     preview_prompts=("a [name]",),
+    mixed_precision="fp32",
 )
 
 

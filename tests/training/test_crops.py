@@ -74,6 +74,7 @@ RECIPE = Recipe(
     evaluate_every=3,
     evaluation_tuples=4,
     vectors=2,
+    mixed_precision="fp32",
     buckets=True,
 )
 

@@ -19,6 +19,8 @@ from webui.bootstrap import launch
 from webui.generation.outputs import read_parameters
 from webui.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -52,6 +52,7 @@ QUICK = Recipe(
     evaluation_tuples=2,
     preview_every=12,
     preview_prompts=("a [name]", "[name] in the snow"),
+    mixed_precision="fp32",
 )
 
 
