@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from starter.card import contact_sheet, write_card  # noqa: E402
-from starter.quality import HELD_OUT_SEED, measure, table  # noqa: E402
+from starter.quality import HELD_OUT_SEED, measure, missed, table  # noqa: E402
 from starter.reader import load_reader  # noqa: E402
 from starter.shipping import load_pipeline, size_bytes  # noqa: E402
 
@@ -44,6 +44,7 @@ def main() -> None:
     print(f"pale images {100 * figures.pale:.0f} %, of prompts that name no background")
     print(f"one image {figures.picture_s:.2f} s on {options.threads} threads")
     print(f"size {size_bytes(options.model) / 1e6:.1f} MB")
+    print("goals missed: " + ("; ".join(missed(figures)) or "none"))
     if options.sheet:
         contact_sheet(figures.pictures).save(options.sheet)
     if options.card:

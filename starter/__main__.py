@@ -46,7 +46,7 @@ log = logging.getLogger("starter")
 _STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "outer": 100, "unet": 12000}
 _PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "outer": 1.5e-3, "unet": 1.5e-3}
 """Learning rates."""
-_READER_PICTURES, _READER_REBUILT, _READER_STEPS = 30000, 6000, 4500
+_READER_PICTURES, _READER_REBUILT, _READER_STEPS = 56000, 6000, 6000
 _WEIGHT_LESSONS = 1500
 _MINUTES = (28.0, 4.0, 10.0, 0.0, 110.0)
 

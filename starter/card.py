@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from starter.quality import Figures, table
+from starter.quality import Figures, missed, table
 from starter.shipping import size_bytes
 from starter.world import COLOURS, GROUNDS, SHAPES, SIDE, STYLES, UNSEEN_PAIRS
 from webui.files import write_whole
@@ -70,7 +70,8 @@ In per cent of {prompts} held-out prompts, 20 steps, CFG scale 4: what the promp
 shows, as read by a small classifier, which learned on drawn pictures and on such as went through
 the autoencoder. The last column is how often that reader is right about drawn pictures, so no
 score can be trusted beyond it. “Both” asks for both objects' shapes and colours, each in its place;
-“accent” is the second colour of a patterned fill, which covers less than the first.
+“accent” is the second colour of a patterned fill, which covers less than the first. Goals are those
+of seen combinations, of “both” that of two objects.
 
 {table}
 
@@ -79,6 +80,7 @@ score can be trusted beyond it. “Both” asks for both objects' shapes and col
   {weights_act:.0f} % of prompts.
 - Pale pictures, of prompts that name no background: {pale:.0f} %.
 - One picture of 20 steps: {picture_s:.1f} s on two cores.
+- Goals missed: {missed}.
 
 Measured by `python bench/starter_quality.py --card`.
 
@@ -122,6 +124,7 @@ def write_card(figures: Figures, folder: Path) -> None:
         unseen=len(UNSEEN_PAIRS),
         prompts=figures.prompts,
         table=table(figures),
+        missed="; ".join(missed(figures)) or "none",
         psnr_db=figures.psnr_db,
         weights_act=100 * figures.weights_act,
         pale=100 * figures.pale,

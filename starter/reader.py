@@ -20,6 +20,8 @@ from webui.files import replacing
 WEIGHTS = Path(__file__).with_name("reader.safetensors")
 _CHANNELS = (32, 64, 96, 128)
 _BATCH = 64
+_SOFT = 16
+"""Rebuilt pictures of a batch: they are few, and the reader should not know them by heart."""
 _MOVED_PX = 6
 """How far a picture may be shifted while training."""
 
@@ -143,7 +145,7 @@ def train_reader(
     """Train the reader in place on pictures uint8 ``[n, 256, 256, 3]`` and the truth about them.
 
     ``rebuilt`` are the first few of them as they come out of the model's autoencoder, uint8
-    [k, 256, 256, 3]: a model's pictures are as soft as these, and half of each batch is. Pictures
+    [k, 256, 256, 3]: a model's pictures are as soft as these, and some of each batch are. Pictures
     are shifted and mirrored, but where being left or right is part of the truth.
     """
     reader.to(device).train()
@@ -155,8 +157,8 @@ def train_reader(
     def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng((seed, 40, step))
         torch.manual_seed(seed * 1_000_003 + step)
-        drawn_rows = np.sort(rng.integers(len(pictures), size=_BATCH // 2))
-        soft_rows = rng.integers(len(rebuilt), size=_BATCH // 2)
+        drawn_rows = np.sort(rng.integers(len(pictures), size=_BATCH - _SOFT))
+        soft_rows = rng.integers(len(rebuilt), size=_SOFT)
         rows = np.concatenate([drawn_rows, soft_rows])
         batch = np.concatenate([pictures[drawn_rows], rebuilt[soft_rows]])
         mirrored = may_mirror[rows] & (rng.random(_BATCH) < 0.5)

@@ -12,7 +12,7 @@ from starter.captions import ATTRIBUTES, truth
 from starter.drawing import draw
 from starter.emphasis import weight_lessons
 from starter.pictures import scene_at
-from starter.quality import is_pale, marks, score
+from starter.quality import GOALS, Figures, is_pale, marks, missed, score
 from starter.reader import _moved
 from starter.vae import build_vae
 from starter.world import STYLES, Ground, Scene, Thing, random_scene, usual_ground
@@ -87,3 +87,23 @@ def test_a_picture_moves_and_mirrors_without_tearing() -> None:
     assert moved.shape == picture.shape and moved.sum() == picture.sum()
     left, right = (one.sum(dim=(0, 1)).argmax().item() for one in moved)
     assert abs(left - 20) <= 6 and abs(right - 100) <= 6
+
+
+def test_goals_that_are_missed_are_told_with_both_numbers():
+    reached = {name: goal / 100 for name, goal in GOALS.items() if name != "both"}
+    figures = Figures(
+        prompts=100, psnr_db=33.0, picture_s=3.0, reader={}, weights_act=0.9, pale=0.02,
+        scores={"seen": reached, "unseen": {"shape": 0.87}, "pairs": {"both": 0.8}},
+        pictures=np.zeros((1, 1, 1, 3), np.uint8),
+    )  # fmt: skip
+    assert missed(figures) == []
+    scores = {
+        "seen": reached | {"accent": 0.7}, "unseen": {"shape": 0.86}, "pairs": {"both": 0.795}
+    }  # fmt: skip
+    worse = replace(figures, psnr_db=31.96, picture_s=3.2, pale=0.05, scores=scores)
+    assert missed(worse) == [
+        "accent 70.0 of 85 %", "both 79.5 of 80 %",
+        "shape of unseen combinations 9.0 points behind, at most 8",
+        "autoencoder 32.0 dB, at least 33", "pale pictures 5.0 %, at most 2",
+        "one picture 3.2 s, at most 3",
+    ]  # fmt: skip
