@@ -28,7 +28,11 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from bench.concept_task import task_for  # noqa: E402
+from bench.concept_task import (  # noqa: E402
+    images_on_clutter,
+    objects_by_lot,
+    task_on,
+)
 from starter.concepts import CONCEPTS, Concept, training_pictures  # noqa: E402
 from starter.reader import load_reader, read  # noqa: E402
 from starter.shipping import load_pipeline  # noqa: E402
@@ -61,6 +65,8 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--model", type=Path, default=ROOT / "models" / "starter")
     add("--concepts", nargs="*", default=[concept.name for concept in CONCEPTS])
+    add("--lot", type=int, metavar="SEED", help="ten objects made from this seed instead")
+    add("--clutter", action="store_true", help="train objects on images with much behind them")
     add("--presets", nargs="*", default=["object", "classic"])
     add("--seeds", type=int, default=2)
     add("--pictures", type=int, default=16, help="drawn for each prompt kind")
@@ -245,6 +251,11 @@ def main() -> None:
     judge = Judge(model, load_pipeline(options.model), options.pictures)
     rows: list[dict[str, Any]] = []
 
+    def images_of(concept: Concept) -> list[Image.Image]:
+        if options.clutter and concept.kind == "object":
+            return images_on_clutter(concept)
+        return [image for image, _ in training_pictures(concept)]
+
     def note(name: str, key: str, seed: int, found: dict[str, float], images: np.ndarray) -> None:
         rows.append({"name": name, "preset": key, "seed": seed, **found})
         figures = ", ".join(f"{label} {value:.2f}" for label, value in found.items())
@@ -253,11 +264,15 @@ def main() -> None:
             options.sheets.mkdir(parents=True, exist_ok=True)
             sheet(images).save(options.sheets / f"{name}-{key}-{seed}.png")
 
-    for concept in (item for item in CONCEPTS if item.name in options.concepts):
+    concepts = [item for item in CONCEPTS if item.name in options.concepts]
+    if options.lot is not None:
+        concepts = objects_by_lot(options.lot, 10)
+    for concept in concepts:
         note(concept.name, "initializer", 0, *judge.look(concept, None, 0))
         for key in options.presets:
             for seed in range(options.seeds):
-                task = task_for(model, concept, recipe_of(key, concept, seed, options.change))
+                recipe = recipe_of(key, concept, seed, options.change)
+                task = task_on(model, concept.name, concept.initializer, images_of(concept), recipe)
                 progress, began = begin(task), time.perf_counter()
                 for _ in train(task, progress):
                     pass
