@@ -11,7 +11,7 @@ TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 def as_text(name: str) -> str:
     """Return a file name as text that can be encoded; bytes that are no UTF-8 become ``?``."""
-    return name.encode("utf-8", errors="replace").decode()
+    return name if name.isascii() else name.encode("utf-8", errors="replace").decode()
 
 
 def is_control(character: str) -> bool:

@@ -224,25 +224,26 @@ class ReaderProcesses:
 
     def __init__(self, count: int = PROCESSES) -> None:
         self._readers = [ReaderProcess() for _ in range(count)]
+        self._threads = ThreadPoolExecutor(count, "reader")
 
     def ask(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
         """As ``ReaderProcess.ask``, by one that is free."""
         return self._free().ask(function, *arguments)
 
     def ask_many(self, questions: Sequence[Question]) -> Iterator[Answer | Exception]:
-        """As ``ReaderProcess.ask_many``; many questions are shared among all processes."""
+        """As ``ReaderProcess.ask_many``; many questions are shared among all processes.
+
+        Those are read whether or not anybody waits for the answers yet.
+        """
         if len(questions) < FEW:
-            yield from self._free().ask_many(questions)
-            return
+            return self._free().ask_many(questions)
         share = -(-len(questions) // len(self._readers))
         parts = [questions[start : start + share] for start in range(0, len(questions), share)]
-        with ThreadPoolExecutor(len(parts)) as threads:
-            asked = [
-                threads.submit(list, reader.ask_many(part))
-                for reader, part in zip(self._readers, parts, strict=False)
-            ]
-            for answers in asked:
-                yield from answers.result()
+        asked = [
+            self._threads.submit(list, reader.ask_many(part))
+            for reader, part in zip(self._readers, parts, strict=False)
+        ]
+        return (answer for answers in asked for answer in answers.result())
 
     def close(self) -> None:
         """End the processes."""

@@ -21,6 +21,7 @@ SCHEMA = 3
 
 
 NO_NOTES = Notes()
+_as_json = json.JSONEncoder(default=vars).encode
 
 
 class Stamp(NamedTuple):
@@ -163,8 +164,8 @@ class Index:
                 os.fsencode(path),
                 *entry.stamp,
                 entry.added,
-                json.dumps(vars(entry.facts), default=vars),
-                "" if entry.notes == NO_NOTES else json.dumps(vars(entry.notes), default=vars),
+                _as_json(entry.facts),
+                "" if entry.notes == NO_NOTES else _as_json(entry.notes),
                 entry.notes_stamp,
             )
             for path, entry in entries.items()

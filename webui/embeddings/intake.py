@@ -7,8 +7,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from webui.embeddings import formats
@@ -17,7 +18,7 @@ from webui.embeddings.catalogue import Catalogue
 from webui.embeddings.embedding import Embedding, EmbeddingCache
 from webui.embeddings.index import Entry, Facts, Index, Stamp
 from webui.embeddings.listing import Changes, Listing, look
-from webui.embeddings.reading import name_problem, outdated, read_files
+from webui.embeddings.reading import FileRead, name_problem, outdated, read_files
 from webui.embeddings.sidecars import find_preview, read_notes, role_of
 from webui.plain_text import as_text
 from webui.reader_process import Reader
@@ -32,13 +33,34 @@ SAME_COARSE_DATE_S = 2.0
 """The same where files have dates in whole seconds."""
 PUBLISH_EVERY_S = 0.5
 """How often cards appear while many files are being read."""
-BATCH = 128
-"""Stems whose files are read together."""
+BATCH = 256
+"""Stems whose files are read together, while the cards of so many others are made."""
 MOST_KEPT = 64
 """Of more stems than this that come together, the vectors are not kept when they are read."""
 
 Groups = dict[tuple[str, str], set[str]]
 """Changed files by their folder and stem: files of one stem make one card together."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Files of some stems that are being read."""
+
+    groups: Groups
+    stamps: Mapping[str, Stamp]
+    """Of the files to be read, as the listing has them."""
+    still: Mapping[str, Stamp | None]
+    """As they were just before."""
+    guilty: Collection[str]
+    """Those of them that are better not read."""
+    known: Mapping[str, Entry | None]
+    """What was known of the others."""
+    writing: Sequence[str]
+    """Further files, not to be read yet."""
+    read_s: float
+    """As in ``Entry``."""
+    reads: Iterable[tuple[str, FileRead]]
+    """Waits for the readers."""
 
 
 class Intake:
@@ -79,7 +101,7 @@ class Intake:
         with self._work:
             self._forget_missing()
             known = {group for group in groups if self._is_known(*group)}
-            self._learn({group: set() for group in known}, False, False, with_vectors=False)
+            self._take(self._ask({group: set() for group in known}, {}, False, False), False)
             self.catalogue.publish()
             self.save()
         return {group: paths for group, paths in groups.items() if group not in known}
@@ -91,16 +113,22 @@ class Intake:
         may be coming. ``own`` says that we wrote the files ourselves, each at once.
         """
         again: list[str] = []
-        waiting = list(groups.items())
-        at_once = 1 if self._index.suspects else BATCH
-        for start in range(0, len(waiting), at_once):
+        places = list(groups)
+        at_once, ahead = (1, 0) if self._index.suspects else (BATCH, 1)
+        asked: deque[_Asked] = deque()
+        for start in range(0, len(places), at_once):
+            part = {place: groups[place] for place in places[start : start + at_once]}
             with self._work:
-                part = dict(waiting[start : start + at_once])
-                again += self._learn(part, patient, own, with_vectors=len(waiting) <= MOST_KEPT)
+                before = asked[-1].stamps if asked else {}
+                asked.append(self._ask(part, before, own, len(places) <= MOST_KEPT))
+                if len(asked) > ahead:
+                    again += self._take(asked.popleft(), patient)
                 if time.monotonic() - self._published > PUBLISH_EVERY_S:
                     self._publish()
             time.sleep(0)  # lets in whoever waits for the lock
         with self._work:
+            for last in asked:
+                again += self._take(last, patient)
             self._publish()
             self.save()
         return again
@@ -116,24 +144,39 @@ class Intake:
         self.catalogue.publish()
         self._published = time.monotonic()
 
-    def _learn(self, groups: Groups, patient: bool, own: bool, with_vectors: bool) -> list[str]:
-        """Bring the cards of some stems up to date; return files to be tried again later."""
-        present = {place: self._listing.group(*place) for place in groups}
+    def _ask(
+        self, groups: Groups, before: Mapping[str, Stamp], own: bool, with_vectors: bool
+    ) -> _Asked:
+        """Have those files of some stems read that must be; ``before`` are being read already."""
         unread = {
             path: group[os.path.basename(path)]
-            for place, group in present.items()
+            for place, changed in groups.items()
+            for group in (self._listing.group(*place),)
             for path in _candidates(place[0], group)
-            if self._is_unread(path, group, path in groups[place])
+            if self._is_unread(path, group, path in changed)
         }
-        found, again = self._read_files(unread, patient, own, with_vectors)
-        for (folder, stem), group in present.items():
+        writing = [path for path in unread if self._writing(path)]
+        stamps = {path: stamp for path, stamp in unread.items() if path not in writing}
+        still = {path: look(path) for path in stamps}
+        guilty = self._index.begin({**before, **stamps}) & stamps.keys() if stamps else set()
+        read_s = math.inf if own else time.time()
+        paths = [path for path in stamps if path not in guilty]
+        reads = zip(paths, read_files(paths, self._reader, with_vectors), strict=True)
+        known = {path: self._entries.get(path) for path in paths}
+        return _Asked(groups, stamps, still, guilty, known, writing, read_s, reads)
+
+    def _take(self, asked: _Asked, patient: bool) -> list[str]:
+        """Bring the cards of some stems up to date; return files to be tried again later."""
+        found, again = self._found(asked, patient)
+        for (folder, stem), changed in asked.groups.items():
+            group = self._listing.group(folder, stem)
             candidates = _candidates(folder, group)
             for path in candidates:
                 entry = found[path] if path in found else self._entries.get(path)
                 self._show(path, entry and _with_notes(folder, stem, entry, group), group)
-            paths = {os.path.join(folder, name) for name in group} | groups[folder, stem]
-            for path in paths.difference(candidates):
-                self._show(path, None, group)
+            for path in changed.union(os.path.join(folder, name) for name in group):
+                if path not in candidates:
+                    self._show(path, None, group)
         return again
 
     def _is_unread(self, path: str, group: Mapping[str, Stamp], changed: bool) -> bool:
@@ -143,33 +186,29 @@ class Intake:
             return True
         return changed and _may_have_changed(entry)
 
-    def _read_files(
-        self, stamps: Mapping[str, Stamp], patient: bool, own: bool, with_vectors: bool
-    ) -> tuple[dict[str, Entry | None], list[str]]:
-        """Read files; return what is known of each now, and those that are still being written."""
-        found = {path: self._entries.get(path) for path in stamps}
-        again = [path for path in stamps if self._writing(path)]
-        still = {path: look(path) for path in stamps if path not in again}
-        guilty = self._index.begin({path: stamps[path] for path in still}) if still else set()
-        for path in guilty:
+    def _found(self, asked: _Asked, patient: bool) -> tuple[dict[str, Entry | None], list[str]]:
+        """Return what reading has found, and the files that are still being written."""
+        found: dict[str, Entry | None] = {}
+        again = list(asked.writing)
+        for path in asked.guilty:
+            stamp = asked.stamps[path]
             problem = "The app ended twice while it was read. Delete or replace it."
-            found[path] = Entry(stamps[path], Facts(problem=problem), stamps[path].ctime_ns / 1e9)
-        paths = [path for path in still if path not in guilty]
-        read_s = math.inf if own else time.time()
-        reads = read_files([Path(path) for path in paths], self._reader, with_vectors)
-        for path, read in zip(paths, reads, strict=True):
+            found[path] = Entry(stamp, Facts(problem=problem), stamp.ctime_ns / 1e9)
+        for path, read in asked.reads:
+            stamp, old = asked.stamps[path], asked.known[path]
+            if self._entries.get(path) is not old:
+                continue  # somebody has read it since
             if read.facts is None:
                 found[path] = None
                 continue
-            stamp, old = stamps[path], found[path]
             young = time.time() - stamp.mtime_ns / 1e9 < YOUNG_S
-            if look(path) != still[path] or (read.facts.problem and young and patient):
+            if look(path) != asked.still[path] or (read.facts.problem and young and patient):
                 again.append(path)
                 continue
             for name, embedding in read.named.items():
                 self._cache.put(Path(path), name, embedding)
             added = old.added if old else stamp.ctime_ns / 1e9
-            found[path] = Entry(stamp, read.facts, added, read_s=read_s)
+            found[path] = Entry(stamp, read.facts, added, read_s=asked.read_s)
             if read.facts.problem and young:
                 again.append(path)
         return found, again

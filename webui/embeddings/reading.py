@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,20 +34,24 @@ class FileRead:
 
 
 def read_files(
-    paths: Sequence[Path], reader: Reader, with_vectors: bool = True
+    paths: Sequence[str], reader: Reader, with_vectors: bool = True
 ) -> Iterator[FileRead]:
-    """Read files and yield what is in each, in order; whatever is wrong becomes its problem."""
-    answers = reader.ask_many([(formats.told, str(path), True, with_vectors) for path in paths])
-    for path, answer in zip(paths, answers, strict=True):
-        yield _file_read(path, answer, with_vectors)
+    """Read files and yield what is in each, in order; whatever is wrong becomes its problem.
+
+    The reading goes on while nobody waits for it, if ``reader`` is other processes.
+    """
+    answers = reader.ask_many([(formats.told, path, True, with_vectors) for path in paths])
+    return (
+        _file_read(path, answer, with_vectors) for path, answer in zip(paths, answers, strict=True)
+    )
 
 
-def _file_read(path: Path, answer: Answer | Exception, with_vectors: bool) -> FileRead:
+def _file_read(name: str, answer: Answer | Exception, with_vectors: bool) -> FileRead:
     try:
         if isinstance(answer, Exception):
             raise answer
         told, numbers = answer
-        formats.check_told(path, told)
+        formats.check_told(name, told)
     except formats.NoEmbedding:
         return FileRead(Facts(plain_picture=True))
     except formats.Refused as refused:
@@ -58,13 +63,14 @@ def _file_read(path: Path, answer: Answer | Exception, with_vectors: bool) -> Fi
     except OSError as fault:
         return FileRead(Facts(problem=f"It cannot be opened: {fault.strerror or fault}."))
     except Exception as fault:
-        log.error("Unexpected fault while reading %s", path, exc_info=fault)
+        log.error("Unexpected fault while reading %s", name, exc_info=fault)
         problem = "It could not be read because of an unexpected error; see the log."
         return FileRead(Facts(problem=problem))
-    facts = _facts(as_text(path.stem), told)
+    stem = as_text(os.path.splitext(os.path.basename(name))[0])
+    facts = _facts(stem, told)
     if not with_vectors:
         return FileRead(facts)
-    return FileRead(facts, by_name(as_text(path.stem), formats.embeddings_of(path, told, numbers)))
+    return FileRead(facts, by_name(stem, formats.embeddings_of(Path(name), told, numbers)))
 
 
 def _facts(stem: str, told: Mapping[str, Any]) -> Facts:

@@ -41,8 +41,8 @@ SWEEP_S = 30.0
 """Time between looks at everything in the other folders."""
 MISSED_S = 3.0
 """A change older than this that no event told of means that events are getting lost."""
-BATCH = 50
-"""Files handed over together."""
+BATCH = 2_000
+"""Files handed over together at most."""
 
 
 @dataclass

@@ -57,9 +57,6 @@ _MARK = object()
 _VALUES = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING"}
 _VALUES |= {"SHORT_BINSTRING", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
 _VALUES |= {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "FLOAT", "BINFLOAT"}
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_IDLE = {"PROTO", "FRAME", "STOP"}
 
 
 def read_pickle(
@@ -75,36 +72,54 @@ def read_pickle(
     outside of it, by its key. Raises TooMuch, one of DAMAGE for what is no whole pickle, and
     whatever the two raise. ``longest`` is that of a text, in characters.
     """
-    machine = _Machine(find, persistent)
-    for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
-        if number > most_operations:
-            raise TooMuch
-        machine.follow(operation.name, argument, longest)
-    return machine.stack[-1]
+    machine = _Machine(find, persistent, longest)
+    for _ in range(most_operations + 1):
+        code = stream.read(1)
+        argument, follow = _OPERATIONS[code]
+        follow(machine, argument and argument(stream))
+        if code == b".":
+            return machine.stack[-1]
+    raise TooMuch
 
 
 class _Machine:
     """Follows a pickle's operations on a stack of plain values."""
 
-    def __init__(self, find: Callable[[str, str], Known], persistent: Callable[[Any], Any]) -> None:
-        self._find, self._persistent = find, persistent
+    def __init__(
+        self,
+        find: Callable[[str, str], Known],
+        persistent: Callable[[Any], Any],
+        longest: int,
+    ) -> None:
+        self._find, self._persistent, self._longest = find, persistent, longest
         self._memo: dict[int, Any] = {}
         self.stack: list[Any] = []
 
-    def follow(self, name: str, argument: Any, longest: int) -> None:
-        """Follow one operation."""
-        if name in _VALUES:
-            _check_size(argument, longest)
-            self.stack.append(argument)
-        elif name in _TUPLES:
-            self.stack.append(_tuple(self._pop_many(_TUPLES[name])))
-        elif name in _CONSTANTS:
-            self.stack.append(_CONSTANTS[name])
-        elif name not in _IDLE:
-            follow = getattr(self, f"_{name.lower()}", None)
-            if follow is None:  # BYTEARRAY8, EXT1, OBJ, …: not in files of torch
+    def _value(self, value: Any) -> None:
+        if isinstance(value, int):
+            if value.bit_length() > LONGEST_NUMBER:
                 raise TooMuch
-            follow(argument)
+        elif not isinstance(value, float) and len(value) > self._longest:
+            raise TooMuch
+        self.stack.append(value)
+
+    def _refuse(self, _: Any) -> None:
+        """Refuse what is not in files of torch, such as BYTEARRAY8, EXT1 or OBJ."""
+        raise TooMuch
+
+    def _idle(self, _: Any) -> None:
+        pass
+
+    _proto = _frame = _stop = _idle
+
+    def _none(self, _: Any) -> None:
+        self.stack.append(None)
+
+    def _newtrue(self, _: Any) -> None:
+        self.stack.append(True)
+
+    def _newfalse(self, _: Any) -> None:
+        self.stack.append(False)
 
     def _pop_many(self, count: int) -> list[Any]:
         if count > len(self.stack):
@@ -126,6 +141,18 @@ class _Machine:
 
     def _tuple(self, _: Any) -> None:
         self.stack.append(_tuple(self._after_mark()))
+
+    def _empty_tuple(self, _: Any) -> None:
+        self.stack.append(_tuple([]))
+
+    def _tuple1(self, _: Any) -> None:
+        self.stack.append(_tuple(self._pop_many(1)))
+
+    def _tuple2(self, _: Any) -> None:
+        self.stack.append(_tuple(self._pop_many(2)))
+
+    def _tuple3(self, _: Any) -> None:
+        self.stack.append(_tuple(self._pop_many(3)))
 
     def _empty_list(self, _: Any) -> None:
         self.stack.append([])
@@ -239,9 +266,19 @@ def _tuple(items: list[Any]) -> _Tuple:
     return made
 
 
-def _check_size(value: Any, longest: int) -> None:
-    if isinstance(value, int):
-        if value.bit_length() > LONGEST_NUMBER:
-            raise TooMuch
-    elif not isinstance(value, float) and len(value) > longest:
-        raise TooMuch
+def _follower(name: str) -> Callable[[_Machine, Any], None]:
+    """Return what follows the operations of a name."""
+    follow: Callable[[_Machine, Any], None] = getattr(
+        _Machine, f"_{name.lower()}", _Machine._refuse
+    )
+    return _Machine._value if name in _VALUES else follow
+
+
+_OPERATIONS = {
+    operation.code.encode("latin-1"): (
+        operation.arg and operation.arg.reader,
+        _follower(operation.name),
+    )
+    for operation in pickletools.opcodes
+}
+"""By its code, what reads an operation's argument, if it has one, and what follows it."""

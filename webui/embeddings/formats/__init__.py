@@ -142,11 +142,11 @@ def inspection(path: Path, facts: Mapping[str, Any], numbers: bytes) -> Inspecti
     )
 
 
-def check_told(path: Path, facts: Mapping[str, Any]) -> None:
+def check_told(path: Path | str, facts: Mapping[str, Any]) -> None:
     """Raise Refused or NoEmbedding if that is what ``told`` has told."""
     if "refused" in facts:
         kind = NoEmbedding if facts["empty"] else Refused
-        raise kind(path, facts["refused"], facts["short_hash"])
+        raise kind(Path(path), facts["refused"], facts["short_hash"])
 
 
 def embeddings_of(path: Path, facts: Mapping[str, Any], numbers: bytes) -> tuple[Embedding, ...]:

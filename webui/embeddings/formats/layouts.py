@@ -58,8 +58,10 @@ def clean_text(value: Any) -> str | None:
     """Return short printable text from a file, or None."""
     if not isinstance(value, str):
         return None
-    text = "".join(c for c in value[: 4 * MAX_TEXT] if c.isprintable()).strip()
-    return text[:MAX_TEXT] or None
+    text = value[: 4 * MAX_TEXT]
+    if not text.isprintable():
+        text = "".join(c for c in text if c.isprintable())
+    return text.strip()[:MAX_TEXT] or None
 
 
 def clean_step(value: Any) -> int | None:

@@ -17,6 +17,11 @@ MAX_WHOLE_BYTES = 64 << 20
 """Largest file that is read into memory as a whole; 4,096 SDXL vectors take 32 MiB."""
 
 
+READ_AT_ONCE_BYTES = 1 << 20
+"""Smaller files are read as a whole; of larger ones only what is asked for."""
+CUT = "The file was cut short while it was read. Copy or download it again."
+
+
 class NotMine(Exception):
     """A reader's "this is not my format, try the next", with the reason."""
 
@@ -49,7 +54,7 @@ class Source:
         """Open ``path`` without ever waiting for a pipe or a device; raises OSError, Broken."""
         self.path = path
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        self._file = os.fdopen(handle, "rb")
+        self._file = os.fdopen(handle, "rb", buffering=0)
         self.status = os.fstat(handle)
         if not stat.S_ISREG(self.status.st_mode):
             self._file.close()
@@ -80,7 +85,7 @@ class Source:
                 f"{describe_size(MAX_WHOLE_BYTES)}. It may be a checkpoint or a LoRA: "
                 "move it to the folder where those belong."
             )
-        return self.slice(0, self.size_bytes)
+        return self._read(0, self.size_bytes)
 
     @cached_property
     def short_hash(self) -> str:
@@ -96,10 +101,17 @@ class Source:
 
     def slice(self, start: int, length: int) -> bytes:
         """Return ``length`` bytes from ``start``; raises Broken if the file ends before that."""
+        if self.size_bytes > READ_AT_ONCE_BYTES:
+            return self._read(start, length)
+        if start + length > self.size_bytes:
+            raise Broken(CUT)
+        return self.whole[start : start + length]
+
+    def _read(self, start: int, length: int) -> bytes:
         self._file.seek(start)
         data = self._file.read(length)
         if len(data) != length:
-            raise Broken("The file was cut short while it was read. Copy or download it again.")
+            raise Broken(CUT)
         return data
 
 
