@@ -53,7 +53,7 @@ TESTED_WITH_OTHERS = {
     "lora_pipelines.py": "generation/test_loras.py",
     "models/*": "models/test_loader.py",
     "settings.py": "cli/test_serving.py",
-    "studio/checkpoints.py": "studio/test_training_runs.py",
+    "studio/training/*": "studio/training/test_runs.py",
     "studio/drawing.py": "studio/test_generating.py",
     "tensor_files/stored.py": "tensor_files/test_torch_saved.py",
     "training/jobs/*": "training/jobs/test_config.py",

@@ -76,7 +76,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
         raise AppError("\n".join(text for _, text in problems))
     findings = runs.preflight(request)
     if recipe.preview_every:
-        findings += runs.drawable(recipe, request.pictures)
+        findings += runs.trials.drawable(recipe, request.pictures)
     for finding in findings:
         print(f"note: {finding.file or job.name}: {finding.message}")
     return follow(studio, runs.start(request))
@@ -88,7 +88,7 @@ def suggested(studio: Studio, job: Job) -> str:
     studio.models.switch(job.model)
     recipe = job.recipe_for(studio.models.get().family)
     with tqdm(unit="trial", desc="words", mininterval=0.2, disable=None) as bar:
-        for trial in studio.training.suggest(recipe, pictures):
+        for trial in studio.training.trials.suggest(recipe, pictures):
             bar.total = trial.total
             bar.update(trial.done - bar.n)
     rows = [(each.word, f"{each.error:.4f}", f"{each.gain:+.1%}") for each in trial.best]

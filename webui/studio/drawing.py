@@ -98,17 +98,18 @@ class Drawing:
         job: GenerationJob | None = None,
         model: Model | ModelChoice,
         extra: MakeExtra | None = None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> None:
         """Draw the pictures of a checked request, holding the gate as ``who``; ``keep`` each.
 
-        ``job`` is told of each step, and may be stopped. ``model`` is loaded, or is then. ``extra``
-        can be called although it is not in the library. Raises Interrupted if
-        the job was stopped (pictures are kept as far as they have got), and AppError for what
-        cannot be drawn.
+        ``job`` is told of each step, and may be stopped; so may what has no job, by ``given_up``.
+        ``model`` is loaded, or is then. ``extra`` can be called although it is not in the library.
+        Raises Interrupted if it was stopped (pictures are kept as far as they have got), and
+        AppError for what cannot be drawn.
         """
 
         def stopped() -> bool:
-            return job is not None and job.stopped
+            return given_up() or (job is not None and job.stopped)
 
         if stopped():
             raise Interrupted("Interrupted.")
@@ -157,11 +158,12 @@ class Drawing:
         prompts: Sequence[tuple[str, str]],
         learned: LearnedStep | None,
         seed: int,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> list[Image.Image]:
         """Draw one picture for each prompt and its negative prompt as the model recommends.
 
         Nothing is saved; the gate is free between two. ``learned`` can be called by its names
-        although it is not in the library.
+        although it is not in the library. Raises Interrupted once ``given_up``.
         """
         drawn: list[Image.Image] = []
         extra = None if learned is None else lambda _: learned
@@ -175,6 +177,7 @@ class Drawing:
                 lambda picture: drawn.append(picture.image),
                 model=model,
                 extra=extra,
+                given_up=given_up,
             )
         return drawn
 

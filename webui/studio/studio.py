@@ -28,7 +28,7 @@ from webui.studio.measuring import Measuring
 from webui.studio.models_in_use import ModelsInUse
 from webui.studio.picture_history import PictureHistory
 from webui.studio.plotting import Plotting
-from webui.studio.training_runs import TrainingRuns
+from webui.studio.training.runs import TrainingRuns
 
 log = logging.getLogger(__name__)
 

@@ -74,7 +74,7 @@ def test_the_starter_model_draws_its_own_world_and_no_photographs(tmp_path: Path
         for number, image in enumerate(images):
             image.save(tmp_path / name / f"{number}.png")
         paths = sorted((tmp_path / name).iterdir())
-        return " ".join(found.message for found in studio.training.drawable(Recipe(), paths))
+        return " ".join(found.message for found in studio.training.trials.drawable(Recipe(), paths))
 
     for concept in CONCEPTS:
         assert said(concept.name, [image for image, _ in training_pictures(concept)]) == ""

@@ -9,7 +9,7 @@ from webui.api.sdapi.answers import REFUSED, NotFound, Question, Shape
 from webui.api.sdapi.training import RunItem, item_of
 from webui.errors import AppError
 from webui.job_state import JobState
-from webui.studio.training_runs import TrainingRuns
+from webui.studio.training.runs import TrainingRuns
 from webui.training.runs.run_state import RunSnapshot
 
 

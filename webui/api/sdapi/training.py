@@ -260,7 +260,7 @@ class TrainingApi:
     def suggest(self, body: SuggestRequest) -> list[WordItem]:
         """Return the best words for pictures, after seconds."""
         with self._pictures(body) as pictures:
-            *_, last = self._studio.training.suggest(Recipe(kind=body.kind), pictures)
+            *_, last = self._studio.training.trials.suggest(Recipe(kind=body.kind), pictures)
         return [WordItem(**asdict(each)) for each in last.best]
 
     @contextmanager

@@ -87,11 +87,11 @@ class Host(Protocol):
         self, prompts: list[tuple[str, str]], learned: LearnedStep | None, seed: int
     ) -> list[Image.Image]:
         """Draw a picture for each prompt and its negative prompt, with what was learned; waits for
-        the device itself."""
+        the device itself. Interrupted if an order came meanwhile."""
 
     def compare(self, recipe: Recipe, pictures: Sequence[Picture]) -> Comparison | None:
         """Compare pictures with the model's own; waits for the device itself. None if that would
-        take too long."""
+        take too long; Interrupted if an order came meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -206,16 +206,15 @@ class _Runner:
                     reason = event.reason
         except Interrupted:
             pass  # waiting for the device was given up: the order says what to do
-        order = self.host.order()
         self.run.save_progress(self.progress, self.seconds)
-        if order == "pause":
-            return Outcome(JobState.PAUSED)
-        if order == "discard":
-            return Outcome(JobState.STOPPED)
+        if ended := self._ended():
+            return ended
         if not self.progress.evaluations:
             return Outcome(JobState.STOPPED)
         self.host.set_status(JobState.FINISHING, f"{JUDGING}.")
         beside = self._compared()
+        if ended := self._ended():
+            return ended
         with self.host.hold("final evaluation"):
             report = self._report(reason, beside)
         if self.host.order() == "discard":
@@ -313,12 +312,24 @@ class _Runner:
         words = [concept.initializer for concept in self.record.concepts]
         return previews_of(self.setup.recipe, words)[number]._replace(negative_prompt="")
 
+    def _ended(self) -> Outcome | None:
+        """Return how a run ends that is to be paused or thrown away."""
+        ends = {"pause": JobState.PAUSED, "discard": JobState.STOPPED}
+        state = ends.get(self.host.order() or "")
+        return Outcome(state) if state else None
+
     def _compared(self) -> Comparison | None:
-        """Return how the images compare with the model's own, if that can be told."""
+        """Return how the images compare with the model's own; a run does not fail for want of it,
+        and an order ends it."""
         try:
             return self.host.compare(self.setup.recipe, self.setup.pictures)
-        except Exception:
+        except Interrupted:
+            return None
+        except Exception as problem:
             log.exception("the images could not be compared with the model's own")
+            said = f"The images were not compared with the model's own: {problem}"
+            step = self.progress.step
+            self.host.log_event({"kind": "note", "step": step, "text": said})
             return None
 
     def _report(self, reason: str, beside: Comparison | None) -> Report:

@@ -196,7 +196,7 @@ def _strange(studio: Studio, sources: Sources, data: Mapping[Any, Any]) -> Itera
         if len(pair_captions(paths)[0]) < MINIMUM:
             return
         yield message("Looking whether this model can draw such images …")
-        found = studio.training.drawable(Recipe(), paths)
+        found = studio.training.trials.drawable(Recipe(), paths)
     except AppError:
         found = []  # the advice tells it
     yield "".join(message(finding.message, "warn") for finding in found)

@@ -43,7 +43,7 @@ class Where:
         def show(data: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
             yield {self.said: message("Looking at the images …"), self.shown: HIDDEN}
             try:
-                images = studio.training.what_counts(asked(data))
+                images = studio.training.trials.what_counts(asked(data))
             except AppError as error:
                 yield {self.said: message(str(error), "warn"), self.shown: HIDDEN}
                 return

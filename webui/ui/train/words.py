@@ -77,7 +77,8 @@ def build(studio: Studio, sources: Sources, kind: gr.Dropdown) -> dict[str, Any]
         ended = {stop: gr.update(interactive=False), suggest: gr.update(interactive=True)}
         yield {**begun, trial: progress(0, 1, "Encoding the images"), offered: HIDDEN}
         try:
-            for found in studio.training.suggest(Recipe(kind=data[kind]), sources.paths(data)):
+            recipe, paths = Recipe(kind=data[kind]), sources.paths(data)
+            for found in studio.training.trials.suggest(recipe, paths):
                 said = f"Trying words: {found.done} of {found.total} trials"
                 yield {trial: progress(found.done, found.total, said)}
         except AppError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,11 +18,13 @@ from safetensors.torch import load_file, save
 
 from tests.training.conftest import picture_files, tiny_model  # noqa: F401
 from webui.embeddings.embedding import Embedding
-from webui.errors import AppError, BadField
+from webui.errors import AppError, BadField, Interrupted
 from webui.files import write_whole
 from webui.models.model import Model
 from webui.studio.gpu import GpuGate
-from webui.studio.training_runs import TrainingRuns, lora_taken
+from webui.studio.training.checkpoints import never
+from webui.studio.training.installing import lora_taken
+from webui.studio.training.runs import TrainingRuns
 from webui.training import dataset
 from webui.training.learned.step import LearnedStep
 from webui.training.recipe import Recipe
@@ -54,6 +57,8 @@ class House:
         self.gate = GpuGate()
         self.others: dict[str, Embedding] = {}
         self.drawn: list[tuple[tuple[tuple[str, str], ...], int | None]] = []
+        self.own_pictures: Callable[[Callable[[], bool]], object] = lambda given_up: None
+        """Is called when the model is to draw pictures of its own, to compare others with."""
         self.shown: list[tuple[str, Path, bool]] = []
         self.runs = self.open()
 
@@ -76,7 +81,10 @@ class House:
         prompts: Sequence[tuple[str, str]],
         learned: LearnedStep | None,
         seed: int,
+        given_up: Callable[[], bool] = never,
     ) -> list[Image.Image]:
+        if prompts[0][0] in PROMPTS:
+            self.own_pictures(given_up)
         with self.gate.hold("preview"):
             self.drawn.append((tuple(prompts), learned.step if learned else None))
             return [Image.new("RGB", (8, 8), (10 * seed, 0, 0)) for _ in prompts]
@@ -443,12 +451,13 @@ def test_a_fault_ends_the_run_with_words_and_the_thread_lives_on(
     def fail(*_: object) -> Path:
         raise fault
 
-    install, house.runs._install = house.runs._install, fail
+    installer = house.runs._installer
+    install, installer._install = installer._install, fail
     run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=1, preview_every=0)))
     house.wait(run_id, "failed")
     assert told in house.runs.view(run_id).problem
     assert "Traceback" in caplog.text
-    house.runs._install = install
+    installer._install = install
     house.runs.resume(run_id)
     house.wait(run_id, "finished")
 
@@ -502,6 +511,66 @@ def test_a_preview_that_fails_does_not_end_the_run(house: House, request_of: Cal
     run_id = house.runs.start(request_of())
     house.wait(run_id, "finished")
     assert house.runs.view(run_id).previews == ()
+
+
+def test_a_comparison_that_fails_is_told_in_the_log_of_the_run_which_ends_all_the_same(
+    house: House, request_of: Callable
+):
+    def fail(given_up: Callable[[], bool]) -> None:
+        raise RuntimeError("no image today")
+
+    house.own_pictures = fail
+    run_id = house.runs.start(request_of())
+    house.wait(run_id, "finished")
+    view = house.runs.view(run_id)
+    assert view.file.is_file() and view.report.verdict
+    assert view.log[-1].endswith("not compared with the model's own: no image today")
+
+
+@pytest.mark.parametrize(
+    ("order", "state"), [("keep", "finished"), ("cancel", "stopped"), ("close", "paused")]
+)
+def test_an_order_breaks_the_comparison_and_nothing_is_lost(
+    house: House, request_of: Callable, order: str, state: str
+):
+    compared = threading.Event()
+
+    def forever(given_up: Callable[[], bool]) -> None:
+        compared.set()
+        while not given_up():
+            time.sleep(0.01)
+        raise Interrupted("Interrupted.")
+
+    house.own_pictures = forever
+    run_id = house.runs.start(request_of())
+    assert compared.wait(60)
+    if order == "close":
+        house.runs.close()
+        house.runs = house.open()
+    else:
+        house.runs.stop(run_id, keep=order == "keep")
+    house.wait(run_id, state)
+    view = house.runs.view(run_id)
+    assert view.checkpoints == (0, 4, 8)
+    assert (view.report is not None) == (view.file is not None) == (order == "keep")
+    house.own_pictures = lambda given_up: None
+    if order == "close":
+        house.runs.resume(run_id)
+        house.wait(run_id, "finished")
+        assert house.runs.view(run_id).report.verdict
+    elif order == "cancel":
+        (path,) = house.runs.install_best(run_id)
+        assert path.is_file()
+
+
+def test_stop_and_keep_while_it_trains_still_compares(house: House, request_of: Callable):
+    asked: list[bool] = []
+    house.own_pictures = lambda given_up: asked.append(given_up())
+    run_id = house.runs.start(request_of(recipe=replace(QUICK, steps=2000)))
+    house.wait_for_step(run_id, 5)
+    house.runs.stop(run_id, keep=True)
+    house.wait(run_id, "finished")
+    assert asked == [False]
 
 
 def test_training_from_pictures_that_are_deleted_meanwhile_goes_on(
@@ -655,7 +724,7 @@ def test_what_counts_of_the_images_is_shown_before_a_run_and_learned_in_it(
     house: House, request_of: Callable
 ):
     usual, found = (
-        house.runs.what_counts(request_of(recipe=replace(QUICK, find_thing=find)))
+        house.runs.trials.what_counts(request_of(recipe=replace(QUICK, find_thing=find)))
         for find in (False, True)
     )
     assert [name for _, name in found] == [path.name for path in request_of().pictures]

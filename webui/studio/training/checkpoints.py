@@ -23,8 +23,16 @@ STRENGTHS = (0.6, 0.8, 1.0, 1.2)
 """Weights at which a step is shown side by side."""
 
 
+def never() -> bool:
+    """Give nothing up."""
+    return False
+
+
 class Draw(Protocol):
-    """Draws an image for each prompt and its negative prompt; takes the gate itself."""
+    """Draws an image for each prompt and its negative prompt; takes the gate itself.
+
+    Raises Interrupted once ``given_up``.
+    """
 
     def __call__(
         self,
@@ -32,6 +40,7 @@ class Draw(Protocol):
         prompts: Sequence[tuple[str, str]],
         learned: LearnedStep | None,
         seed: int,
+        given_up: Callable[[], bool] = never,
     ) -> list[Image.Image]: ...
 
 

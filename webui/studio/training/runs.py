@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from webui.errors import AppError, BadField, Interrupted
-from webui.files import contained, room_on_disk, write_whole
 from webui.job_state import JobState
-from webui.models.families import family_of_widths
-from webui.prompting.loras import list_loras
-from webui.studio.checkpoints import Checkpoints, Draw
 from webui.studio.gpu import GpuGate
+from webui.studio.training.checkpoints import Checkpoints, Draw
+from webui.studio.training.host import RunHost, in_words
+from webui.studio.training.installing import Install, Installer, lora_taken
+from webui.studio.training.trials import Trials
 from webui.training.captions import examples, initializer_pieces
-from webui.training.crops import make_crops
-from webui.training.dataset import ENOUGH, Picture, PictureCache, read_pictures
+from webui.training.dataset import PictureCache, read_pictures
 from webui.training.learned.concepts import names_in, title_of
 from webui.training.preflight import Finding
 from webui.training.request import (
@@ -32,25 +29,15 @@ from webui.training.request import (
     name_suggestion,
     preflight_request,
 )
-from webui.training.runs.run_folder import InstalledFile, Run, Status, list_runs
-from webui.training.runs.run_state import Order, Phase, RunSnapshot, RunState, RunStates
+from webui.training.runs.run_folder import Run, Status, list_runs
+from webui.training.runs.run_state import RunSnapshot, RunState, RunStates
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from webui.embeddings.embedding import Embedding
     from webui.models.model import Model
-    from webui.training.learned.step import ByName, LearnedStep
-    from webui.training.recipe import Recipe
-    from webui.training.trials.drawable import Comparison, OwnPictures
-    from webui.training.trials.latents import LatentCache
-    from webui.training.trials.words import Trial
+    from webui.training.learned.step import ByName
 
 log = logging.getLogger(__name__)
-
-PLAIN_LORA = "lora.safetensors"
-"""The LoRA in a run's folder, without embeddings, for programs that read it with none, such as
-diffusers."""
 
 
 class TrainingRuns:
@@ -66,7 +53,7 @@ class TrainingRuns:
         gate: GpuGate,
         model: Callable[[], Model],
         draw: Draw,
-        install: Callable[[Embedding, dict[str, str], bool], Path],
+        install: Install,
         loras: Path,
         names_in_use: Callable[[], Collection[str]],
         show: Callable[[str, Path, bool], None],
@@ -78,19 +65,17 @@ class TrainingRuns:
         self._folder = folder
         self.pictures = PictureCache()
         """The pictures of runs that are asked for, shared with whoever shows them."""
+        self.trials = Trials(gate, model, draw, self.pictures.read)
         self._runs = RunStates(folder)
         self._gate = gate
         self._model = model
         self._draw = draw
         self._checkpoints = Checkpoints(model, draw)
-        self._install = install
-        self._loras = loras
+        self._installer = Installer(install, loras)
         self._names_in_use = names_in_use
         self._show = show
         self._find = find
         self._changed = self._runs.changed
-        self._kept_latents: LatentCache | None = None
-        self._own_pictures: OwnPictures | None = None
         self._queue: deque[str] = deque()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -112,7 +97,7 @@ class TrainingRuns:
         except AppError as problem:
             problems.append(("continue_from", str(problem)))
         title = title_of(request.names)
-        if request.recipe.lora_rank and not request.overwrite and self._lora_called(title):
+        if request.recipe.lora_rank and not request.overwrite and self._installer.has_lora(title):
             problems.append(("name", lora_taken(title)))
         return problems
 
@@ -160,69 +145,6 @@ class TrainingRuns:
     def initializer_pieces(self, text: str) -> list[str]:
         """Return the pieces that the model reads an initializer as; waits for the model."""
         return initializer_pieces(self._model().tokenizer, text)
-
-    def drawable(self, recipe: Recipe, pictures: Sequence[Path]) -> list[Finding]:
-        """Look whether the model can draw such pictures at all; waits for it, and draws a few."""
-        from webui.training.trials.drawable import drawable
-
-        model = self._model()
-        shown = read_pictures(pictures, self.pictures.read)
-        return drawable(model, self._compare(model, recipe, shown))
-
-    def _compare(
-        self, model: Model, recipe: Recipe, pictures: Sequence[Picture]
-    ) -> Comparison | None:
-        """Compare pictures with such as the model draws itself; waits for the device."""
-        from webui.training.trials.drawable import OwnPictures, compare
-
-        with self._changed:
-            own = self._own_pictures = self._own_pictures or OwnPictures()
-
-        def draw(prompts: Sequence[str]) -> list[Image.Image]:
-            return self._draw(model, [(prompt, "") for prompt in prompts], None, 0)
-
-        return compare(model, recipe, pictures, own, draw, self._gate.hold, self._latents())
-
-    def suggest(self, recipe: Recipe, pictures: Sequence[Path]) -> Iterator[Trial]:
-        """Try words as initializers on pictures, a batch a time; the last answer has the best.
-
-        Images that are asked for meanwhile are drawn between two batches. Waits for the model;
-        raises AppError for bad pictures.
-        """
-        from webui.training.trials.words import suggest
-
-        shown = read_pictures(pictures, self.pictures.read)
-        yield from suggest(self._model(), recipe, shown, self._latents(), self._gate.hold)
-
-    def what_counts(self, request: TrainingRequest) -> list[tuple[Image.Image, str]]:
-        """Return the first images as they are cut, what hardly counts in them made grey, and their
-        names; waits for the model. AppError for bad pictures."""
-        from webui.training.setup import buckets_of, side_of
-        from webui.training.trials.where import shaded, with_soft_mask
-
-        model, latents, recipe = self._model(), self._latents(), request.recipe
-        concepts = request.concepts
-        pictures = read_pictures(request.pictures, self.pictures.read, request.names)[:ENOUGH]
-        sizes = (side_of(recipe, model), buckets_of(recipe, model))
-        shown: list[tuple[Image.Image, str]] = []
-        for picture in pictures:
-            position = recipe.crop_positions[len(shown) : len(shown) + 1]
-            (crop,) = make_crops([picture], sizes[0], positions=position, buckets=sizes[1])
-            if recipe.find_thing:
-                with self._gate.hold("looking at images"):
-                    words = concepts[picture.concept].initializer
-                    crop = with_soft_mask(model, crop, latents.moments(model, crop), words)
-            mask = crop.mask if recipe.use_mask else None
-            shown.append((shaded(crop.image, mask), picture.path.name))
-        return shown
-
-    def _latents(self) -> LatentCache:
-        """Return what is kept of encoded pictures."""
-        from webui.training.trials.latents import LatentCache
-
-        with self._changed:
-            self._kept_latents = self._kept_latents or LatentCache()
-            return self._kept_latents
 
     def captions(self, request: TrainingRequest, count: int = 10) -> list[str]:
         """Return captions as a run of this request would use them; AppError for bad pictures."""
@@ -318,8 +240,8 @@ class TrainingRuns:
         if name and name not in names:
             raise AppError(f"The run learns {', '.join(names)}, not “{name}”.")
         learned = run_state.run.read_checkpoint(step)
-        files = self._install_learned(run_state, learned, (name,) if name else names)
-        lora = run_state.status.lora if name else self._install_lora(run_state, learned)
+        files = self._installer.embeddings(run_state, learned, (name,) if name else names)
+        lora = run_state.status.lora if name else self._installer.lora(run_state, learned)
         of_it = f" of “{name}”" if name and len(names) > 1 else ""
         with self._changed:
             message = f"Step {step}{of_it} is installed."
@@ -434,8 +356,7 @@ class TrainingRuns:
             from webui.training.runs.runner import carry_out
 
             model = self._model()
-            draw, compare = partial(self._draw, model), partial(self._compare, model)
-            host = _Host(self._runs, run_state, self._gate, draw, compare)
+            host = RunHost(self._runs, run_state, self._gate, model, self._draw, self.trials)
             with run.claim():
                 outcome = carry_out(run, model, host, self.pictures.read)
             now = partial(replace, run_state.status)  # a step may have been installed meanwhile
@@ -445,8 +366,8 @@ class TrainingRuns:
                 nothing = "" if run_state.status.installed else "; nothing was installed"
                 return now(state=JobState.STOPPED, message=f"Stopped{nothing}.")
             names, step = run_state.record.names, outcome.learned.step
-            files = self._install_learned(run_state, outcome.learned, names)
-            lora = self._install_lora(run_state, outcome.learned)
+            files = self._installer.embeddings(run_state, outcome.learned, names)
+            lora = self._installer.lora(run_state, outcome.learned)
             self._show_on_cards(run_state, step)
             called = " and ".join(f"“{name}”" for name in names)
             message = f"Step {step} is installed as {called}."
@@ -474,113 +395,3 @@ class TrainingRuns:
             return
         except Exception:  # whatever drawing may meet, the embedding is installed
             log.exception("The card of %s got no image.", run_state.record.name)
-
-    def _install_learned(
-        self, run_state: RunState, learned: LearnedStep, names: Collection[str]
-    ) -> tuple[InstalledFile, ...]:
-        """Install the embeddings of these names; what the run itself installed is replaced."""
-        from webui.training.runs.runner import metadata_of
-
-        record, files = run_state.record, []
-        own = {each.name for each in run_state.status.installed}
-        for embedding in learned.embeddings:
-            if embedding.name in names:
-                may_replace = record.overwrite or embedding.name in own
-                path = self._install(embedding, metadata_of(record, embedding), may_replace)
-                files.append(InstalledFile(embedding.name, str(path), learned.step))
-        return tuple(files)
-
-    def _install_lora(self, run_state: RunState, learned: LearnedStep) -> InstalledFile | None:
-        """Install the LoRA with the embeddings inside it, and keep it alone in the run's folder.
-
-        What the run itself installed is replaced; other files are not, unless the person said so.
-        """
-        if not learned.lora:
-            return None
-        from webui.training.learned.lora import BASES, file_of
-        from webui.training.runs.runner import metadata_of
-
-        record, before = run_state.record, run_state.status.lora
-        path = self._lora_called(record.title)
-        if path and not (record.overwrite or (before and Path(before.path) == path)):
-            raise AppError(lora_taken(record.title))
-        path = path or contained(self._loras, f"{record.title}.safetensors")
-        notes = metadata_of(record, learned.embeddings[0]) | {"ss_output_name": record.title}
-        family = family_of_widths(learned.embeddings[0].widths)
-        if family and family.key in BASES:
-            notes["ss_base_model_version"] = BASES[family.key]
-        with room_on_disk():
-            write_whole(run_state.run.folder / PLAIN_LORA, file_of(learned.lora, (), notes))
-            write_whole(path, file_of(learned.lora, learned.embeddings, notes))
-        return InstalledFile(record.title, str(path), learned.step)
-
-    def _lora_called(self, title: str) -> Path | None:
-        return list_loras(self._loras).get(title.casefold())
-
-
-def lora_taken(title: str) -> str:
-    """Say that there is a LoRA of this name."""
-    return f"There is a LoRA “{title}” already. Choose another name, or replace it."
-
-
-class _Host:
-    """Ties one run to the gate and to those who watch; a ``Host`` of ``training.runs.runner``."""
-
-    def __init__(
-        self,
-        runs: RunStates,
-        run: RunState,
-        gate: GpuGate,
-        draw: Callable[
-            [Sequence[tuple[str, str]], LearnedStep | None, int],
-            list[Image.Image],
-        ],
-        compare: Callable[[Recipe, Sequence[Picture]], Comparison | None],
-    ) -> None:
-        self._runs, self._run, self._gate = runs, run, gate
-        self.draw, self.compare = draw, compare
-
-    def order(self) -> Order | None:
-        return self._run.order
-
-    def hold(self, who: str) -> AbstractContextManager[None]:
-        finishing = self._run.status.state is JobState.FINISHING
-        return self._gate.hold(who, lambda: not finishing and self._run.order is not None)
-
-    def set_status(self, state: JobState, message: str) -> None:
-        with self._runs.changed:
-            pausing = self._run.status.state is JobState.PAUSING
-            if state is not JobState.FINISHING and pausing:
-                return
-            self._runs.say(self._run, state, message)
-
-    def report_phase(self, phase: str, done: int, total: int) -> None:
-        with self._runs.changed:
-            before = self._run.phases
-            if before and before[-1].name == phase:
-                before = before[:-1]
-            self._run.phases = (*before, Phase(phase, done, total))
-            self._runs.touch(self._run)
-
-    def log_event(self, event: Mapping[str, Any]) -> None:
-        self._run.run.log_event(event)
-        with self._runs.changed:
-            self._run.curves.apply(event)
-            self._runs.touch(self._run)
-
-    def report_speed(self, steps_per_s: float, eta_s: float) -> None:
-        with self._runs.changed:
-            self._run.steps_per_s, self._run.eta_s = steps_per_s, eta_s
-            self._runs.touch(self._run)
-
-
-def in_words(problem: Exception) -> str:
-    """Say what an unforeseen exception means for people."""
-    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-        return "The disk is full. Make room, then resume the run."
-    if type(problem).__name__ == "OutOfMemoryError" or isinstance(problem, MemoryError):
-        return (
-            "There is not enough memory for this recipe. Use the Low VRAM preset or a smaller "
-            "batch; or free memory, then resume the run."
-        )
-    return f"Unexpected error ({type(problem).__name__}); the log says more."

@@ -1,0 +1,109 @@
+"""What the loaded model is asked about pictures before they are learned, and for the verdict."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from webui.studio.gpu import GpuGate
+from webui.studio.training.checkpoints import Draw
+from webui.training.crops import make_crops
+from webui.training.dataset import ENOUGH, Picture, ReadPicture, read_pictures
+from webui.training.preflight import Finding
+from webui.training.request import TrainingRequest
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from webui.models.model import Model
+    from webui.training.recipe import Recipe
+    from webui.training.trials.drawable import Comparison, OwnPictures
+    from webui.training.trials.latents import LatentCache
+    from webui.training.trials.words import Trial
+
+
+class Trials:
+    """Asks the model in use. Images that are asked for meanwhile are drawn between two batches.
+
+    Its methods wait for the model; they raise AppError for bad pictures.
+    """
+
+    def __init__(
+        self, gate: GpuGate, model: Callable[[], Model], draw: Draw, read: ReadPicture
+    ) -> None:
+        self._gate, self._model, self._draw, self._read = gate, model, draw, read
+        self._lock = threading.Lock()
+        self._kept_latents: LatentCache | None = None
+        self._own_pictures: OwnPictures | None = None
+
+    def drawable(self, recipe: Recipe, pictures: Sequence[Path]) -> list[Finding]:
+        """Look whether the model can draw such pictures at all; draws a few of its own."""
+        from webui.training.trials.drawable import drawable
+
+        model = self._model()
+        shown = read_pictures(pictures, self._read)
+        return drawable(model, self.compare(model, lambda: False, recipe, shown))
+
+    def compare(
+        self,
+        model: Model,
+        given_up: Callable[[], bool],
+        recipe: Recipe,
+        pictures: Sequence[Picture],
+    ) -> Comparison | None:
+        """Compare pictures with such as the model draws itself; None if that would take too long.
+
+        Raises Interrupted once ``given_up``, which is asked between and within its drawings.
+        """
+        from webui.training.trials.drawable import OwnPictures, compare
+
+        with self._lock:
+            own = self._own_pictures = self._own_pictures or OwnPictures()
+
+        def hold(who: str) -> AbstractContextManager[None]:
+            return self._gate.hold(who, given_up)
+
+        def draw(prompts: Sequence[str]) -> list[Image.Image]:
+            return self._draw(model, [(prompt, "") for prompt in prompts], None, 0, given_up)
+
+        return compare(model, recipe, pictures, own, draw, hold, self._latents())
+
+    def suggest(self, recipe: Recipe, pictures: Sequence[Path]) -> Iterator[Trial]:
+        """Try words as initializers on pictures, a batch a time; the last answer has the best."""
+        from webui.training.trials.words import suggest
+
+        shown = read_pictures(pictures, self._read)
+        yield from suggest(self._model(), recipe, shown, self._latents(), self._gate.hold)
+
+    def what_counts(self, request: TrainingRequest) -> list[tuple[Image.Image, str]]:
+        """Return the first images as they are cut, what hardly counts in them made grey, and their
+        names."""
+        from webui.training.setup import buckets_of, side_of
+        from webui.training.trials.where import shaded, with_soft_mask
+
+        model, latents, recipe = self._model(), self._latents(), request.recipe
+        concepts = request.concepts
+        pictures = read_pictures(request.pictures, self._read, request.names)[:ENOUGH]
+        sizes = (side_of(recipe, model), buckets_of(recipe, model))
+        shown: list[tuple[Image.Image, str]] = []
+        for picture in pictures:
+            position = recipe.crop_positions[len(shown) : len(shown) + 1]
+            (crop,) = make_crops([picture], sizes[0], positions=position, buckets=sizes[1])
+            if recipe.find_thing:
+                with self._gate.hold("looking at images"):
+                    words = concepts[picture.concept].initializer
+                    crop = with_soft_mask(model, crop, latents.moments(model, crop), words)
+            mask = crop.mask if recipe.use_mask else None
+            shown.append((shaded(crop.image, mask), picture.path.name))
+        return shown
+
+    def _latents(self) -> LatentCache:
+        """Return what is kept of encoded pictures."""
+        from webui.training.trials.latents import LatentCache
+
+        with self._lock:
+            self._kept_latents = self._kept_latents or LatentCache()
+            return self._kept_latents
