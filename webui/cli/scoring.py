@@ -29,8 +29,8 @@ from webui.training.stages import NAME
 if TYPE_CHECKING:
     from PIL import Image
 
-    from webui.embeddings.embedding import Embedding
     from webui.studio.studio import Studio
+    from webui.training.learned.step import LearnedStep
     from webui.training.score import Measured
 
 MAX_PROMPTS, MAX_STRENGTH, MAX_SEED = 100, 4.0, 2**32 - 1
@@ -71,12 +71,12 @@ def _score(flags: argparse.Namespace) -> None:
         rows = []
         for name in flags.names:
             embedding = studio.embedding(name)
-            measured, recipe = studio.measuring.measure(embedding, flags.init, pictures)
+            measured, recipe, learned = studio.measuring.measure(embedding, flags.init, pictures)
             print(in_a_line(measured), flush=True)
             rows.append(measured)
             if not flags.no_sheet:
                 file = f"{len(rows):02d}-{re.sub(r'[^-.A-Za-z0-9_]', '_', embedding.name)}.png"
-                image = _drawn(studio, embedding, measured, recipe, sheet)
+                image = _drawn(studio, learned, measured, recipe, sheet)
                 write_whole(out / file, image_bytes(image, "PNG"))
     _write(rows, out)
     print(f"Written to {out}.")
@@ -114,11 +114,11 @@ def numbers_of(
 
 
 def _drawn(
-    studio: Studio, embedding: Embedding, measured: Measured, recipe: Recipe, sheet: Sheet
+    studio: Studio, learned: LearnedStep, measured: Measured, recipe: Recipe, sheet: Sheet
 ) -> Image.Image:
     """Draw a contact sheet with a progress bar."""
-    with tqdm(total=sheet.cells(recipe), unit="image", desc=embedding.name) as bar:
-        return studio.measuring.draw(embedding, measured, recipe, sheet, bar.update)
+    with tqdm(total=sheet.cells(recipe), unit="image", desc=measured.name) as bar:
+        return studio.measuring.draw(learned, measured, recipe, sheet, bar.update)
 
 
 def _write(rows: Sequence[Measured], out: Path) -> None:

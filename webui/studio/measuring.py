@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webui.embeddings.formats import read_bundle
 from webui.errors import AppError, Interrupted
 from webui.generation.plots.grid import draw_grid
 from webui.job_state import JobState
 from webui.prompting.editing.calls import call_text
+from webui.prompting.loras import list_loras
+from webui.reader_process import shared_reader
 from webui.studio.drawing import Drawing
 from webui.studio.gpu import GpuGate
 from webui.training.captions import preview_of
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from webui.embeddings.library import Card, EmbeddingLibrary
     from webui.models.model import Model
     from webui.training.dataset import Picture
+    from webui.training.learned.lora import Lora
     from webui.training.score import Measured
 
 log = logging.getLogger(__name__)
@@ -73,10 +77,12 @@ class Measuring:
         drawing: Drawing,
         library: EmbeddingLibrary,
         runs: Path,
+        loras: Path,
     ) -> None:
-        """``runs`` is the folder of the training runs, whose images are measured on."""
+        """``runs`` is the folder of the training runs, whose images are measured on, ``loras`` that
+        of LoRA files."""
         self._gate, self._model, self._drawing = gate, model, drawing
-        self._library, self._runs = library, runs
+        self._library, self._runs, self._loras = library, runs, loras
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._view = MeasuringView()
@@ -112,13 +118,16 @@ class Measuring:
 
     def measure(
         self, embedding: Embedding, initializer: str = "", pictures: Sequence[Picture] = ()
-    ) -> tuple[Measured, Recipe]:
-        """Return an embedding's numbers, with what its run or its file knows, and its recipe."""
+    ) -> tuple[Measured, Recipe, LearnedStep]:
+        """Return an embedding's numbers, with what its run or its file knows, its recipe, and what
+        was measured: it and the LoRA that was learned beside it, if there is one."""
         from webui.training.score import measure, run_of
 
         recipe, model = Recipe(), self._model()
+        learned = LearnedStep(embedding.step or 0, (embedding,))
         if run := run_of(embedding, self._runs):
             record = run.record()
+            learned = replace(learned, lora=run.read_checkpoint(learned.step).lora)
             number = record.names.index(embedding.name)
             recipe = record.recipe
             initializer = initializer or record.concepts[number].initializer
@@ -130,12 +139,35 @@ class Measuring:
         elif card := self._library.card(embedding.name):
             if not initializer and not card.problem:
                 initializer = self._library.metadata(card.name).get("initializer", "")
+        if not run:
+            learned = replace(learned, lora=self._lora_of(embedding, model))
         with self._gate.hold("measuring an embedding", self._stop.is_set):
-            return measure(embedding, model, initializer, pictures, recipe), recipe
+            found = measure(embedding, model, initializer, pictures, recipe, learned.lora)
+        return found, recipe, learned
+
+    def _lora_of(self, embedding: Embedding, model: Model) -> Lora:
+        """Return the LoRA of the file that brings just these vectors along: the embedding's own, or
+        one of its name among the LoRAs. None where there is none that can be measured."""
+        from webui.training.learned.lora import lora_in
+
+        named = (
+            path
+            for path in dict.fromkeys(list_loras(self._loras).values())
+            if embedding.name in path.stem.split("+")
+        )
+        own = (embedding.source,) if embedding.source else ()
+        for path in (*own, *named):
+            try:
+                brought = read_bundle(path, shared_reader())
+                if any(each.content_hash == embedding.content_hash for each in brought):
+                    return lora_in(path, model.unet)
+            except AppError as problem:
+                log.warning("“%s” is measured without its LoRA: %s", embedding.name, problem)
+        return {}
 
     def draw(
         self,
-        embedding: Embedding,
+        learned: LearnedStep,
         measured: Measured,
         recipe: Recipe,
         sheet: Sheet,
@@ -143,21 +175,23 @@ class Measuring:
     ) -> Image.Image:
         """Draw prompts and seeds downwards, the words compared with and the strengths across.
 
+        What was learned beside the embedding is in the images of its strengths.
+
         ``drawn`` is called after each image. Raises Interrupted after ``stop``.
         """
-        words = [measured.compared_with]
-        words += [call_text(embedding.name, weight=strength) for strength in sheet.strengths]
+        (embedding,) = learned.embeddings
+        words: list[tuple[str, LearnedStep | None]] = [(measured.compared_with, None)]
+        words += [
+            (call_text(embedding.name, weight=strength), learned) for strength in sheet.strengths
+        ]
         prompts = sheet.prompts or recipe.preview_prompts
         model = self._model()
         rows = [(prompt, seed) for prompt in prompts for seed in sheet.seeds]
-        learned = LearnedStep(embedding.step or 0, (embedding,))
         cells = []
         for prompt, seed in rows:
-            for word in words:
-                if self._stop.is_set():
-                    raise Interrupted("Stopped.")
+            for word, drawn_with in words:
                 asked = [preview_of(recipe, prompt, word)]
-                cells += self._drawing.images(model, asked, learned, seed)
+                cells += self._drawing.images(model, asked, drawn_with, seed, self._stop.is_set)
                 drawn()
         across = [measured.compared_with, *(f"× {strength:g}" for strength in sheet.strengths)]
         down = [f"{prompt}, seed {seed}" for prompt, seed in rows]
@@ -190,11 +224,11 @@ class Measuring:
         embedding = self._library.get(card.name)
         if embedding is None:
             raise AppError("Its file is gone.")
-        measured, recipe = self.measure(embedding)
+        measured, recipe, learned = self.measure(embedding)
         sheet = Sheet()
         self._publish(total=sheet.cells(recipe))
         image = self.draw(
-            embedding, measured, recipe, sheet, lambda: self._publish(done=self._view.done + 1)
+            learned, measured, recipe, sheet, lambda: self._publish(done=self._view.done + 1)
         )
         figures = {
             **asdict(measured),
@@ -221,6 +255,7 @@ def in_a_line(item: Measured) -> str:
     return (
         f"{item.name}: {item.vectors} vectors, {gain}, editability {item.editability:.2f}, "
         f"norm {item.norm_ratio:.2f} of a word's; compared with “{item.compared_with}”"
+        + (" without the LoRA that it was measured with" if item.with_lora else "")
         + (f"; {item.verdict}" if item.verdict else "")
     )
 

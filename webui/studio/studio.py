@@ -92,6 +92,7 @@ class Studio:
             self.drawing,
             self.library,
             settings.outputs_dir / "train",
+            settings.models_dir / "lora",
         )
         self.history = PictureHistory(settings.outputs_dir / "txt2img")
         self.training = TrainingRuns(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -23,6 +24,7 @@ from webui.training.evaluation import (
     prepare_eval_set,
     score,
 )
+from webui.training.learned.lora import Lora
 from webui.training.recipe import Recipe
 from webui.training.runs.report import judge
 from webui.training.runs.run_folder import Run, list_runs
@@ -49,6 +51,8 @@ class Measured:
     """Mean norm, as a multiple of the vocabulary's."""
     verdict: str
     """learned, not shown, weak or overfitted; empty without pictures."""
+    with_lora: bool = False
+    """Whether it was measured with the LoRA that was learned beside it."""
 
 
 def run_of(embedding: Embedding, root: Path) -> Run | None:
@@ -81,10 +85,12 @@ def measure(
     initializer: str = "",
     pictures: Sequence[Picture] = (),
     recipe: Recipe | None = None,
+    lora: Lora = MappingProxyType({}),
 ) -> Measured:
     """Measure an embedding against ``initializer``, or the word nearest to its first vector.
 
-    ``recipe`` says how pictures are cut and captioned. Raises AppError if the embedding is not
+    ``recipe`` says how pictures are cut and captioned; ``lora`` is what was learned beside it,
+    which the words that it is compared with do without. Raises AppError if the embedding is not
     for this model.
     """
     check_fit(embedding, model)
@@ -97,7 +103,8 @@ def measure(
         moments = [encode_crop(model, crop) for crop in cut]
         setup = prepare_setup(model, recipe, embedding.name, words, pictures, cut, moments)
         eval_set = prepare_eval_set(setup, 2 * recipe.evaluation_tuples)
-        found = score(setup, eval_set, vectors)
+        on_device = {name: weights.to(model.device) for name, weights in lora.items()}
+        found = score(setup, eval_set, vectors, on_device)
     ids = initializer_tokens(model.tokenizer, words)
     norms = {key: vocabulary_norm(model, key) for key in model.widths}
     editable = editability(Baseline(model, ids), vectors)
@@ -113,4 +120,5 @@ def measure(
         editability=editable,
         norm_ratio=norm,
         verdict=judge(found, editable, norm, classic)[0] if found else "",
+        with_lora=bool(lora),
     )

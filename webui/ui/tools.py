@@ -155,7 +155,7 @@ class Tools:
         embedding = self._studio.library.get(name)
         if embedding is None:
             raise AppError(f"There is no embedding “{name}”.")
-        measured, _ = self._studio.measuring.measure(embedding)
+        measured, *_ = self._studio.measuring.measure(embedding)
         return asdict(measured)
 
 

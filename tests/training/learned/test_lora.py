@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from tests.training.conftest import tiny_model
 from webui.devices.low_precision import low_precision_copy
 from webui.embeddings import formats
 from webui.embeddings.embedding import Embedding
+from webui.errors import AppError
 from webui.generation.loras import applied
 from webui.models.model import Model
 from webui.prompting.loras import LoraCall, list_loras
@@ -20,7 +22,8 @@ from webui.reader_process import shared_reader
 from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
 from webui.training.evaluation import prepare_eval_set, score
-from webui.training.learned.lora import applied_lora, file_of, new_lora
+from webui.training.learned.lora import _DOWN, _UP, applied_lora, file_of, lora_in, new_lora
+from webui.training.learned.step import LORA
 from webui.training.recipe import Recipe
 from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
 from webui.training.trainer import Progress, begin, train
@@ -106,6 +109,9 @@ def test_the_file_changes_the_model_as_the_run_did_and_brings_its_embedding(
     path.write_bytes(file_of(lora, [embedding], {"name": "my-thing"}))
     with applied_lora(model.unet, lora):
         wanted = output(model)
+    again = lora_in(path, model.unet)
+    assert again.keys() == lora.keys()
+    assert all(torch.equal(each, again[name]) for name, each in lora.items())
     plain = output(model)
     with applied(model, [LoraCall("my-thing", 1, 1)], list_loras(tmp_path)) as result:
         assert result.warnings == () and result.in_text_encoders == ()
@@ -147,3 +153,28 @@ def test_with_a_lora_the_error_falls_further_than_with_the_vectors_alone(picture
     best = next(each for each in learned.evaluations if each.step == learned.best_step)
     found = score(both, prepare_eval_set(both, 8), learned.best_vectors, learned.best_lora)
     assert found.loss == pytest.approx(best.score.loss, rel=1e-4), "what was kept is what was best"
+
+
+@pytest.mark.parametrize("fault", ["another layer", "another width", "half of it", "no tensors"])
+def test_of_a_file_that_changes_anything_else_nothing_is_taken(
+    tmp_path: Path, model: Model, fault: str
+):
+    lora, path = some_lora(model), tmp_path / "theirs.safetensors"
+    name = next(each for each in lora if ".lora_up." in each)
+    if fault == "another layer":
+        lora |= {f"{LORA}mid_block_ff.{end}": torch.ones(2, 2) for end in (_DOWN, _UP)}
+    elif fault == "another width":
+        lora[name] = torch.ones(1, 2)
+    elif fault == "half of it":
+        del lora[name]
+    path.write_bytes(b"paper" if fault == "no tensors" else save(lora))
+    with pytest.raises(AppError, match="theirs.safetensors"):
+        lora_in(path, model.unet)
+
+
+def test_the_strength_inside_a_file_is_in_the_weights(tmp_path: Path, model: Model):
+    lora, path = some_lora(model), tmp_path / "half.safetensors"
+    alphas = {f"{name.partition('.')[0]}.alpha": torch.tensor(1.0) for name in lora}
+    path.write_bytes(save({**lora, **alphas}))
+    for name, weights in lora_in(path, model.unet).items():
+        torch.testing.assert_close(weights, lora[name] * (0.5 if _UP in name else 1))

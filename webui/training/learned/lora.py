@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from webui.embeddings.formats import safetensors_file
+from webui.errors import AppError
 from webui.libraries import Attention
 from webui.training.denoising import generator_for
 from webui.training.learned.step import LORA
@@ -110,6 +112,40 @@ def _adding(lora: Lora, place: _Place) -> Any:
         return output + torch.cat(parts, dim=-1).to(output.dtype)
 
     return add
+
+
+def lora_in(path: Path, unet: UNet2DConditionModel) -> dict[str, Tensor]:
+    """Return the LoRA of a file, at its full strength; none from a file that has none.
+
+    Raises AppError for one that is damaged, or changes more than the attention of this UNet: what
+    it does cannot be told from a part of it.
+    """
+    from safetensors.torch import load_file
+
+    places = {
+        layer: [place.module.in_features, place.width]
+        for _, place in _places(unet, fused=False)
+        for layer in place.layers
+    }
+    try:
+        read = load_file(path)
+    except Exception as problem:  # safetensors raises a kind of its own
+        raise AppError(f"{path.name} cannot be read as a LoRA.") from problem
+    tensors = {name: each.float() for name, each in read.items() if "bundle_emb." not in name}
+    lora: dict[str, Tensor] = {}
+    for layer in {name.partition(".")[0] for name in tensors}:
+        down, up = (tensors.pop(f"{layer}.{ending}", None) for ending in (_DOWN, _UP))
+        if down is None or up is None or down.ndim != 2 or up.ndim != 2:
+            break
+        rank = len(down)
+        alpha = tensors.pop(f"{layer}.{_ALPHA}", torch.tensor(float(rank)))
+        if [down.shape[1], up.shape[0]] != places.get(layer) or up.shape[1] != rank:
+            break
+        lora |= {f"{layer}.{_DOWN}": down, f"{layer}.{_UP}": up * (alpha / rank)}
+    else:
+        if not tensors:
+            return lora
+    raise AppError(f"{path.name} is no LoRA of the attention of this model.")
 
 
 def file_of(lora: Lora, embeddings: Sequence[Embedding], metadata: Mapping[str, str]) -> bytes:

@@ -130,6 +130,7 @@ def _table(figures: Mapping[str, Any]) -> str:
             ("Editability", _number(figures.get("editability"))),
             ("Vector length vs. ordinary words", _number(figures.get("norm_ratio"))),
             ("Compared with", figures.get("compared_with")),
+            ("With its LoRA", "yes" if figures.get("with_lora") else None),
             ("Measured with", Verbatim(figures.get("model") or "")),
         ]
     )
