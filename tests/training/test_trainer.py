@@ -16,6 +16,7 @@ from tests.waiting import META, Waits, on_meta
 from webui.errors import AppError
 from webui.models.model import Model
 from webui.prompting.encoding import encode
+from webui.training import trainer
 from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
 from webui.training.evaluation import prepare_eval_set, score_each
@@ -567,9 +568,34 @@ def test_several_names_are_learned_at_once_each_from_its_images(
         shown = [task.concept_of(crop) for crop in batch.crops.tolist()]
         assert {*shown} == {0, 1}, "each name is in each batch"
         assert ["[name 2]" in line for line in lines] == [bool(concept) for concept in shown]
-    each = score_each(task, prepare_eval_set(task, 8), progress.vectors)
+    _, each = score_each(task, prepare_eval_set(task, 8), progress.vectors)
     assert len(each) == 2 and all(found.held_out is not None for found in each)
     assert each[0].loss != each[1].loss
+
+
+def test_of_each_name_the_vectors_of_its_own_best_step_are_kept(
+    two_names: tuple[Path, ...], model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    task = both_of(model, two_names, replace(QUICK, steps=6, evaluate_every=2))
+    gains = iter([(0.0, 0.0), (0.5, 0.1), (0.2, 0.3), (0.1, 0.2)])
+
+    def told(*_: object) -> tuple[EvalResult, tuple[EvalResult, ...]]:
+        own = next(gains)
+        together, *each = (
+            EvalResult(1 - gain, gain, 0.01, None, gain, (gain,) * 3) for gain in (sum(own), *own)
+        )
+        return together, tuple(each)
+
+    monkeypatch.setattr(trainer, "score_each", told)
+    progress, seen = begin(task), {}
+    for event in train(task, progress):
+        if isinstance(event, Evaluated):
+            seen[event.step] = {key: rows.clone() for key, rows in progress.vectors.items()}
+    assert (progress.kept, progress.best_step) == ((2, 4), 2)
+    cat, dog = task.placeholders
+    best = progress.best_vectors
+    assert torch.equal(cat.rows(best)["clip_l"], cat.rows(seen[2])["clip_l"])
+    assert torch.equal(dog.rows(best)["clip_l"], dog.rows(seen[4])["clip_l"])
 
 
 def test_an_image_of_one_name_moves_the_vectors_of_that_name_alone(

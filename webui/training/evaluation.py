@@ -169,9 +169,7 @@ def score(
     lora: Lora = MappingProxyType({}),
 ) -> EvalResult:
     """Measure a run's vectors, and its LoRA, on fixed inputs, those of all names together."""
-    with applied_lora(setup.model.unet, lora):
-        learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
-    return _result(setup, eval_set, learned, torch.ones_like(eval_set.held_out))
+    return score_each(setup, eval_set, vectors, lora)[0]
 
 
 def score_each(
@@ -179,14 +177,17 @@ def score_each(
     eval_set: EvalSet,
     vectors: Mapping[str, Tensor],
     lora: Lora = MappingProxyType({}),
-) -> list[EvalResult]:
-    """Measure as ``score``, each name's vectors on the inputs that show it."""
+) -> tuple[EvalResult, tuple[EvalResult, ...]]:
+    """Measure as ``score``; also each name's vectors on the inputs that show it."""
     with applied_lora(setup.model.unet, lora):
         learned = errors_of(setup, eval_set.batch, eval_set.lines, vectors)
-    return [
+    together = _result(setup, eval_set, learned, torch.ones_like(eval_set.held_out))
+    if len(setup.placeholders) == 1:
+        return together, (together,)
+    return together, tuple(
         _result(setup, eval_set, learned, eval_set.concepts == number)
         for number in range(len(setup.placeholders))
-    ]
+    )
 
 
 def _result(setup: TrainingSetup, eval_set: EvalSet, errors: Tensor, of: Tensor) -> EvalResult:

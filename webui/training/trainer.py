@@ -6,7 +6,7 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from webui.training.evaluation import (
     editability,
     norm_ratio,
     prepare_eval_set,
-    score,
+    score_each,
     untold,
 )
 from webui.training.learned.lora import applied_lora
@@ -93,6 +93,14 @@ class Evaluated:
     """The least of the names'."""
     best: bool
     """Whether these are the best vectors so far: see ``chosen_of``."""
+    each: tuple[EvalResult, ...] = ()
+    """Of each of several names; none of a run of one."""
+    kept: tuple[int, ...] = ()
+    """The step that has measured best so far of each name."""
+
+    def of(self, number: int) -> EvalResult:
+        """Return the score of a name, counted from 0."""
+        return self.each[number] if self.each else self.score
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,11 @@ class Progress:
     roll_backs: int = 0
     evaluations: list[Evaluated] = field(default_factory=list)
     best_step: int = 0
+    """Of all names together; with a LoRA that of each, since they share it."""
+    kept: tuple[int, ...] = ()
+    """The best step of each name."""
     best_vectors: dict[str, Tensor] = field(default_factory=dict)
+    """Of each name those of its own best step."""
     good: dict[str, Any] = field(default_factory=dict)
     """Step, vectors and optimizer state of the last evaluation without a complaint."""
     loss_scale: float = 1.0
@@ -385,7 +397,7 @@ def _evaluate(
     setup: TrainingSetup, progress: Progress, eval_set: EvalSet
 ) -> Evaluated | RolledBack:
     """Measure the vectors, keep them if they are the best; go back if the error has jumped."""
-    found = score(setup, eval_set, progress.vectors, progress.lora)
+    found, each = score_each(setup, eval_set, progress.vectors, progress.lora)
     ceiling = JUMP * max(float(eval_set.initializer.mean()), float(eval_set.empty.mean()))
     if not found.loss <= ceiling:
         return _roll_back(progress, progress.step, "the error on fixed inputs jumped")
@@ -393,16 +405,38 @@ def _evaluate(
         editability(baseline_of(setup, each), each.rows(progress.vectors))
         for each in setup.placeholders
     )
-    before = [item.score for item in progress.evaluations]
-    best = chosen_of([*before, found]) == len(before)
-    evaluated = Evaluated(progress.step, found, editable, best)
-    progress.evaluations.append(evaluated)
+    before = progress.evaluations
+    best = chosen_of([*(item.score for item in before), found]) == len(before)
     progress.good = progress.snapshot()
     if best:
-        progress.best_step = progress.step
-        progress.best_vectors = progress.good["vectors"]
-        progress.best_lora = progress.good["lora"]
+        progress.best_step, progress.best_lora = progress.step, progress.good["lora"]
+    chosen = [best] * len(each)
+    if len(each) > 1 and not progress.lora:
+        chosen = [
+            chosen_of([*(item.of(number) for item in before), own]) == len(before)
+            for number, own in enumerate(each)
+        ]
+    _keep(setup, progress, chosen)
+    several = each if len(each) > 1 else ()
+    evaluated = Evaluated(progress.step, found, editable, best, several, progress.kept)
+    before.append(evaluated)
     return evaluated
+
+
+def _keep(setup: TrainingSetup, progress: Progress, chosen: Sequence[bool]) -> None:
+    """Keep the vectors of the chosen names as their best."""
+    now: dict[str, Tensor] = progress.good["vectors"]
+    kept = progress.kept or (progress.best_step,) * len(chosen)
+    best = {key: rows.clone() for key, rows in (progress.best_vectors or now).items()}
+    for placeholder, better in zip(setup.placeholders, chosen, strict=True):
+        if better:
+            own = placeholder.rows(now)
+            for key, rows in placeholder.rows(best).items():
+                rows.copy_(own[key])
+    progress.best_vectors = best
+    progress.kept = tuple(
+        progress.step if better else step for step, better in zip(kept, chosen, strict=True)
+    )
 
 
 def _roll_back(progress: Progress, step: int, reason: str) -> RolledBack:

@@ -479,8 +479,8 @@ def test_a_run_of_several_names_has_files_verdicts_and_previews_of_each_and_resu
     found = carry_out(cut, model, Witness(cut))
     for one, other in zip(expected.learned.embeddings, found.learned.embeddings, strict=True):
         assert one.content_hash == other.content_hash
-    kept = whole.read_checkpoint(expected.learned.step)
-    assert [each.content_hash for each in kept.embeddings] == [
-        each.content_hash for each in expected.learned.embeddings
-    ]
-    assert len({each.content_hash for each in kept.embeddings}) == 2
+    for number, one in enumerate(expected.learned.embeddings):
+        kept = whole.read_checkpoint(one.step).embeddings[number]
+        assert kept.content_hash == one.content_hash, "each from the step that its file tells"
+        assert expected.report.each[number].step == one.step
+    assert len({each.content_hash for each in expected.learned.embeddings}) == 2

@@ -86,9 +86,12 @@ def add(router: APIRouter, runs: TrainingRuns) -> None:
     )
     def install(run_id: str, body: Install) -> Installed:
         _known(runs, run_id)
-        step = runs.best_step(run_id) if body.step is None else body.step
-        files = list(map(str, runs.install_step(run_id, step, body.name)))
-        return Installed(filename=files[0], filenames=files)
+        if body.step is None and not body.name:
+            files = runs.install_best(run_id)
+        else:
+            step = runs.best_step(run_id, body.name) if body.step is None else body.step
+            files = runs.install_step(run_id, step, body.name)
+        return Installed(filename=str(files[0]), filenames=list(map(str, files)))
 
     @router.delete(
         "/train/embedding/{run_id}",

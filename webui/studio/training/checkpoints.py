@@ -60,14 +60,15 @@ class Checkpoints:
         asked = dict(enumerate(previews_of(record.recipe, record.names)))
         return self._draw_previews(run, record, step, asked)
 
-    def draw_of_each_name(self, run: Run, step: int) -> dict[str, Path]:
-        """Draw the first preview of each of a run's names with a kept step."""
+    def draw_of_each_name(self, run: Run, steps: Sequence[int]) -> dict[str, Path]:
+        """Draw the first preview of each of a run's names with a kept step of its own."""
         record = run.record()
-        firsts: dict[int, tuple[int, Preview]] = {}
+        drawn: dict[str, Path] = {}
         for number, preview in enumerate(previews_of(record.recipe, record.names)):
-            firsts.setdefault(preview.concept, (number, preview))
-        drawn = self._draw_previews(run, record, step, dict(firsts.values()))
-        return {record.names[concept]: path for concept, path in zip(firsts, drawn, strict=True)}
+            name, step = record.names[preview.concept], steps[preview.concept]
+            if name not in drawn:
+                (drawn[name],) = self._draw_previews(run, record, step, {number: preview})
+        return drawn
 
     def _draw_previews(
         self, run: Run, record: Record, step: int, previews: Mapping[int, Preview]

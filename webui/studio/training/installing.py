@@ -45,7 +45,7 @@ class Installer:
             if embedding.name in names:
                 may_replace = record.overwrite or embedding.name in own
                 path = self._install(embedding, metadata_of(record, embedding), may_replace)
-                files.append(InstalledFile(embedding.name, str(path), learned.step))
+                files.append(InstalledFile(embedding.name, str(path), embedding.step))
         return tuple(files)
 
     def lora(self, run_state: RunState, learned: LearnedStep) -> InstalledFile | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from webui.training.request import (
     name_suggestion,
     preflight_request,
 )
-from webui.training.runs.run_folder import Run, Status, list_runs
+from webui.training.runs.run_folder import InstalledFile, Run, Status, list_runs
 from webui.training.runs.run_state import RunSnapshot, RunState, RunStates
 
 if TYPE_CHECKING:
@@ -205,10 +205,7 @@ class TrainingRuns:
                 return
             self._runs.say(run_state, JobState.STOPPED, "Stopped.")
         if keep:
-            saved = run_state.run.read_state()
-            if not saved or not saved["best_vectors"]:
-                raise AppError("The run has learned nothing yet that could be kept.")
-            self.install_step(run_id, saved["best_step"])
+            self.install_best(run_id)
 
     def pause(self, run_id: str) -> None:
         """Save a run and let it rest; the next one in the queue takes its place."""
@@ -234,18 +231,29 @@ class TrainingRuns:
 
         Of several names only those of ``name`` are, if it is given.
         """
-        with self._changed:
-            run_state = self._runs.get(run_id)
-        names = run_state.record.names
+        names = self.view(run_id).record.names
         if name and name not in names:
             raise AppError(f"The run learns {', '.join(names)}, not “{name}”.")
-        learned = run_state.run.read_checkpoint(step)
-        files = self._installer.embeddings(run_state, learned, (name,) if name else names)
-        lora = run_state.status.lora if name else self._installer.lora(run_state, learned)
-        of_it = f" of “{name}”" if name and len(names) > 1 else ""
+        return self._install(run_id, dict.fromkeys((name,) if name else names, step))
+
+    def _install(self, run_id: str, steps: Mapping[str, int]) -> list[Path]:
+        """Install a kept step of each of some names, and the LoRA if one step is that of all."""
         with self._changed:
-            message = f"Step {step}{of_it} is installed."
-            status = replace(run_state.status, message=message, lora=lora)
+            run_state = self._runs.get(run_id)
+        names, lora = run_state.record.names, run_state.status.lora
+        files: list[InstalledFile] = []
+        said = []
+        for step in dict.fromkeys(steps.values()):
+            own = [name for name in steps if steps[name] == step]
+            learned = run_state.run.read_checkpoint(step)
+            files += self._installer.embeddings(run_state, learned, own)
+            if len(own) == len(names):
+                lora = self._installer.lora(run_state, learned)
+                said.append(f"Step {step} is installed.")
+            else:
+                said += [f"Step {step} of “{name}” is installed." for name in own]
+        with self._changed:
+            status = replace(run_state.status, message=" ".join(said), lora=lora)
             for file in files:
                 status = status.with_installed(names, file)
             self._runs.set(run_state, status)
@@ -293,15 +301,21 @@ class TrainingRuns:
         self._runs.restore(run_id)
 
     def install_best(self, run_id: str) -> list[Path]:
-        """Install the step that has measured best so far, as ``install_step`` does."""
-        return self.install_step(run_id, self.best_step(run_id))
+        """Install the step that has measured best so far of each name, as ``install_step`` does."""
+        names = self.view(run_id).record.names
+        return self._install(run_id, {name: self.best_step(run_id, name) for name in names})
 
-    def best_step(self, run_id: str) -> int:
-        """Return the kept step that has measured best so far; AppError if there is none."""
+    def best_step(self, run_id: str, name: str = "") -> int:
+        """Return the kept step that has measured best so far of a name, or over all names.
+
+        Raises AppError if there is none.
+        """
         view = self.view(run_id)
         if not view.checkpoints:
             raise AppError("The run has learned nothing yet that could be installed.")
-        return view.best if view.best in view.checkpoints else view.checkpoints[-1]
+        names = view.record.names
+        best = view.kept[names.index(name)] if name in names else view.best
+        return best if best in view.checkpoints else view.checkpoints[-1]
 
     def updates(self, run_id: str, patience_s: float = 1.0) -> Iterator[RunSnapshot]:
         """Yield how a run stands whenever that changed, and at least every ``patience_s`` seconds.
@@ -365,13 +379,12 @@ class TrainingRuns:
             if outcome.learned is None:
                 nothing = "" if run_state.status.installed else "; nothing was installed"
                 return now(state=JobState.STOPPED, message=f"Stopped{nothing}.")
-            names, step = run_state.record.names, outcome.learned.step
+            names = run_state.record.names
             files = self._installer.embeddings(run_state, outcome.learned, names)
             lora = self._installer.lora(run_state, outcome.learned)
-            self._show_on_cards(run_state, step)
-            called = " and ".join(f"“{name}”" for name in names)
-            message = f"Step {step} is installed as {called}."
-            return Status(JobState.FINISHED, message, None, files, lora)
+            steps = [each.step or 0 for each in outcome.learned.embeddings]
+            self._show_on_cards(run_state, steps)
+            return Status(JobState.FINISHED, _installed(names, steps), None, files, lora)
         except AppError as problem:
             said = str(problem)
         except Exception as problem:
@@ -381,17 +394,30 @@ class TrainingRuns:
             run_state.status, state=JobState.FAILED, message="It can be resumed.", problem=said
         )
 
-    def _show_on_cards(self, run_state: RunState, step: int) -> None:
-        """Give each card the picture that the installed step draws; a run does not fail for it."""
+    def _show_on_cards(self, run_state: RunState, steps: Sequence[int]) -> None:
+        """Give each card the picture that the installed step of its name draws.
+
+        A run does not fail for it.
+        """
         recipe = run_state.record.recipe
         if not recipe.preview_every or not recipe.preview_prompts:
             return
         with self._changed:
             self._runs.say(run_state, JobState.FINISHING, "Drawing its card's image.")
         try:
-            for name, image in self._checkpoints.draw_of_each_name(run_state.run, step).items():
+            drawn = self._checkpoints.draw_of_each_name(run_state.run, steps)
+            for name, image in drawn.items():
                 self._show(name, image, run_state.record.overwrite)
         except Interrupted:
             return
         except Exception:  # whatever drawing may meet, the embedding is installed
             log.exception("The card of %s got no image.", run_state.record.name)
+
+
+def _installed(names: Sequence[str], steps: Sequence[int]) -> str:
+    """Say which step of each name is installed now."""
+    said = []
+    for step in dict.fromkeys(steps):
+        own = (name for name, at in zip(names, steps, strict=True) if at == step)
+        said.append(f"Step {step} is installed as {' and '.join(f'“{name}”' for name in own)}.")
+    return " ".join(said)

@@ -34,21 +34,30 @@ class LearnedStep:
 
 
 def learned_step(
-    step: int, vectors: ByName, lora: Mapping[str, Tensor], model: tuple[str, str]
+    step: int,
+    vectors: ByName,
+    lora: Mapping[str, Tensor],
+    model: tuple[str, str],
+    steps: Sequence[int] = (),
 ) -> LearnedStep:
-    """Return what was learned, copied to the CPU; ``model`` is the checkpoint's name and hash."""
+    """Return what was learned, copied to the CPU; ``model`` is the checkpoint's name and hash.
+
+    ``steps`` are those of each name, where they differ from ``step``.
+    """
     return LearnedStep(
         step,
         tuple(
             Embedding(
                 name=name,
                 vectors={key: rows.detach().cpu().float().clone() for key, rows in own.items()},
-                step=step,
+                step=own_step,
                 trained_on=model[0],
                 trained_on_hash=model[1],
                 inner_name=name,
             )
-            for name, own in vectors.items()
+            for (name, own), own_step in zip(
+                vectors.items(), steps or (step,) * len(vectors), strict=True
+            )
         ),
         {name: weights.detach().cpu().float().clone() for name, weights in lora.items()},
     )

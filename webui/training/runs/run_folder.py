@@ -293,6 +293,7 @@ class Run:
             "loss_scale": progress.loss_scale,
             "evaluations": [asdict(item) for item in progress.evaluations],
             "best_step": progress.best_step,
+            "kept": progress.kept,
             "best_vectors": progress.best_vectors,
             "best_lora": progress.best_lora,
         }
@@ -335,8 +336,15 @@ class Run:
         progress.loss_scale = state.get("loss_scale", progress.loss_scale)
         progress.best_step, progress.best_vectors = state["best_step"], state["best_vectors"]
         progress.best_lora = state.get("best_lora", {})
+        progress.kept = state.get("kept", ())
         progress.evaluations = [
-            Evaluated(**{**item, "score": EvalResult(**item["score"])})
+            Evaluated(
+                **{
+                    **item,
+                    "score": EvalResult(**item["score"]),
+                    "each": tuple(EvalResult(**each) for each in item.get("each", ())),
+                }
+            )
             for item in state["evaluations"]
         ]
         return float(state["seconds"])

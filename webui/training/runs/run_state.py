@@ -66,7 +66,9 @@ class RunSnapshot:
     together.
     """
     best: int
-    """The step whose vectors are kept if the run ends now."""
+    """The step that has measured best so far over all names."""
+    kept: tuple[int, ...]
+    """The step whose vectors are kept of each name if the run ends now."""
     raw_losses: tuple[tuple[int, float], ...]
     """(step, error of the step's own draws), thinned to at most 300 means."""
     previews: tuple[tuple[int, str, Path], ...]
@@ -114,6 +116,7 @@ class Curves:
         self.losses: list[tuple[int, float]] = []
         self.gains: list[tuple[int, float]] = []
         self.best: list[int] = []
+        self.kept: list[tuple[int, tuple[int, ...]]] = []
         self.previews: list[tuple[int, str, str]] = []
         self.log: list[str] = []
         for event in events:
@@ -136,6 +139,8 @@ class Curves:
             self.gains.append((step, event["gain"]))
             if event["best"]:
                 self.best.append(step)
+            if "kept" in event:  # runs of earlier versions kept one step for all names
+                self.kept.append((step, tuple(event["kept"])))
         elif kind == "preview":
             self.previews.append((step, event["prompt"], event["file"]))
         elif kind in ("resumed", "rolled_back"):
@@ -146,6 +151,7 @@ class Curves:
         for curve in (self.raw, self.losses, self.gains):
             curve[:] = [point for point in curve if point[0] <= step]
         self.best[:] = [at for at in self.best if at <= step]
+        self.kept[:] = [(at, steps) for at, steps in self.kept if at <= step]
         self.previews[:] = [item for item in self.previews if item[0] <= step]
 
 
@@ -180,6 +186,7 @@ class RunState:
         found = run.read_report()
         report = Report.from_dict(found) if found else None
         alone = report and not report.others
+        best = curves.best[-1] if curves.best else 0
         measured = {report.step: report.score.gain} if report and alone else {}
         gains = [(step, measured.get(step, gain) if step else gain) for step, gain in curves.gains]
         return RunSnapshot(
@@ -193,7 +200,8 @@ class RunState:
             steps=last_step(self.record.recipe),
             losses=thinned(curves.losses),
             gains=thinned(gains),
-            best=curves.best[-1] if curves.best else 0,
+            best=best,
+            kept=curves.kept[-1][1] if curves.kept else (best,) * len(self.record.names),
             raw_losses=thinned(curves.raw),
             previews=tuple(
                 (step, prompt, run.folder / "previews" / file)

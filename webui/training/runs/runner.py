@@ -220,9 +220,9 @@ class _Runner:
         if self.host.order() == "discard":
             return Outcome(JobState.STOPPED)
         self.run.save_report(report.to_dict())
-        vectors = self.setup.by_name(self.progress.best_vectors)
+        progress, vectors = self.progress, self.setup.by_name(self.progress.best_vectors)
         learned = learned_step(
-            self.progress.best_step, vectors, self.progress.best_lora, self.record.model
+            progress.best_step, vectors, progress.best_lora, self.record.model, progress.kept
         )
         return Outcome(JobState.FINISHED, learned, report)
 
@@ -343,9 +343,8 @@ class _Runner:
             lambda done, total: self.host.report_phase(JUDGING, done, total),
         )
         reports = []
-        for placeholder, found in zip(
-            setup.placeholders, score_each(setup, final, vectors, lora), strict=True
-        ):
+        _, scores = score_each(setup, final, vectors, lora)
+        for number, (placeholder, found) in enumerate(zip(setup.placeholders, scores, strict=True)):
             own = placeholder.rows(vectors)
             editable = editability(baseline_of(setup, placeholder), own)
             norm = float(norm_ratio(setup.norms, own))
@@ -355,8 +354,8 @@ class _Runner:
                 Report(
                     verdict=verdict,
                     advice=advice,
-                    step=progress.best_step,
-                    reason=f"{_why(progress)}; {reason}.",
+                    step=progress.kept[number],
+                    reason=f"{_why(progress, number)}; {reason}.",
                     score=found,
                     editability=editable,
                     norm_ratio=norm,
@@ -368,15 +367,20 @@ class _Runner:
         return replace(reports[0], others=tuple(reports[1:]))
 
 
-def _why(progress: Progress) -> str:
-    """Say why the step that is kept is the best."""
+def _why(progress: Progress, number: int) -> str:
+    """Say why the step that is kept of a name is the best."""
     count = len(progress.evaluations)
-    top = max(progress.evaluations, key=lambda item: item.score.gain)
-    if top.step == progress.best_step:
+    shared = bool(progress.best_lora)  # by all names, and so is the step
+
+    def gain(item: Evaluated) -> float:
+        return (item.score if shared else item.of(number)).gain
+
+    top = max(progress.evaluations, key=gain)
+    if top.step == progress.kept[number]:
         return f"It measured best of {count} evaluations"
     return (
         f"Of {count} evaluations it is the last whose gain is within its error of the highest, "
-        f"{top.score.gain:.0%} at step {top.step}"
+        f"{gain(top):.0%} at step {top.step}"
     )
 
 
