@@ -117,13 +117,12 @@ def _form(
         sources = Sources(studio)
         positions = train_crops.build(studio, sources, recipe["buckets"])
         strange = gr.HTML(elem_id="train-strange", js_on_load=None)
+
+        def look(data: Mapping[Any, Any]) -> Iterator[str]:  # no lambda: Gradio asks what it is
+            yield from _strange(studio, sources, data)
+
         for listen in (sources.uploads.change, sources.folder.change):
-            listen(
-                lambda data: _strange(studio, sources, data),
-                {sources.uploads, sources.folder},
-                strange,
-                **QUIET,
-            )
+            listen(look, {sources.uploads, sources.folder}, strange, **QUIET)
     with _step(2, "Name and words"):
         named = words.build(studio, sources, recipe["kind"])
         where = Where()
