@@ -25,15 +25,25 @@ from webui.training.trials.where import with_soft_mask
 def task_for(model: Model, concept: Concept, recipe: Recipe) -> TrainingSetup:
     """Five images of the concept, encoded."""
     images = [image for image, _ in training_pictures(concept)]
-    return task_on(model, concept.name, concept.initializer, images, recipe)
+    texts = texts_of(concept)
+    return task_on(model, concept.name, concept.initializer, images, recipe, texts)
+
+
+def texts_of(concept: Concept, seed: int = 0) -> tuple[str, ...]:
+    """Return what the files of a style's training images are called, as its preset asks for."""
+    if concept.kind != "style":
+        return ()
+    return tuple(scene.things[0].shape for _, scene in training_pictures(concept, seed))
 
 
 def task_on(
-    model: Model, name: str, initializer: str, images: Sequence[Image.Image], recipe: Recipe
-) -> TrainingSetup:
-    """Images, encoded, to train the name on."""
+    model: Model, name: str, initializer: str, images: Sequence[Image.Image], recipe: Recipe,
+    texts: Sequence[str] = (),
+) -> TrainingSetup:  # fmt: skip
+    """Images, encoded, to train the name on; ``texts`` are what their files are called."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{index}.png" for index in range(len(images))]
+        called = texts or [""] * len(images)
+        paths = [Path(folder) / f"{index} {text}.png" for index, text in enumerate(called)]
         for image, path in zip(images, paths, strict=True):
             image.save(path)
         pictures = read_pictures(paths)

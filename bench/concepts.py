@@ -32,6 +32,7 @@ from bench.concept_task import (  # noqa: E402
     images_on_clutter,
     objects_by_lot,
     task_on,
+    texts_of,
 )
 from starter.concepts import CONCEPTS, Concept, training_pictures  # noqa: E402
 from starter.reader import load_reader, read  # noqa: E402
@@ -272,7 +273,8 @@ def main() -> None:
         for key in options.presets:
             for seed in range(options.seeds):
                 recipe = recipe_of(key, concept, seed, options.change)
-                task = task_on(model, concept.name, concept.initializer, images_of(concept), recipe)
+                images, texts = images_of(concept), texts_of(concept)
+                task = task_on(model, concept.name, concept.initializer, images, recipe, texts)
                 progress, began = begin(task), time.perf_counter()
                 for _ in train(task, progress):
                     pass

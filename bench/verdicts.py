@@ -33,7 +33,7 @@ from PIL import Image, ImageDraw  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from bench.concept_task import task_on  # noqa: E402
+from bench.concept_task import task_on, texts_of  # noqa: E402
 from bench.concepts import Judge, palette_distance, sheet  # noqa: E402
 from starter.concepts import (  # noqa: E402
     OBJECTS,
@@ -83,6 +83,8 @@ class Case:
     images: tuple[Image.Image, ...]
     steps: int | None = None
     """None for the preset's."""
+    texts: tuple[str, ...] = ()
+    """What the images' files are called; none for numbers."""
 
 
 def cases(seed: int) -> Iterator[Case]:
@@ -105,7 +107,8 @@ def cases(seed: int) -> Iterator[Case]:
         yield _of_concept("made by lot", concept, seed)
     for concept in STYLES:
         for draw in range(3):
-            yield replace(_of_concept("style", concept, draw), name=f"{concept.name}-{draw}")
+            case = replace(_of_concept("style", concept, draw), name=f"{concept.name}-{draw}")
+            yield replace(case, texts=texts_of(concept, draw) if draw else ())
     for number in range(4):
         yield Case("noise", f"noise-{number}", None, "star", tuple(_noise(rng, number)))
     for number in range(8):
@@ -239,7 +242,7 @@ def run(
     kind = "style" if case.concept and case.concept.kind == "style" else "object"
     recipe = preset(kind, "starter")
     recipe = replace(recipe, steps=case.steps or recipe.steps)
-    task = task_on(model, case.name, case.initializer, case.images, recipe)
+    task = task_on(model, case.name, case.initializer, case.images, recipe, case.texts)
     progress = begin(task)
     for _ in train(task, progress):
         pass

@@ -16,8 +16,10 @@ from webui.models.model import Model
 from webui.prompting.chunks import Chunk, Insert, Words
 from webui.prompting.tokens import tokens_of
 from webui.training.captions import (
+    STYLE_OF_TEMPLATES,
     TEMPLATES,
     caption,
+    caption_advice,
     examples,
     initializer_advice,
     initializer_tokens,
@@ -29,7 +31,7 @@ from webui.training.captions import (
 )
 from webui.training.dataset import Picture
 from webui.training.learned.concepts import Concept
-from webui.training.presets import PRESETS
+from webui.training.presets import PRESETS, preset
 from webui.training.recipe import Recipe
 
 CAT = Picture(Path("cat.png"), Image.new("RGB", (8, 8)), None, "", "sitting on a mat", True)
@@ -89,7 +91,7 @@ def test_only_the_style_preset_speaks_of_a_style():
         recipe = chosen.recipe
         said = " ".join(examples(recipe, [CAT], MY_CAT, 50))
         assert ("style" in said) == (key == "style"), key
-        assert recipe.caption_mode == "templates" and CAT.text not in said, key
+        assert (CAT.text in said) == (key == "style"), key
 
 
 def test_the_draw_chooses_the_sentence():
@@ -104,6 +106,20 @@ def test_text_files_follow_the_sentences_or_replace_them():
     assert caption(replace(Recipe(), caption_mode="files"), named, MY_CAT, 0.0) == (
         "[name] on a mat"
     )
+
+
+def test_a_style_is_told_of_what_is_on_the_images_where_a_text_or_a_name_says_it():
+    style = preset("style", "sd1")
+    lines = {caption(style, CAT, MY_CAT, draw / 50) for draw in range(50)}
+    assert lines == {line.replace("[filewords]", CAT.text) for line in STYLE_OF_TEMPLATES}
+    assert caption_advice(style, [CAT]) is None
+    named = replace(CAT, text="red_house", has_text_file=False)
+    assert caption(style, named, MY_CAT, 0.0) == "red house in the style of [name]"
+    numbered = replace(CAT, text="IMG_2034", has_text_file=False)
+    assert caption(style, numbered, MY_CAT, 0.0) == TEMPLATES["style"][0]
+    assert "Call the files what they show" in str(caption_advice(style, [numbered]))
+    assert caption_advice(replace(style, caption_mode="files"), [numbered]) is None
+    assert caption_advice(Recipe(), [numbered]) is None
 
 
 def test_tags_are_dropped_and_shuffled_by_lot_and_the_one_with_the_name_is_kept():

@@ -46,6 +46,15 @@ STYLE_TEMPLATES = (
     "a work in [name] style",
     "[name] art",
 )
+STYLE_OF_TEMPLATES = (
+    "[filewords] in the style of [name]",
+    "a picture of [filewords] in the style of [name]",
+    "a painting of [filewords] in the style of [name]",
+    "an image of [filewords] in the style of [name]",
+    "[filewords], art in the style of [name]",
+)
+"""For images whose text says what is on them: where it is not said, a style has to share its
+vectors with that, and keeps the colours that the model knows of things."""
 NEGATIVE_TEMPLATES = (
     "[name]",
     "a photo, [name]",
@@ -75,17 +84,31 @@ def read_templates(path: Path) -> tuple[str, ...]:
     return lines
 
 
-def templates_of(recipe: Recipe, at: float = 1.0) -> tuple[str, ...]:
+def templates_of(recipe: Recipe, at: float = 1.0, told: bool = False) -> tuple[str, ...]:
     """Return the sentences that a recipe draws from, each with ``[name]``.
 
     ``at`` from 0 to 1 is the part of the run that is over: stages have sentences of their own.
+    ``told`` is whether there is a text that says what is on the picture.
     """
-    lines = recipe.templates or TEMPLATES[recipe.kind]
     if recipe.templates:
-        lines = stage_at(stages_of(lines), at).lines
-    if recipe.caption_mode == "filewords" and not recipe.templates:
-        return tuple(f"{line}, {TEXT}" for line in lines)
-    return lines
+        return stage_at(stages_of(recipe.templates), at).lines
+    if recipe.caption_mode == "filewords" and told:
+        if recipe.kind == "style":
+            return STYLE_OF_TEMPLATES
+        return tuple(f"{line}, {TEXT}" for line in TEMPLATES[recipe.kind])
+    return TEMPLATES[recipe.kind]
+
+
+def words_of(recipe: Recipe, picture: Picture) -> str:
+    """Return what sentences say of a picture, "" if nothing does.
+
+    Styles are told by what is on the picture, and a camera's file names do not say it: there a
+    name with a digit in it counts as none.
+    """
+    if recipe.kind != "style" or picture.has_text_file:
+        return picture.text
+    named = not any(letter.isdigit() for letter in picture.text)
+    return " ".join(picture.text.replace("_", " ").split()) if named else ""
 
 
 def caption(
@@ -115,9 +138,10 @@ def caption(
                 "to the text, or use templates."
             )
     else:
-        lines = templates_of(recipe, at)
+        words = words_of(recipe, picture)
+        lines = templates_of(recipe, at, told=bool(words))
         line = with_marks(lines[int(draw * len(lines))])
-        line = line.replace(TEXT, _by_lot(recipe, with_marks(picture.text), chance))
+        line = line.replace(TEXT, _by_lot(recipe, with_marks(words), chance))
     if chance.random() < recipe.caption_dropout:
         line = mark(picture.concept)
     for found in MARK.finditer(line):
@@ -208,6 +232,18 @@ def initializer_pieces(tokenizer: CLIPTokenizer, text: str) -> list[str]:
     """Return the pieces, one a token, that the model reads an initializer as."""
     tokens = tokens_of(tokenizer)
     return [tokens.text([token]) for token in tokens.of(text.strip())]
+
+
+def caption_advice(recipe: Recipe, pictures: Sequence[Picture]) -> str | None:
+    """Warn where a style is learned without a word about what is on its images."""
+    own = recipe.caption_mode == "files" or recipe.templates
+    if recipe.kind != "style" or own or any(words_of(recipe, picture) for picture in pictures):
+        return None
+    return (
+        "No caption says what is on the images, so the style is learned less well, and things keep "
+        "their usual colours. Call the files what they show, as in “red house.png”, or put a text "
+        "file beside each."
+    )
 
 
 def initializer_advice(recipe: Recipe, tokenizer: CLIPTokenizer, text: str) -> str | None:

@@ -56,10 +56,12 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "style": Preset(
         "Style",
-        "A way of drawing or painting: several crops of each image, more freedom.",
+        "A way of drawing or painting: several crops of each image, more freedom. Captions or file "
+        "names should say what is on the images.",
         replace(
             _OBJECT,
             kind="style",
+            caption_mode="filewords",
             vectors=4,
             prior_weight=5e-5,
             crops=4,

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from webui.errors import AppError, BadField
 from webui.prompting.tokens import tokens_of
-from webui.training.captions import examples, initializer_advice, initializer_tokens
+from webui.training.captions import (
+    caption_advice,
+    examples,
+    initializer_advice,
+    initializer_tokens,
+)
 from webui.training.dataset import (
     ENOUGH,
     HOLD_OUT_FROM,
@@ -152,6 +157,7 @@ def preflight_request(
         count_advice(len(pictures)),
         *(name_advice(name, model.tokenizer, taken) for name in names),
         *(initializer_advice(recipe, model.tokenizer, each) for each in _initializers(request)),
+        caption_advice(recipe, pictures),
         learning_rate_advice(recipe),
         precision_advice(recipe, model),
     )
