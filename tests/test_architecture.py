@@ -18,7 +18,7 @@ FLOORS = {
     "ui": 3, "api": 3, "cli": 3, "bootstrap": 3, "__main__": 3,
     "studio": 2,
     "generation": 1, "training": 1, "prompting": 1, "embeddings": 1, "models": 1,
-    "settings": 0, "errors": 0, "files": 0, "images": 0,
+    "archives": 0, "settings": 0, "errors": 0, "files": 0, "images": 0,
     "libraries": 0, "lora_pipelines": 0, "plain_json": 0, "reader_process": 0, "tensor_files": 0,
     "plain_text": 0, "devices": 0,
     "declarations": 0, "job_state": 0,

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from webui.archives import as_folder
 from webui.errors import AppError, BadField
 from webui.job_state import JobState
 from webui.settings import Settings
 from webui.studio.studio import Studio
-from webui.training.dataset import find_pictures
+from webui.training.dataset import TAKEN, find_pictures
 from webui.training.jobs.job import Job
 from webui.training.jobs.many import Result, aligned, earlier_run, result_of
 from webui.training.learned.concepts import names_in
+from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
 
 
@@ -52,11 +54,15 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
     if job.data is None:
         raise BadField("data", f"{job.name or 'A run'} needs a folder of images.")
     studio.models.switch(job.model)
+    recipe = job.recipe_for(studio.models.get().family)
+    with as_folder(job.data, TAKEN) as folder:
+        return _carried_out(studio, job, recipe, folder, again)
+
+
+def _carried_out(studio: Studio, job: Job, recipe: Recipe, folder: Path, again: bool) -> Result:
+    """Carry out a job whose images lie in a folder."""
     model = studio.models.get()
-    recipe = job.recipe_for(model.family)
-    if job.data is None:
-        raise BadField("data", f"{job.name} needs “data” (--data).")
-    pictures, skipped = find_pictures(job.data, names_in(job.name))
+    pictures, skipped = find_pictures(folder, names_in(job.name))
     if skipped:
         print(f"note: {job.name}: skipped {', '.join(path.name for path in skipped)}")
     request = TrainingRequest(job.name, tuple(pictures), job.initializer, recipe, job.overwrite)
@@ -70,7 +76,7 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
         return follow(studio, view.run_id)
     if view and view.state is JobState.FINISHED and view.report and not again:
         if not view.installed or not all(Path(each.path).is_file() for each in view.installed):
-            runs.install_step(view.run_id, view.report.step)
+            runs.install_best(view.run_id)
         return result_of(runs.view(view.run_id), before=True)
     if problems := runs.check(request):
         raise AppError("\n".join(text for _, text in problems))
@@ -84,16 +90,23 @@ def carry_out(studio: Studio, job: Job, again: bool = False) -> Result:
 
 def suggested(studio: Studio, job: Job) -> str:
     """Try words on a job's images with a bar, and return the best as lines."""
-    pictures, _ = find_pictures(job.data or Path(), names_in(job.name))
+    names = names_in(job.name)
     studio.models.switch(job.model)
     recipe = job.recipe_for(studio.models.get().family)
-    with tqdm(unit="trial", desc="words", mininterval=0.2, disable=None) as bar:
-        for trial in studio.training.trials.suggest(recipe, pictures):
-            bar.total = trial.total
-            bar.update(trial.done - bar.n)
-    rows = [(each.word, f"{each.error:.4f}", f"{each.gain:+.1%}") for each in trial.best]
+    rows: list[tuple[str, ...]] = []
+    with as_folder(job.data or Path(), TAKEN) as folder:
+        pictures, _ = find_pictures(folder, names)
+        with tqdm(unit="trial", desc="words", mininterval=0.2, disable=None) as bar:
+            for trial in studio.training.trials.suggest(recipe, pictures, names):
+                bar.total = trial.total
+                bar.update(trial.done - bar.n)
+                rows += [
+                    (trial.name, each.word, f"{each.error:.4f}", f"{each.gain:+.1%}")
+                    for each in trial.best
+                ]
     told = f"{trial.tried} words were tried; the gain is how much less error than with no word."
-    return f"{aligned([('word', 'error', 'gain'), *rows])}\n{told}"
+    lines = [("name", "word", "error", "gain"), *rows]
+    return f"{aligned(lines if len(names) > 1 else [line[1:] for line in lines])}\n{told}"
 
 
 def follow(studio: Studio, run_id: str) -> Result:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from webui.archives import as_folder
 from webui.cli.jobs import opened
 from webui.cli.training import add_place, settings_of
 from webui.errors import BadField
 from webui.files import write_whole
 from webui.studio.measuring import STRENGTHS, Sheet, image_bytes, in_a_line
-from webui.training.dataset import find_pictures, read_pictures
+from webui.training.dataset import TAKEN, find_pictures, read_pictures
 from webui.training.jobs.job import Job
 from webui.training.recipe import Recipe
 from webui.training.stages import NAME
@@ -61,7 +62,10 @@ def _score(flags: argparse.Namespace) -> None:
         numbers_of("strengths", flags.strengths, 0.0, MAX_STRENGTH),
         tuple(int(seed) for seed in numbers_of("seeds", flags.seeds, 0, MAX_SEED, whole=True)),
     )
-    pictures = read_pictures(find_pictures(flags.data)[0]) if flags.data else []
+    pictures = []
+    if flags.data:
+        with as_folder(flags.data, TAKEN) as folder:
+            pictures = read_pictures(find_pictures(folder)[0])
     places = ("models_dir", "embeddings_dir", "outputs_dir", "device")
     settings = settings_of([Job(**{key: getattr(flags, key) for key in places})], flags)
     out = flags.out or settings.outputs_dir / "score" / f"{datetime.now():%Y%m%d-%H%M%S}"

@@ -31,6 +31,8 @@ HOLD_OUT_FROM = 5
 """Number of pictures from which one can be spared, to tell learning from memorising."""
 HOW_MANY = f"{MINIMUM} to {ENOUGH}"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+TAKEN = (*SUFFIXES, ".txt")
+"""Endings of the files that pictures and captions are read from."""
 MASK_ENDING = "-masklabel.png"
 """Ends the name of the mask beside a picture, as OneTrainer has it: white is learned."""
 _COUNTED = re.compile(r"\d+_")
@@ -161,6 +163,11 @@ def is_mask(path: Path) -> bool:
     return path.name.lower().endswith(MASK_ENDING)
 
 
+def is_picture(path: Path) -> bool:
+    """Say whether a file is called like a picture, and not like a mask."""
+    return path.suffix.lower() in SUFFIXES and not is_mask(path)
+
+
 def pair_captions(
     files: Sequence[Path],
 ) -> tuple[list[tuple[Path, Path | None, Path | None]], list[Path]]:
@@ -206,7 +213,7 @@ def find_pictures(folder: Path, names: Sequence[str] = ()) -> tuple[list[Path], 
 
 def _pictures_directly_in(folder: Path) -> tuple[list[Path], list[Path]]:
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    pictures = [path for path in files if path.suffix.lower() in SUFFIXES and not is_mask(path)]
+    pictures = [path for path in files if is_picture(path)]
     used = {*pictures}
     for path in pictures:
         used |= {path.with_suffix(".txt"), path.with_name(path.stem + MASK_ENDING)}

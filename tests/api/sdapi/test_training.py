@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import threading
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -229,6 +231,19 @@ def test_words_are_suggested_for_pictures(client: httpx.Client, monkeypatch: pyt
     monkeypatch.setitem(words.CANDIDATES, "object", known)
     asked = {"pictures": [picture_text() for _ in range(3)]}
     found = client.post("/train/suggest", json=asked).json()
-    assert len(found) == 5 and set(found[0]) == {"word", "error", "gain"}
+    assert len(found) == 5 and set(found[0]) == {"name", "word", "error", "gain"}
+    files = io.BytesIO()
+    with zipfile.ZipFile(files, "w") as archive:
+        for number in range(6):
+            place = f"pets/{('my-cat', 'my-dog')[number % 2]}/{number}.png"
+            archive.writestr(place, base64.b64decode(picture_text()))
+    both = {
+        "archive": base64.b64encode(files.getvalue()).decode(),
+        "embedding_name": "my-cat,my-dog",
+    }
+    found = client.post("/train/suggest", json=both).json()
+    assert [each["name"] for each in found] == ["my-cat"] * 5 + ["my-dog"] * 5
+    refused = client.post("/train/suggest", json=both | {"archive": asked["pictures"][0]})
+    assert refused.status_code == 422 and "no zip file" in refused.text
     refused = client.post("/train/suggest", json=asked | {"kind": "mug"})
     assert refused.status_code == 422 and "kind" in refused.text

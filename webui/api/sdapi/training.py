@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -13,13 +14,14 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field, create_model
 
 from webui.api.sdapi.answers import PREFIX, REFUSED, NotFound, Question, Shape, waited
+from webui.archives import ENDING, as_folder
 from webui.errors import AppError, BadField
-from webui.images import as_files
+from webui.images import as_files, to_bytes
 from webui.job_state import JobState
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
 from webui.training.captions import read_templates
-from webui.training.dataset import MAXIMUM, MINIMUM, count_problem, find_pictures
+from webui.training.dataset import MAXIMUM, MINIMUM, TAKEN, count_problem, find_pictures
 from webui.training.learned.concepts import names_in
 from webui.training.presets import preset
 from webui.training.recipe import SETTINGS, Recipe, Setting
@@ -58,9 +60,11 @@ class TrainBody(Question):
     """Its file is replaced when the run ends; without one, init_text is needed. Several names, with
     commas between them, are learned at once: ``data_root`` has a folder for each."""
     data_root: str | None = None
-    """A folder of pictures on the server."""
+    """A folder of pictures on the server, or a zip of one."""
     pictures: list[str] | None = None
     """The pictures themselves in base64, in place of data_root."""
+    archive: str | None = None
+    """A zip of the pictures in base64, in place of data_root."""
     captions: list[str] | None = None
     """A caption for each of ``pictures``."""
     init_text: str | None = None
@@ -135,9 +139,13 @@ class SuggestRequest(Question):
     )
 
     data_root: str | None = None
-    """A folder of pictures on the server."""
+    """A folder of pictures on the server, or a zip of one."""
     pictures: list[str] | None = None
     """The pictures themselves in base64, in place of data_root."""
+    archive: str | None = None
+    """A zip of the pictures in base64, in place of data_root."""
+    embedding_name: str = ""
+    """Several names, with commas between them, each have words of their own."""
     kind: str = Field("object", json_schema_extra={"enum": list(SETTINGS["kind"].choices or ())})
     """What is to be learned."""
 
@@ -145,6 +153,8 @@ class SuggestRequest(Question):
 class WordItem(Shape):
     """A word that the images could be learned from."""
 
+    name: str = ""
+    """Which of several names it is for."""
     word: str = Field(examples=["mug"])
     error: float
     """Mean error on fixed inputs of the images, with the word in their captions."""
@@ -228,10 +238,10 @@ class TrainingApi:
 
     def skipped(self, body: TrainRequest) -> list[str]:
         """Return the names of the files in the body's folder that are no pictures."""
-        if body.data_root is None:
+        if body.pictures is not None:
             return []
-        folder, names = Path(body.data_root).resolve(), names_in(body.embedding_name)
-        return [path.name for path in find_pictures(folder, names)[1]]
+        with self._folder(body) as folder:
+            return [path.name for path in find_pictures(folder, names_in(body.embedding_name))[1]]
 
     async def wait_for(self, run_id: str) -> RunSnapshot:
         """Return the run once it has ended; it goes on if the client goes away."""
@@ -259,18 +269,23 @@ class TrainingApi:
 
     def suggest(self, body: SuggestRequest) -> list[WordItem]:
         """Return the best words for pictures, after seconds."""
+        recipe, names = Recipe(kind=body.kind), names_in(body.embedding_name)
         with self._pictures(body) as pictures:
-            *_, last = self._studio.training.trials.suggest(Recipe(kind=body.kind), pictures)
-        return [WordItem(**asdict(each)) for each in last.best]
+            trials = list(self._studio.training.trials.suggest(recipe, pictures, names))
+        return [
+            WordItem(**asdict(each), name=trial.name) for trial in trials for each in trial.best
+        ]
 
     @contextmanager
     def _pictures(self, body: TrainBody | SuggestRequest) -> Iterator[tuple[Path, ...]]:
         """Yield the files of the pictures, those of the body with their captions beside them."""
-        if (body.pictures is None) == (body.data_root is None):
-            raise BadField("data_root", "Give either “data_root”, a folder, or “pictures”.")
+        if [body.pictures, body.data_root, body.archive].count(None) != 2:
+            raise BadField(
+                "data_root", "Give either “data_root”, a folder, or “pictures”, or “archive”."
+            )
         if body.pictures is None:
-            names = body.embedding_name if isinstance(body, TrainBody) else ""
-            yield tuple(self._in_folder(body.data_root or "", names))
+            with self._folder(body) as folder:
+                yield tuple(find_pictures(folder, names_in(body.embedding_name))[0])
             return
         captions = (isinstance(body, TrainBody) and body.captions) or []
         if captions and len(captions) != len(body.pictures):
@@ -282,26 +297,38 @@ class TrainingApi:
                 path.with_suffix(".txt").write_text(text, encoding="utf-8")
             yield tuple(paths)
 
-    def _in_folder(self, name: str, names: str) -> list[Path]:
-        """Return the pictures of a folder on the server, of several ``names`` those in its own.
+    @contextmanager
+    def _folder(self, body: TrainBody | SuggestRequest) -> Iterator[Path]:
+        """Yield the folder of a body's pictures: one on the server, or what is in a zip.
 
-        While the network is served, only folders below the outputs may be named: a run copies its
+        While the network is served, only places below the outputs may be named: a run copies its
         pictures there, where they can be seen.
         """
-        settings = self._studio.settings
-        outputs = settings.outputs_dir.resolve()
-        absent = f"There is no folder {name[:300]} to be read."
-        try:
-            folder = Path(name).resolve()
-            if settings.host not in LOCAL_HOSTS and not folder.is_relative_to(outputs):
-                absent = (
+        if body.archive is not None:
+            with tempfile.TemporaryDirectory() as temporary:
+                archive = Path(temporary) / f"archive{ENDING}"
+                archive.write_bytes(to_bytes(body.archive, "archive"))
+                with _told("archive"), as_folder(archive, TAKEN) as folder:
+                    yield folder
+            return
+        name, settings = body.data_root or "", self._studio.settings
+        with _told("data_root"):
+            try:
+                place = Path(name).resolve()
+                there = place.exists()
+            except (OSError, ValueError):
+                there = False
+            if settings.host not in LOCAL_HOSTS and not (
+                there and place.is_relative_to(settings.outputs_dir.resolve())
+            ):
+                raise AppError(
                     "While the network is served, “data_root” must lie in the folder of the "
-                    "outputs. Send the images themselves as “pictures”."
+                    "outputs. Send the images themselves as “pictures” or “archive”."
                 )
-                raise AppError(absent)
-            return find_pictures(folder, names_in(names))[0]
-        except (AppError, OSError, ValueError) as error:
-            raise BadField("data_root", absent) from error
+            if not there:
+                raise AppError(f"There is no folder {name[:300]} to be read.")
+            with as_folder(place, TAKEN) as folder:
+                yield folder
 
     def _request(self, body: TrainRequest, pictures: tuple[Path, ...]) -> TrainingRequest:
         card = self._studio.library.card(body.embedding_name)
@@ -329,6 +356,17 @@ class TrainingApi:
             ),
             overwrite=card is not None,
         )
+
+
+@contextmanager
+def _told(field: str) -> Iterator[None]:
+    """Tell what goes wrong inside the ``with`` block under a field's name."""
+    try:
+        yield
+    except BadField:
+        raise
+    except AppError as error:
+        raise BadField(field, str(error)) from error
 
 
 THEIRS = {

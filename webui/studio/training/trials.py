@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,12 +72,20 @@ class Trials:
 
         return compare(model, recipe, pictures, own, draw, hold, self._latents())
 
-    def suggest(self, recipe: Recipe, pictures: Sequence[Path]) -> Iterator[Trial]:
-        """Try words as initializers on pictures, a batch a time; the last answer has the best."""
+    def suggest(
+        self, recipe: Recipe, pictures: Sequence[Path], names: Sequence[str] = ("",)
+    ) -> Iterator[Trial]:
+        """Try words as initializers on pictures, a batch a time; the last answer has the best.
+
+        Of several ``names`` one after another has its answers, from the pictures that show it.
+        """
         from webui.training.trials.words import suggest
 
-        shown = read_pictures(pictures, self._read)
-        yield from suggest(self._model(), recipe, shown, self._latents(), self._gate.hold)
+        shown, model = read_pictures(pictures, self._read, names), self._model()
+        for number, name in enumerate(names):
+            own = [picture for picture in shown if picture.concept == number]
+            for trial in suggest(model, recipe, own, self._latents(), self._gate.hold):
+                yield replace(trial, name=name)
 
     def what_counts(self, request: TrainingRequest) -> list[tuple[Image.Image, str]]:
         """Return the first images as they are cut, what hardly counts in them made grey, and their

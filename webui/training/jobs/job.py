@@ -33,7 +33,10 @@ class Job:
         ),
     )
     data: Path | None = declared(
-        None, Setting(label="Data", kohya="train_data_dir", help="Folder of images.")
+        None,
+        Setting(
+            label="Data", kohya="train_data_dir", help="Folder of images, or a zip of one."
+        ),
     )
     initializer: str = declared(
         "",

@@ -92,6 +92,8 @@ class Trial:
     """Words of which at least one input was done."""
     best: tuple[WordTried, ...] = ()
     """At the end the five best, the best first."""
+    name: str = ""
+    """Which of several names the words are for."""
 
 
 def suggest(

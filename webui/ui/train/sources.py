@@ -8,10 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from webui.archives import is_archive, unpacked_beside
 from webui.errors import AppError, BadField
 from webui.settings import LOCAL_HOSTS
 from webui.studio.studio import Studio
-from webui.training.dataset import HOW_MANY, find_pictures
+from webui.training.dataset import HOW_MANY, TAKEN, find_pictures, is_picture
 
 
 class Sources:
@@ -20,7 +21,7 @@ class Sources:
     def __init__(self, studio: Studio) -> None:
         self._local = studio.settings.host in LOCAL_HOSTS
         self.uploads = gr.File(
-            label=f"{HOW_MANY} images of one thing (and .txt captions)",
+            label=f"{HOW_MANY} images of one thing (and .txt captions), or a .zip",
             file_count="multiple",
             height=140,
             elem_id="train-pictures",
@@ -29,7 +30,8 @@ class Sources:
             label="Or a folder of this machine",
             placeholder="/home/me/pictures/mug",
             info="For several names at once, such as my_mug, my_cup: a folder with a sub-folder "
-            "called like each. Uploads belong to the name that their file names begin with.",
+            "called like each. Uploads belong to the name that their file names begin with, or to "
+            "that of their folder in a zip.",
             max_lines=1,
             elem_id="train-folder",
             visible=self._local,
@@ -38,10 +40,17 @@ class Sources:
     def paths(self, data: Mapping[Any, Any]) -> tuple[Path, ...]:
         """Return the files for the values of the two controls, by component.
 
-        Raises BadField for a folder that cannot be read. Only people at this machine may name
-        one: elsewhere its pictures would be a way to look at its disk.
+        Raises BadField for a folder that cannot be read, AppError for a zip that cannot. Only
+        people at this machine may name a folder: elsewhere its pictures would be a way to look at
+        its disk.
         """
-        files = [Path(path) for path in data[self.uploads] or []]
+        files: list[Path] = []
+        for path in map(Path, data[self.uploads] or []):
+            if is_archive(path):  # captions and masks lie beside the images there
+                inside = sorted(unpacked_beside(path, TAKEN).rglob("*.*"))
+                files += [each for each in inside if is_picture(each)]
+            else:
+                files.append(path)
         folder = (data[self.folder] or "").strip()
         if folder and not self._local:
             raise BadField("folder", "A folder can be named on the machine itself only.")

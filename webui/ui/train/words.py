@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from webui.errors import AppError
 from webui.studio.studio import Studio
-from webui.training.learned.concepts import concepts_of
+from webui.training.learned.concepts import concepts_of, names_in
 from webui.training.recipe import Recipe
 from webui.ui.markup import message, progress
 from webui.ui.train.recipe_controls import element_id
 from webui.ui.train.sources import Sources
 
+if TYPE_CHECKING:
+    from webui.training.trials.words import Trial
+
+OF_EACH = 3
+"""Words that are offered of each of several names."""
 SHOWN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUIET: dict[str, Any] = {**SHOWN, "queue": False}
 HIDDEN: dict[str, Any] = gr.update(visible=False)
@@ -73,18 +78,19 @@ def build(studio: Studio, sources: Sources, kind: gr.Dropdown) -> dict[str, Any]
     )
 
     def try_words(data: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
+        choices: list[tuple[str, str]] = []
         begun = {stop: gr.update(interactive=True), suggest: gr.update(interactive=False)}
         ended = {stop: gr.update(interactive=False), suggest: gr.update(interactive=True)}
         yield {**begun, trial: progress(0, 1, "Encoding the images"), offered: HIDDEN}
         try:
-            recipe, paths = Recipe(kind=data[kind]), sources.paths(data)
-            for found in studio.training.trials.suggest(recipe, paths):
+            recipe, names = Recipe(kind=data[kind]), names_in(data[name])
+            for found in studio.training.trials.suggest(recipe, sources.paths(data), names):
                 said = f"Trying words: {found.done} of {found.total} trials"
                 yield {trial: progress(found.done, found.total, said)}
+                choices += _choices(names, found)
         except AppError as error:
             yield {**ended, trial: message(str(error), "bad")}
             return
-        choices = [(f"{each.word} ({each.gain:+.1%})", each.word) for each in found.best]
         yield {
             **ended,
             trial: message(
@@ -95,7 +101,9 @@ def build(studio: Studio, sources: Sources, kind: gr.Dropdown) -> dict[str, Any]
         }
 
     outputs = [stop, suggest, trial, offered]
-    trying = suggest.click(try_words, {sources.uploads, sources.folder, kind}, outputs, **SHOWN)
+    trying = suggest.click(
+        try_words, {sources.uploads, sources.folder, kind, name}, outputs, **SHOWN
+    )
     stop.click(
         lambda: [gr.update(interactive=False), gr.update(interactive=True), "", HIDDEN],
         None,
@@ -103,11 +111,35 @@ def build(studio: Studio, sources: Sources, kind: gr.Dropdown) -> dict[str, Any]
         cancels=[trying],
         **QUIET,
     )
-    offered.input(lambda word: word, offered, initializer, **QUIET).then(
+    offered.input(_taken_over, [offered, name, initializer], initializer, **QUIET).then(
         lambda *texts: _pieces(studio, *texts), [initializer, name], pieces, **QUIET
     )
     initializer.blur(lambda *texts: _pieces(studio, *texts), [initializer, name], pieces, **QUIET)
     return {"name": name, "overwrite": overwrite, "initializer": initializer}
+
+
+def _choices(names: Sequence[str], found: Trial) -> list[tuple[str, str]]:
+    """Return the best words of a trial as choices: what is shown, and for which name which word."""
+    if len(names) == 1:
+        return [(f"{each.word} ({each.gain:+.1%})", f"0 {each.word}") for each in found.best]
+    number = names.index(found.name)
+    return [
+        (f"{found.name}: {each.word} ({each.gain:+.1%})", f"{number} {each.word}")
+        for each in found.best[:OF_EACH]
+    ]
+
+
+def _taken_over(choice: str, name: str, initializer: str) -> str:
+    """Return the initializer with a chosen word in the place of the name that it is for."""
+    number, _, word = choice.partition(" ")
+    count = len(names_in(name))
+    words = [each.strip() for each in initializer.split(",")] if initializer.strip() else []
+    if len(words) == 1:
+        words *= count  # one for all
+    words = (words + [""] * count)[:count]
+    if int(number) < count:
+        words[int(number)] = word
+    return ", ".join(words)
 
 
 def _line(label: str, name: str, info: str) -> gr.Textbox:
