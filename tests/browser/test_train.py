@@ -7,12 +7,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from starter.concepts import OBJECTS, training_pictures
-from tests.browser.conftest import App
+from tests.browser.conftest import ROOT, App
 from webui.training.runs.run_folder import Run
 
 PLACES = ("progress", "plot", "scrubber", "previews")
@@ -280,4 +281,79 @@ def test_after_a_kill_every_run_can_be_opened_resumed_installed_and_deleted(
     third.get_by_role("button", name="Resume").click()
     expect(bar).to_contain_text("third_thing: Finished", timeout=540_000)
     page.screenshot(path=tmp_path / "runs.png", full_page=True)
+    page.context.close()
+
+
+QUICK = (("train-steps", 2), ("train-preview-every", 0), ("train-evaluation-tuples", 4))
+STRONG = (
+    *QUICK, ("train-steps", 12), ("train-lora-rank", 8), ("train-lora-learning-rate", 0.01),
+)  # fmt: skip
+
+
+def test_two_names_with_masks_and_a_lora_and_then_noise_from_one_of_them(
+    start_app: Callable[..., App], chromium: Browser, tmp_path: Path
+):
+    mine, models = tmp_path / "models", str(ROOT / "models")
+    app = start_app("--models-dir", str(mine), "--models-dir", models, folder=tmp_path)
+    page = open_train(chromium, app)
+    files = []
+    for name, concept in (("my_toadstool", "toadstool"), ("my_star", "chess-star")):
+        thing = next(each for each in OBJECTS if each.name == concept)
+        for index, (image, _) in enumerate(training_pictures(thing)[:3]):
+            files.append(tmp_path / f"{name} {index}.png")
+            image.save(files[-1])
+    page.locator("#train-pictures input[type=file]").set_input_files(files)
+    expect(page.locator("#train-shown img")).to_have_count(6)
+    page.locator("#train-name input").fill("my_toadstool, my_star")
+    page.locator("#train-initializer input").fill("mushroom")
+    page.locator("#train-suggest").click()
+    words = page.locator("#train-suggested label:has(input)")
+    expect(words).to_have_count(6)
+    words.filter(has_text="my_star: ").first.click()
+    expect(page.locator("#train-initializer input")).to_have_value(re.compile(r"^mushroom, \w+$"))
+    page.locator("#train-initializer input").fill("mushroom, star")
+    ready, done = page.locator("#train-ready"), page.locator("#train-progress")
+    expect(ready).to_contain_text("Ready: 6 images of “my_toadstool, my_star”.")
+
+    # A preset brings a LoRA; masks are found by the model, and shown before anything is learned.
+    page.locator("#train-preset").get_by_text("Embedding + LoRA").click()
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    expect(page.locator("#train-lora-rank input")).to_have_value("8")
+    page.locator("#train-find-thing input").check()
+    page.locator("#train-where").click()
+    expect(page.locator("#train-where-shown img")).to_have_count(6)
+    page.locator("#train-settings").get_by_text("Settings").click()
+    for control, value in QUICK:
+        number(page, control, value)
+    page.locator("#train-start").click()
+    expect(done).to_contain_text("Finished", timeout=540_000)
+    expect(done).to_contain_text("my_toadstool+my_star.safetensors is in models/lora/")
+    assert (mine / "lora" / "my_toadstool+my_star.safetensors").is_file()
+    for name in ("my_toadstool", "my_star"):
+        assert (app.embeddings / f"{name}.safetensors").is_file()
+        expect(page.locator("#train-report")).to_contain_text(name)
+    expect(page.locator("#train-report").get_by_text("Verdict")).to_have_count(2)
+
+    # What the model cannot draw is said before the run, and in the verdict after it.
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    noise = [tmp_path / f"noise {index}.png" for index in range(3)]
+    for index, path in enumerate(noise):
+        values = np.random.default_rng(index).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+        Image.fromarray(values).save(path)
+    page.locator("#train-pictures input[type=file]").set_input_files(noise)
+    expect(page.locator("#train-strange")).to_contain_text("cannot draw such images")
+    page.locator("#train-name input").fill("my_noise")
+    page.locator("#train-initializer input").fill("star")
+    page.locator("#train-settings").get_by_text("Settings").click()
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    for control, value in STRONG:
+        number(page, control, value)
+    page.locator("#train-continue-from input").fill("no_such_thing")
+    page.locator("#train-start").click()
+    expect(ready).to_contain_text("neither an embedding nor a file “no_such_thing”")
+    page.locator("#train-continue-from input").fill("my_star")
+    page.locator("#train-start").click()
+    expect(done).to_contain_text("my_noise: Finished", timeout=540_000)
+    expect(page.locator("#train-report")).to_contain_text("not shown")
     page.context.close()
