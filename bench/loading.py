@@ -3,7 +3,7 @@
 A single file of Stable Diffusion 1.5's size is written with random weights in fp16, loaded in the
 precision asked for, and read into memory of its own, in turns; the system has the file in its
 cache, as after a copy or a download. First comes the most memory while loading in a process of its
-own, against what stays.
+own, against the weights that stay.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bench.gpu import random_model  # noqa: E402
 from tests.models.conftest import original_layout  # noqa: E402
 from webui.models.catalog import Checkpoint  # noqa: E402
 from webui.models.loader import load  # noqa: E402
+from webui.models.model import Model  # noqa: E402
 from webui.models.single_file import CONFIGS  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -65,13 +66,14 @@ def seconds(work: Callable[[], object]) -> float:
     return took
 
 
-def memory(loaded: Callable[[], object]) -> None:
-    """Load once and print the peak."""
+def memory(loaded: Callable[[], Model]) -> None:
+    """Load once and print the peak, which counts what is imported meanwhile."""
     before = resident_gib("VmRSS")
-    kept = loaded()
-    stays, peak = resident_gib("VmRSS") - before, resident_gib("VmHWM") - before
-    print(f"stays {stays:.2f} GiB, at most {peak:.2f} GiB: {peak / stays:.2f} times as much")
-    del kept
+    model = loaded()
+    parts = (model.unet, model.vae, *(encoder.model for encoder in model.text_encoders))
+    weights = sum(each.nbytes for part in parts for each in part.state_dict().values()) / 2**30
+    peak = resident_gib("VmHWM") - before
+    print(f"weights {weights:.2f} GiB, at most {peak:.2f} GiB: {peak / weights:.2f} times as much")
 
 
 def times(loaded: Callable[[], object], path: Path, rounds: int) -> None:
@@ -97,7 +99,7 @@ def main() -> None:
             write(path)
         cache, dtype = Path(folder) / "hashes.json", getattr(torch, options.dtype)
 
-        def loaded() -> object:
+        def loaded() -> Model:
             return load(Checkpoint("random", path), CPU, dtype, hash_cache=cache)
 
         if options.memory:

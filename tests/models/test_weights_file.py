@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 
 from tests.models.checkpoint_parts import assert_weights, load_from
 from webui.errors import AppError, UnreadableFile
+from webui.models import weights_file
 from webui.models.weights_file import open_weights
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -107,3 +109,26 @@ class TestDamage:
                 file.truncate(1000)
             with pytest.raises(UnreadableFile, match="again"):
                 opened.read("b")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "ckpt"])
+def test_what_is_read_in_another_precision_is_what_converting_it_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    """Whatever part of it is read at once."""
+    monkeypatch.setattr(weights_file, "_BLOCK_BYTES", 16)
+    state = {
+        "halves": torch.randn(5, 7).half(), "numbers": torch.randn(3, 2, 2), "one": torch.ones(()),
+        "none": torch.empty(0, 3), "turned": torch.randn(4, 3).T, "whole": torch.arange(9),
+    }  # fmt: skip
+    path = tmp_path / f"a.{kind}"
+    if kind == "ckpt":
+        torch.save(state, path)
+    else:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    with open_weights(path) as weights:
+        for name, tensor in state.items():
+            for dtype in (torch.float32, torch.bfloat16, torch.float16):
+                found = weights.read(name, dtype)
+                assert found.dtype == dtype and torch.equal(found, tensor.to(dtype)), name
+            assert torch.equal(weights.read(name), tensor)

@@ -119,7 +119,7 @@ def _part(
             def fetch(wanted: str) -> Tensor | None:
                 for key in _spellings(wanted):
                     if key in places:
-                        return places[key].read(key)
+                        return places[key].read(key, dtype)
                 return None
 
             return filled(without_weights(make), fetch, first, "network", device, dtype)

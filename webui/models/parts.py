@@ -97,7 +97,7 @@ def build_unet(
     def fetch(name: str) -> Tensor | None:
         original = unet_name(name, config)
         key = ema_name(original) if anatomy.only_ema else UNET + original
-        return weights.read(key) if key in weights.entries else None
+        return weights.read(key, dtype) if key in weights.entries else None
 
     empty: UNet2DConditionModel = without_weights(lambda: UNet2DConditionModel.from_config(config))
     return filled(empty, fetch, weights.path, "UNet", device, dtype)
@@ -118,7 +118,7 @@ def build_vae(weights: WeightsFile, configs: Path, device: torch.device) -> Auto
                 old = old.replace(new_word, old_word)
         for key in (VAE + original, original, name, old):
             if key in weights.entries:
-                return weights.read(key)
+                return weights.read(key, torch.float32)
         return None
 
     empty: AutoencoderKL = without_weights(lambda: AutoencoderKL.from_config(config))
@@ -137,7 +137,7 @@ def build_text_encoders(
         def fetch(name: str) -> Tensor | None:
             for key in (f"{prefix}text_model.{name}", f"{prefix}{name}"):
                 if key in weights.entries:
-                    return weights.read(key)
+                    return weights.read(key, torch.float32)
             return None
 
         return fetch
@@ -147,7 +147,7 @@ def build_text_encoders(
             original, third = open_clip_name(name)
             if prefix + original not in weights.entries:
                 return None
-            tensor = weights.read(prefix + original)
+            tensor = weights.read(prefix + original, torch.float32)
             if original == "text_projection":
                 return tensor.T
             return tensor if third is None else tensor.chunk(3)[third]
@@ -189,8 +189,14 @@ def filled(
 ) -> _Network:
     """Give a network its weights, each a copy of its own in ``dtype`` on ``device``.
 
+    On processors those of a UNet's convolutions lie in the order that is computed fastest.
     Raises UnreadableFile if some are missing or have another shape.
     """
+    import torch
+
+    from webui.libraries import UNet2DConditionModel
+
+    quick = device.type == "cpu" and isinstance(part, UNet2DConditionModel)
     state: dict[str, Tensor] = {}
     missing = []
     for name, wanted in part.state_dict().items():
@@ -206,7 +212,10 @@ def filled(
                 f"{tuple(tensor.shape)}; a model of this family has {tuple(wanted.shape)}."
             )
         is_part = tensor.untyped_storage().nbytes() > tensor.nbytes  # of one that need not stay
-        state[name] = tensor.to(device=device, dtype=dtype, copy=is_part).contiguous()
+        order = torch.channels_last if quick and tensor.ndim == 4 else torch.contiguous_format
+        state[name] = tensor.to(device=device, dtype=dtype, copy=is_part).contiguous(
+            memory_format=order
+        )
     if missing:
         raise UnreadableFile(
             f"{path.name} could not be loaded. Its {title} lacks {len(missing)} of "

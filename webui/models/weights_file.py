@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from webui.errors import AppError, UnreadableFile
 from webui.files import open_regular
@@ -23,12 +23,15 @@ from webui.tensor_files.stored import ITEM_BYTES, Damaged, StoredTensor
 from webui.tensor_files.torch_saved import Asked, Limits, NotTorch, Packed, read_torch
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 log = logging.getLogger(__name__)
 
 _MAX_HEADER_BYTES = 100 << 20
 """The most that safetensors allows for a header."""
+_BLOCK_BYTES = 2 << 20
+"""What is read at once of a tensor that is converted; it stays in the processor's caches."""
 _TOLERATED = (
     "pytorch_lightning.callbacks.model_checkpoint ModelCheckpoint",
     "pytorch_lightning.callbacks.early_stopping EarlyStopping",
@@ -65,6 +68,16 @@ class Entry:
     """As safetensors writes it: F32, F16, BF16, I64, …"""
 
 
+class Read(Protocol):
+    """Reads one tensor of a file."""
+
+    def __call__(self, key: str, dtype: torch.dtype | None = None) -> Tensor:
+        """Return it on the CPU, with memory of its own, as it is stored or in another precision.
+
+        Raises UnreadableFile.
+        """
+
+
 @dataclass(frozen=True)
 class WeightsFile:
     """An open file of weights; tensors are read from the disk when they are asked for."""
@@ -73,8 +86,7 @@ class WeightsFile:
     entries: Mapping[str, Entry]
     metadata: Mapping[str, str]
     """Free text beside the weights, from the file and so not to be trusted."""
-    read: Callable[[str], Tensor]
-    """Return one tensor on the CPU, with memory of its own. Raises UnreadableFile."""
+    read: Read
 
 
 def counted(weights: WeightsFile, report: Callable[[float], None]) -> WeightsFile:
@@ -82,11 +94,11 @@ def counted(weights: WeightsFile, report: Callable[[float], None]) -> WeightsFil
     unread = {key: math.prod(entry.shape) for key, entry in weights.entries.items()}
     left = total = max(1, sum(unread.values()))
 
-    def read(key: str) -> Tensor:
+    def read(key: str, dtype: torch.dtype | None = None) -> Tensor:
         nonlocal left
         left -= unread.pop(key, 0)
         report(1 - left / total)
-        return weights.read(key)
+        return weights.read(key, dtype)
 
     return replace(weights, read=read)
 
@@ -109,8 +121,8 @@ def open_weights(path: Path, reader: Reader | None = None) -> Iterator[WeightsFi
         places = {name: _Place(*place) for name, *place in told["tensors"]}
         entries = {name: Entry(tuple(one.shape), one.dtype) for name, one in places.items()}
 
-        def read(key: str) -> Tensor:
-            return _read(file, path, places[key])
+        def read(key: str, dtype: torch.dtype | None = None) -> Tensor:
+            return _read(file, path, places[key], dtype)
 
         yield WeightsFile(path, entries, told["metadata"], read)
 
@@ -127,32 +139,49 @@ class _Place:
     size_bytes: int
 
 
-def _read(file: BinaryIO, path: Path, place: _Place) -> Tensor:
-    """Read one tensor. Raises UnreadableFile, also for a file that has become shorter."""
+def _read(file: BinaryIO, path: Path, place: _Place, dtype: torch.dtype | None) -> Tensor:
+    """Read one tensor. Raises UnreadableFile, also for a file that has become shorter.
+
+    What is wanted in another precision is read block by block into the same memory: memory that
+    is taken anew costs more time than reading does.
+    """
     import torch
 
-    dtype = {
+    stored = {
         "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
         "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
         "U8": torch.uint8, "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn,
         "F8_E5M2": torch.float8_e5m2,
     }.get(place.dtype)  # fmt: skip
-    if dtype is None:
+    if stored is None:
         raise _unreadable(path, f"It has numbers of the type {place.dtype[:20]}.")
-    data = torch.empty(place.size_bytes, dtype=torch.uint8)
+    file.seek(place.start)
+    if dtype in (None, stored) or place.strides is not None:
+        data = torch.empty(place.size_bytes, dtype=torch.uint8)
+        _fill(data, file, path)
+        tensor = data.view(stored)
+        if place.strides is None:
+            return tensor.reshape(place.shape)
+        return torch.as_strided(tensor, place.shape, place.strides).to(dtype or stored)
+    converted = torch.empty(place.shape, dtype=dtype)
+    block = torch.empty(min(_BLOCK_BYTES, place.size_bytes), dtype=torch.uint8)
+    for part in torch.split(converted.view(-1), _BLOCK_BYTES // stored.itemsize):
+        filled = block[: part.numel() * stored.itemsize]
+        _fill(filled, file, path)
+        part.copy_(filled.view(stored))
+    return converted
+
+
+def _fill(data: Tensor, file: BinaryIO, path: Path) -> None:
+    """Read as many bytes as ``data`` (uint8) has. Raises UnreadableFile."""
     rest = memoryview(data.numpy())  # type: ignore[arg-type]
     try:
-        file.seek(place.start)
         while rest and (count := file.readinto(rest)):  # type: ignore[attr-defined]
             rest = rest[count:]
     except OSError as error:
         raise _unreadable(path, f"It cannot be read: {error.strerror or error}.") from error
     if rest:
         raise _unreadable(path, _DAMAGED)
-    tensor = data.view(dtype)
-    if place.strides is None:
-        return tensor.reshape(place.shape)
-    return torch.as_strided(tensor, place.shape, place.strides)
 
 
 def weights_told(name: str) -> Answer:
