@@ -98,3 +98,64 @@ def test_kohyas_model_may_be_a_file_elsewhere():
 def test_kohyas_values_that_cannot_be_read_are_told_by_key(setting: dict):
     with pytest.raises(BadField, match=f"“{next(iter(setting))}”"):
         job(**{**KOHYA, **setting})
+
+
+SUBSETS = """
+[general]
+shuffle_caption = true
+caption_extension = ".txt"
+
+[[datasets]]
+resolution = 512
+batch_size = 2
+
+  [[datasets.subsets]]
+  image_dir = "mugs/blue"
+  class_tokens = "mug-1 mug"
+  num_repeats = 10
+
+  [[datasets.subsets]]
+  image_dir = "mugs/red"
+  class_tokens = "mug-1 cup"
+
+  [[datasets.subsets]]
+  image_dir = "others"
+  is_reg = true
+"""
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    for place in ("mugs/blue", "mugs/red", "others"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "1.png").touch()
+    path = tmp_path / "dataset.toml"
+    path.write_text(SUBSETS)
+    return path
+
+
+def test_subsets_of_a_dataset_that_are_all_folders_of_one_are_that_folder(dataset: Path):
+    found = job_of({**KOHYA, "dataset_config": "dataset.toml"}, dataset.parent)
+    assert found.data == dataset.parent / "mugs"
+    recipe = found.recipe_for("sd1")
+    assert (recipe.batch_size, recipe.resolution, recipe.shuffle_tags) == (2, 512, True)
+    keys = [note.partition(":")[0] for note in found.notes]
+    assert keys == ["caption_extension", "class_tokens", "num_repeats"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"mugs/red"', '"others"', "Put the folders of the subsets side by side"),
+        ('"mugs/red"', '"mugs/red"\nflip_aug = true', "differ in “flip_aug”"),
+        ('image_dir = "mugs/red"', 'metadata_file = "a.json"', "has no “image_dir”"),
+        ("[[datasets]]", "[[sets]]", "It holds no"),
+        ('image_dir = "mugs/blue"', 'image_dir = "mugs/green"', "side by side"),
+    ],
+)
+def test_what_cannot_be_one_run_is_told(dataset: Path, old: str, new: str, told: str):
+    text = SUBSETS.replace(old, new)
+    dataset.write_text(text.replace("datasets.", "sets.") if "sets]]" in new else text)
+    with pytest.raises(BadField, match=told) as caught:
+        job_of({**KOHYA, "dataset_config": str(dataset)}, dataset.parent)
+    assert caught.value.field == "dataset_config"

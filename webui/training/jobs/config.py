@@ -11,7 +11,7 @@ from typing import Any
 
 from webui.errors import AppError, BadField
 from webui.training.jobs.job import ASKED, Job
-from webui.training.jobs.kohya import is_kohya, translated
+from webui.training.jobs.kohya import is_kohya, translated, with_dataset
 from webui.training.recipe import SETTINGS, by_current_names
 
 if sys.version_info >= (3, 11):
@@ -27,6 +27,9 @@ def job_of(values: Mapping[str, Any], folder: Path) -> Job:
     """
     notes: tuple[str, ...] = ()
     if is_kohya(values):
+        if values.get("dataset_config"):
+            dataset = folder / Path(str(values["dataset_config"])).expanduser()
+            values = with_dataset(values, _read(dataset), dataset.resolve().parent)
         values, notes = translated(values)
     asked: dict[str, Any] = {"notes": notes}
     recipe: dict[str, Any] = {}

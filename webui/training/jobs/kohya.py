@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from webui.declarations import Declaration
 from webui.errors import BadField
+from webui.training.dataset import find_pictures
 from webui.training.jobs.job import ASKED
 from webui.training.recipe import SETTINGS
 from webui.training.runs import tracking
 
 _MARKS = frozenset(
     "train_data_dir pretrained_model_name_or_path model_name_or_path token_string init_word "
-    "output_name num_vectors_per_token max_train_steps train_batch_size".split()
+    "output_name num_vectors_per_token max_train_steps train_batch_size dataset_config".split()
 )
 """Keys that only these configurations have."""
 
@@ -51,6 +52,69 @@ def translated(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
     if "name" not in ours and isinstance(values.get("token_string"), str):
         ours["name"] = values["token_string"].strip()
     return ours, tuple(notes)
+
+
+def with_dataset(values: Mapping[str, Any], dataset: Any, folder: Path) -> dict[str, Any]:
+    """Return a configuration with what its ``dataset_config`` says in the place of that.
+
+    ``dataset`` is that file's content, and relative paths in it start at its ``folder``. There the
+    subsets are folders of images of the one token; here they must be all folders of one, or one.
+    Raises BadField for what cannot be one run.
+    """
+    subsets = list(_subsets(dataset))
+    folders = {(folder / Path(str(each["image_dir"])).expanduser()).resolve() for each in subsets}
+    place = folders.pop() if len(folders) == 1 else _around(folders)
+    shared: dict[str, Any] = {}
+    for key in dict.fromkeys(key for each in subsets for key in each):
+        found = [each.get(key) for each in subsets]
+        if key not in _OF_A_SUBSET and found.count(found[0]) < len(found):
+            raise BadField("dataset_config", f"The subsets differ in “{key}”; a run has one.")
+        shared[key] = found[0]
+    if "batch_size" in shared:
+        shared["train_batch_size"] = shared.pop("batch_size")
+    shared["train_data_dir"] = str(place)
+    del shared["image_dir"]
+    return {key: value for key, value in values.items() if key != "dataset_config"} | shared
+
+
+_OF_A_SUBSET = frozenset({"image_dir", "class_tokens", "num_repeats"})
+
+
+def _subsets(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the subsets that are learned, each with what is said of all and of its dataset."""
+
+    def table(value: Any) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            raise BadField("dataset_config", "It holds no [[datasets]] with [[datasets.subsets]].")
+        return value
+
+    content, count = table(dataset), 0
+    datasets = content.get("datasets")
+    for each in datasets if isinstance(datasets, list) else [None]:
+        own = dict(table(each))
+        subsets = own.pop("subsets", None)
+        for subset in subsets if isinstance(subsets, list) else [None]:
+            found = {**table(content.get("general", {})), **own, **table(subset)}
+            if "image_dir" not in found:
+                raise BadField("dataset_config", "A subset has no “image_dir”, a folder of images.")
+            if not found.pop("is_reg", False):  # the model is not changed, so it forgets nothing
+                count += 1
+                yield found
+    if not count:
+        raise BadField("dataset_config", "There is no subset to be learned.")
+
+
+def _around(folders: Collection[Path]) -> Path:
+    """Return the folder around others; BadField if it holds more images than theirs, or there is
+    none."""
+    (parent, *others) = {folder.parent for folder in folders}
+    if not others and {path.parent for path in find_pictures(parent)[0]} == set(folders):
+        return parent
+    raise BadField(
+        "dataset_config",
+        "A run learns from one folder. Put the folders of the subsets side by side into one, with "
+        "no other images in it.",
+    )
 
 
 _WHOLE = Declaration(label="It", type=int)
@@ -263,7 +327,9 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "torch_compile ddp_timeout",
         "there is nothing to load while training; many concepts share several devices by --jobs.",
     ),
-    ("dataset_config in_json", "a folder is read; name it in train_data_dir."),
+    ("in_json", "a folder is read; name it in train_data_dir."),
+    ("class_tokens", "what captions are made of is the same for all images; see the template."),
+    ("num_repeats", "each image is seen equally often, however many there are."),
     (
         "lr_scheduler_num_cycles lr_scheduler_power lr_scheduler_args lr_scheduler_type "
         "optimizer_args additional_parameters",
