@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from webui.devices import choice, processor
-from webui.devices.choice import EXACT_BELOW_BYTES, choose_device, choose_dtype
+from webui.devices.choice import EXACT_BELOW_BYTES, allow_tf32, choose_device, choose_dtype
 from webui.errors import AppError
 
 CPU = torch.device("cpu")
@@ -44,3 +45,19 @@ def test_other_devices_need_no_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(choice, "faster_in_bf16", pytest.fail)
     mps = torch.device("mps")
     assert choose_dtype(mps, "auto", 10**10, tmp_path / "cache.json") == torch.float16
+
+
+@pytest.fixture
+def _exact_again() -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("_exact_again")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float16])
+def test_gpus_compute_in_tf32_beside_half_precision_and_exactly_beside_float32(dtype: torch.dtype):
+    allow_tf32(torch.device("cuda"), dtype)
+    allow_tf32(CPU, torch.float32 if dtype != torch.float32 else torch.float16)  # changes nothing
+    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    assert allowed == (dtype != torch.float32,) * 2

@@ -56,3 +56,15 @@ def choose_dtype(
         return torch.float16
     large = device.type == "cpu" and size_bytes >= EXACT_BELOW_BYTES
     return torch.bfloat16 if large and faster_in_bf16(processor_cache) else torch.float32
+
+
+def allow_tf32(device: torch.device, dtype: torch.dtype) -> None:
+    """Let CUDA GPUs compute float32 products in TF32 beside a UNet in half precision.
+
+    Where the UNet's ``dtype`` is float32, as for images that are to be exact, all stays so.
+    """
+    import torch
+
+    if device.type == "cuda":
+        allowed = dtype != torch.float32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webui.devices.choice import allow_tf32
 from webui.errors import AppError
 from webui.models.catalog import Checkpoint, separate_vae
 from webui.models.diffusers_folder import load_folder
@@ -46,6 +47,7 @@ def load(
     """
     import torch
 
+    allow_tf32(device, dtype)
     offload = offload if device.type == "cuda" else "none"
     place = device if offload == "none" else torch.device("cpu")
     vae_file = separate_vae(checkpoint)
