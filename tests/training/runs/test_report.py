@@ -58,7 +58,7 @@ def test_verdicts(score: EvalResult, editable: float, norm: float, verdict: str)
         (0.3, 0.1, False, "learned"),
         (0.05, 0.1, False, "weak"),
         (0.05, 0.1, True, "learned"),
-        (0.3, 0.4, False, "not shown"),
+        (0.3, 0.45, False, "not shown"),
     ],
 )
 def test_verdicts_beside_what_the_model_draws(

@@ -21,8 +21,8 @@ gain of 0.04 and below, two of eight at 0.08."""
 TOLD = 0.15
 """Gain over an empty prompt below which it counts as weak, as a part of what words gain the model
 on images of its own. Of trainings cut off after eight steps, whose images showed nothing of the
-thing, none had more than 0.12; things of the model's world that were shown had 0.47 and more, other
-programs' drawings 0.09 to 0.37, so that two of eight of these are called weak."""
+thing, none had more than 0.11; things of the model's world that were shown had 0.43 and more, other
+programs' drawings 0.06 to 0.44, so that three of seven of these are called weak."""
 SHORT = 0.5
 """Norm ratio below which vectors count as weak: at 0.3 a "photo of" them still shows the thing now
 and then, but beside other words nothing of it is left. The limit above is ``LONG``: at 4 the thing
