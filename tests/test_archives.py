@@ -73,3 +73,24 @@ def test_what_is_no_zip_is_told(tmp_path: Path):
     (tmp_path / "paper.zip").write_bytes(b"%PDF-1.7")
     with pytest.raises(AppError, match="paper.zip is no zip file"):
         unpacked_beside(tmp_path / "paper.zip", ENDINGS)
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_what_is_damaged_inside_is_told(tmp_path: Path, method: int):
+    path = tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("1.png", bytes(range(256)) * 40)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"1.png") + 25
+    content[place : place + 60] = bytes(byte ^ 0x55 for byte in content[place : place + 60])
+    path.write_bytes(content)
+    with pytest.raises(AppError, match="damaged"), as_folder(path, ENDINGS):
+        pass
+
+
+def test_a_name_that_is_a_file_and_a_folder_is_told(tmp_path: Path):
+    path = zipped(tmp_path / "pets.zip", "1.png", "1.png/2/3.png")
+    with pytest.raises(AppError, match="two files of one name"), as_folder(path, ENDINGS):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import tempfile
 import zipfile
 import zlib
@@ -17,6 +18,7 @@ MOST_FILES = 4000
 MOST_BYTES = 2 << 30
 """Of all files together, unpacked."""
 _PIECE = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
 
 def is_archive(path: Path) -> bool:
@@ -85,12 +87,16 @@ def unpack(archive: Path, into: Path, endings: Collection[str]) -> None:
                                 f"{archive.name} holds more than {MOST_BYTES >> 30} GiB."
                             )
                         copy.write(piece)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
+    except _DAMAGED as problem:
         raise AppError(f"{archive.name} is no zip file, or it is damaged.") from problem
     except RuntimeError as problem:  # zipfile's word for a password
         raise AppError(f"{archive.name} has a password; make one without.") from problem
-    except FileExistsError as problem:
+    except (FileExistsError, NotADirectoryError) as problem:
         raise AppError(f"{archive.name} holds two files of one name.") from problem
+    except OSError as problem:
+        if problem.errno is not None:
+            raise
+        raise AppError(f"{archive.name} is damaged.") from problem  # bzip2's way to say so
 
 
 def _hidden(part: str) -> bool:
