@@ -66,3 +66,10 @@ def test_the_starter_model_knows_what_its_own_pictures_show(tmp_path: Path):
         trials = suggest(starter, Recipe(), shown, LatentCache(), lambda who: nullcontext(), 600.0)
         found[concept.initializer] = [each.word for each in list(trials)[-1].best]
     assert sum(word in best for word, best in found.items()) >= 5, found
+
+
+def test_words_that_say_nothing_to_a_model_are_no_start():
+    """It does not know them apart; of two or three that it takes for each other one is offered."""
+    unknown = dict.fromkeys("abcd", [0.1])
+    alike = {"star": [0.2], "sun": [0.2]}
+    assert words._distinct(unknown | alike, [*unknown, *alike]) == ["star"]

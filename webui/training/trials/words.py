@@ -61,6 +61,8 @@ ROUNDS = ((1, 200), (4, 24), (8, 10), (16, 5))
 BATCH, BEST = 8, 5
 SAME = 1e-5
 """Errors that differ by no more than this part are of words that the model does not know apart."""
+UNKNOWN = 4
+"""So many words that it does not know apart say nothing to it; none of them is a start."""
 PATIENCE_S = 8.0
 """So long words are tried; a slower machine tries fewer, or on fewer inputs."""
 MIXED = 10
@@ -142,13 +144,15 @@ def suggest(
 
 
 def _distinct(errors: Mapping[str, Sequence[float]], words: Sequence[str]) -> list[str]:
-    """Return words, the best first; of those that a model does not tell apart only one."""
+    """Return words, the best first; of those that a model does not tell apart one, or none."""
     means = {word: statistics.fmean(errors[word]) for word in words}
-    kept: list[str] = []
+    groups: list[list[str]] = []
     for word in sorted(words, key=lambda word: means[word]):
-        if not kept or means[word] - means[kept[-1]] > SAME * means[word]:
-            kept.append(word)
-    return kept
+        if groups and means[word] - means[groups[-1][-1]] <= SAME * means[word]:
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    return [group[0] for group in groups if len(group) < UNKNOWN]
 
 
 def _inputs_of(rounds: Sequence[tuple[int, int]], words: int) -> int:
