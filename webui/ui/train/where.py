@@ -11,7 +11,6 @@ from webui.errors import AppError
 from webui.studio.studio import Studio
 from webui.training.request import TrainingRequest
 from webui.ui.markup import message
-from webui.ui.train.masks import Masks
 
 HIDDEN: dict[str, Any] = gr.update(visible=False)
 
@@ -32,7 +31,6 @@ class Where:
             object_fit="contain",
             visible=False,
         )
-        self.masks = Masks()
 
     def follow(
         self,
@@ -49,9 +47,12 @@ class Where:
             except AppError as error:
                 yield {self.said: message(str(error), "warn"), self.shown: HIDDEN}
                 return
-            told = message("Choose an image to paint what is to be learned of it.")
-            yield {self.said: told, self.shown: gr.update(value=images, visible=True)}
+            yield {self.said: "", self.shown: gr.update(value=images, visible=True)}
 
-        outputs = [self.said, self.shown]
-        self.look.click(show, inputs, outputs, api_visibility="private", show_progress="hidden")
-        self.masks.follow(studio, asked, inputs, self.shown, show, outputs)
+        self.look.click(
+            show,
+            inputs,
+            [self.said, self.shown],
+            api_visibility="private",
+            show_progress="hidden",
+        )
