@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from starter.concepts import OBJECTS, training_pictures
 from tests.browser.conftest import ROOT, App
+from tests.parts import wait_until
 from webui.training.runs.run_folder import Run
 
 PLACES = ("progress", "plot", "scrubber", "previews")
@@ -308,7 +309,7 @@ def test_two_names_with_masks_and_a_lora_and_then_noise_from_one_of_them(
     page.locator("#train-initializer input").fill("mushroom")
     page.locator("#train-suggest").click()
     words = page.locator("#train-suggested label:has(input)")
-    expect(words).to_have_count(6)
+    expect(words).to_have_count(6, timeout=240_000)
     words.filter(has_text="my_star: ").first.click()
     expect(page.locator("#train-initializer input")).to_have_value(re.compile(r"^mushroom, \w+$"))
     page.locator("#train-initializer input").fill("mushroom, star")
@@ -356,4 +357,45 @@ def test_two_names_with_masks_and_a_lora_and_then_noise_from_one_of_them(
     page.locator("#train-start").click()
     expect(done).to_contain_text("my_noise: Finished", timeout=540_000)
     expect(page.locator("#train-report")).to_contain_text("not shown")
+    page.context.close()
+
+
+def test_a_mask_is_painted_over_an_image_and_taken_back(
+    start_app: Callable[..., App], chromium: Browser, tmp_path: Path
+):
+    page = open_train(chromium, start_app(folder=tmp_path))
+    page.locator("#train-pictures input[type=file]").set_input_files(pictures(tmp_path, 3))
+    page.locator("#train-name input").fill("my_toadstool")
+    page.locator("#train-initializer input").fill("mushroom")
+    expect(page.locator("#train-ready")).to_contain_text("Ready: 3 images")
+    page.locator("#train-where").click()
+    shown = page.locator("#train-where-shown img")
+    expect(shown).to_have_count(3)
+    found = shown.first.get_attribute("src")
+
+    shown.first.click()
+    canvas = page.locator("#train-mask-editor canvas").first
+    expect(canvas).to_be_visible()
+    expect(page.locator("#train-mask-said")).to_contain_text("0.png: Paint over what")
+    said = page.locator("#train-mask-said")
+
+    def painted() -> bool:  # the brush is there only some time after the canvas
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 40, y, steps=3)
+        page.mouse.up()
+        page.locator("#train-mask-keep").click()
+        expect(said).not_to_contain_text("Paint over what")
+        return "Nothing is painted" not in said.inner_text()
+
+    wait_until(painted)
+    expect(page.locator("#train-mask-said")).to_contain_text("what counts of it now")
+    expect(shown.first).not_to_have_attribute("src", found)
+    page.locator("#train-mask-undo").click()
+    expect(page.locator("#train-mask-undo")).to_be_disabled()
+    expect(page.locator("#train-mask-said")).to_contain_text("what counts of it now")
+    page.screenshot(path=tmp_path / "mask.png", full_page=True)
     page.context.close()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from PIL import Image, ImageChops
 
 from webui.errors import AppError
-from webui.files import open_regular, sha256
+from webui.files import open_regular, room_on_disk, sha256, write_whole
 from webui.images import open_picture, size_of
 from webui.training.learned.concepts import concept_shown
 
@@ -146,8 +146,8 @@ def _stamp(*paths: Path | None) -> tuple[Any, ...]:
 
 def _mask_of(path: Path, mask: Path | None) -> Path | None:
     """Return the mask of a picture: the one given, or the one beside it, if there is one."""
-    beside = mask or path.with_name(path.stem + MASK_ENDING)
-    return beside if beside.is_file() else None
+    place = mask_place(path, mask)
+    return place if place.is_file() else None
 
 
 def _text_of(path: Path, caption: Path | None) -> tuple[str, bool]:
@@ -156,6 +156,28 @@ def _text_of(path: Path, caption: Path | None) -> tuple[str, bool]:
     if text_file.is_file():
         return _read_text(text_file), True
     return path.stem.lstrip("-_ 0123456789").strip(), False
+
+
+def mask_place(path: Path, mask: Path | None = None) -> Path:
+    """Return where the mask of a picture lies: the file given for it, or else beside it."""
+    return mask or path.with_name(path.stem + MASK_ENDING)
+
+
+def put_mask(place: Path, content: bytes | None) -> bytes | None:
+    """Write the file of a mask, or take it away for None; return what was there before.
+
+    Raises AppError where that cannot be done.
+    """
+    try:
+        before = place.read_bytes() if place.is_file() else None
+        if content is None:
+            place.unlink(missing_ok=True)
+        else:
+            with room_on_disk():
+                write_whole(place, content)
+    except OSError as problem:
+        raise AppError(f"The mask {place.name} cannot be changed: {problem.strerror}.") from problem
+    return before
 
 
 def is_mask(path: Path) -> bool:

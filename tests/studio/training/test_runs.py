@@ -26,10 +26,12 @@ from webui.studio.training.checkpoints import never
 from webui.studio.training.installing import lora_taken
 from webui.studio.training.runs import TrainingRuns
 from webui.training import dataset
+from webui.training.dataset import put_mask
 from webui.training.learned.step import LearnedStep
 from webui.training.recipe import Recipe
 from webui.training.request import TrainingRequest
 from webui.training.trials.drawable import OWN_PICTURES, PROMPTS
+from webui.ui.train.masks import mask_of
 
 QUICK = Recipe(
     steps=8,
@@ -718,6 +720,32 @@ def test_a_lora_learned_beside_an_embedding_is_one_file_with_it_and_never_replac
     theirs.write_bytes(b"theirs")
     assert house.runs.check(request_of("my-other", recipe)) == [("name", lora_taken("my-other"))]
     assert house.runs.check(request_of("my-other")) == [] and theirs.read_bytes() == b"theirs"
+
+
+def test_a_mask_is_painted_beside_an_image_learned_with_and_taken_back(
+    house: House, request_of: Callable
+):
+    trials, request = house.runs.trials, request_of()
+    usual = [image.tobytes() for image, _ in trials.what_counts(request)]
+    plain = trials.to_paint(request, 1)
+    assert (plain.name, plain.mask) == (request.pictures[1].name, None)
+    found = trials.to_paint(replace(request, recipe=replace(QUICK, find_thing=True)), 1)
+    assert found.mask.size == found.image.size == (40, 40), "what the model finds can be mended"
+
+    half = Image.new("RGBA", plain.image.size)
+    half.paste((124, 58, 237, 150), (0, 0, 20, 40))
+    content = mask_of({"layers": [half]})
+    assert mask_of({"layers": [Image.new("RGBA", (4, 4))]}) is mask_of({"layers": []}) is None
+    assert put_mask(plain.place, content) is None
+    after = [image.tobytes() for image, _ in trials.what_counts(request)]
+    assert [one == other for one, other in zip(usual, after, strict=True)].count(False) == 1
+    assert trials.to_paint(request, 1).mask.tobytes() == (b"\xff" * 20 + b"\0" * 20) * 40
+    run_id = house.runs.start(request)
+    house.wait(run_id, "finished")
+    (copy,) = (house.folder / "train" / run_id / "data").glob("*-masklabel.png")
+    assert copy.read_bytes() == content
+    assert put_mask(plain.place, None) == content and not plain.place.exists()
+    assert [image.tobytes() for image, _ in trials.what_counts(request)] == usual
 
 
 def test_what_counts_of_the_images_is_shown_before_a_run_and_learned_in_it(

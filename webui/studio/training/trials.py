@@ -5,25 +5,49 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from webui.studio.gpu import GpuGate
 from webui.studio.training.checkpoints import Draw
-from webui.training.crops import make_crops
-from webui.training.dataset import ENOUGH, Picture, ReadPicture, read_pictures
+from webui.training.crops import Crop, box_of, make_crops
+from webui.training.dataset import (
+    ENOUGH,
+    Picture,
+    ReadPicture,
+    mask_place,
+    pair_captions,
+    read_pictures,
+)
 from webui.training.preflight import Finding
 from webui.training.request import TrainingRequest
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from webui.models.model import Model
     from webui.training.recipe import Recipe
     from webui.training.trials.drawable import Comparison, OwnPictures
     from webui.training.trials.latents import LatentCache
     from webui.training.trials.words import Trial
+
+
+PAINTED = 768
+"""Longest side of an image that a mask is painted on, in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class ToPaint:
+    """An image that a mask can be painted on."""
+
+    name: str
+    image: Image.Image
+    """Scaled down to ``PAINTED`` pixels."""
+    mask: Image.Image | None
+    """As large; its own, or what the model finds where the request asks for that."""
+    place: Path
+    """The mask's file, which there need not be."""
 
 
 class Trials:
@@ -90,24 +114,53 @@ class Trials:
     def what_counts(self, request: TrainingRequest) -> list[tuple[Image.Image, str]]:
         """Return the first images as they are cut, what hardly counts in them made grey, and their
         names."""
-        from webui.training.setup import buckets_of, side_of
-        from webui.training.trials.where import shaded, with_soft_mask
+        from webui.training.trials.where import shaded
 
-        model, latents, recipe = self._model(), self._latents(), request.recipe
-        concepts = request.concepts
         pictures = read_pictures(request.pictures, self._read, request.names)[:ENOUGH]
-        sizes = (side_of(recipe, model), buckets_of(recipe, model))
         shown: list[tuple[Image.Image, str]] = []
-        for picture in pictures:
-            position = recipe.crop_positions[len(shown) : len(shown) + 1]
-            (crop,) = make_crops([picture], sizes[0], positions=position, buckets=sizes[1])
-            if recipe.find_thing:
-                with self._gate.hold("looking at images"):
-                    words = concepts[picture.concept].initializer
-                    crop = with_soft_mask(model, crop, latents.moments(model, crop), words)
-            mask = crop.mask if recipe.use_mask else None
+        for number, picture in enumerate(pictures):
+            crop = self._masked(request, number, picture)
+            mask = crop.mask if request.recipe.use_mask else None
             shown.append((shaded(crop.image, mask), picture.path.name))
         return shown
+
+    def to_paint(self, request: TrainingRequest, number: int) -> ToPaint:
+        """Return the image of a number, counted from 0, with the mask that a run would use."""
+        files, _ = pair_captions(request.pictures)
+        path, _, mask_file = files[number]
+        picture = read_pictures(request.pictures, self._read, request.names)[number]
+        mask = picture.mask
+        if mask is None and request.recipe.find_thing:
+            found = self._masked(request, number, picture).mask
+            shape = found.width / found.height if found else 1.0
+            position = (*request.recipe.crop_positions[number : number + 1], -1.0)[0]
+            left, top, right, bottom = map(round, box_of(picture, position, shape))
+            mask = Image.new("L", picture.image.size)
+            if found:
+                mask.paste(found.resize((right - left, bottom - top)), (left, top))
+        image = picture.image.copy()
+        image.thumbnail((PAINTED, PAINTED))
+        place = mask_place(path, mask_file)
+        return ToPaint(path.name, image, mask and mask.resize(image.size), place)
+
+    def _masked(self, request: TrainingRequest, number: int, picture: Picture) -> Crop:
+        """Return the crop of a picture, with a mask of what the model finds if that is asked for
+        and it has none."""
+        from webui.training.setup import buckets_of, side_of
+        from webui.training.trials.where import with_soft_mask
+
+        model, latents, recipe = self._model(), self._latents(), request.recipe
+        (crop,) = make_crops(
+            [picture],
+            side_of(recipe, model),
+            positions=recipe.crop_positions[number : number + 1],
+            buckets=buckets_of(recipe, model),
+        )
+        if not recipe.find_thing:
+            return crop
+        words = request.concepts[picture.concept].initializer
+        with self._gate.hold("looking at images"):
+            return with_soft_mask(model, crop, latents.moments(model, crop), words)
 
     def _latents(self) -> LatentCache:
         """Return what is kept of encoded pictures."""

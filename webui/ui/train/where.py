@@ -11,6 +11,7 @@ from webui.errors import AppError
 from webui.studio.studio import Studio
 from webui.training.request import TrainingRequest
 from webui.ui.markup import message
+from webui.ui.train.masks import Masks
 
 HIDDEN: dict[str, Any] = gr.update(visible=False)
 
@@ -31,6 +32,7 @@ class Where:
             object_fit="contain",
             visible=False,
         )
+        self.masks = Masks()
 
     def follow(
         self,
@@ -47,12 +49,9 @@ class Where:
             except AppError as error:
                 yield {self.said: message(str(error), "warn"), self.shown: HIDDEN}
                 return
-            yield {self.said: "", self.shown: gr.update(value=images, visible=True)}
+            told = message("Choose an image to paint what is to be learned of it.")
+            yield {self.said: told, self.shown: gr.update(value=images, visible=True)}
 
-        self.look.click(
-            show,
-            inputs,
-            [self.said, self.shown],
-            api_visibility="private",
-            show_progress="hidden",
-        )
+        outputs = [self.said, self.shown]
+        self.look.click(show, inputs, outputs, api_visibility="private", show_progress="hidden")
+        self.masks.follow(studio, asked, inputs, self.shown, show, outputs)
