@@ -84,7 +84,6 @@ def room_of(dotted: str) -> str | None:
 
 
 @cache
-@cache
 def imports(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, wherever in the file."""
     return tuple(_imported(parsed(path)))

@@ -19,6 +19,7 @@ from torch.nn import functional
 from webui.embeddings.formats import safetensors_file
 from webui.errors import AppError
 from webui.libraries import Attention
+from webui.models.weights_file import open_weights
 from webui.training.denoising import generator_for
 from webui.training.learned.step import LORA
 
@@ -120,18 +121,14 @@ def lora_in(path: Path, unet: UNet2DConditionModel) -> dict[str, Tensor]:
     Raises AppError for one that is damaged, or changes more than the attention of this UNet: what
     it does cannot be told from a part of it.
     """
-    from safetensors.torch import load_file
-
     places = {
         layer: [place.module.in_features, place.width]
         for _, place in _places(unet, fused=False)
         for layer in place.layers
     }
-    try:
-        read = load_file(path)
-    except Exception as problem:  # safetensors raises a kind of its own
-        raise AppError(f"{path.name} cannot be read as a LoRA.") from problem
-    tensors = {name: each.float() for name, each in read.items() if "bundle_emb." not in name}
+    with open_weights(path) as weights:
+        names = [name for name in weights.entries if "bundle_emb." not in name]
+        tensors = {name: weights.read(name, torch.float32) for name in names}
     lora: dict[str, Tensor] = {}
     for layer in {name.partition(".")[0] for name in tensors}:
         down, up = (tensors.pop(f"{layer}.{ending}", None) for ending in (_DOWN, _UP))

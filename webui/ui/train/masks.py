@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ LOOK_THROUGH = 150
 """Of 255: how much of the image the paint hides."""
 MOST_OPEN = 64
 """Editors that are remembered; those used last are kept."""
+MOST_UNDONE = 100
+"""Changes of masks that can be undone in one of them."""
 
 
 @dataclass
@@ -34,7 +36,9 @@ class Painting:
 
     place: Path
     """The mask's file."""
-    replaced: list[tuple[Path, bytes | None]] = field(default_factory=list)
+    replaced: deque[tuple[Path, bytes | None]] = field(
+        default_factory=lambda: deque(maxlen=MOST_UNDONE)
+    )
     """Masks and what was there before each, the latest last."""
 
 
