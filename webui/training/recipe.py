@@ -164,12 +164,12 @@ class Recipe:
             label="Captions",
             choices={
                 "templates": "sentences around the name",
-                "filewords": "sentences, then each image's .txt file",
+                "filewords": "sentences with each image's .txt file or name",
                 "files": "only the .txt files",
             },
             old=("captions",), page="settings",
             help="What captions are made of: sentences around the name (templates), the same "
-            "followed by the text file of each image (filewords), or only that text, which "
+            "with the text file of each image, or its name (filewords), or only that text, which "
             "must hold the name or `[name]` (files).",
         ),
     )
