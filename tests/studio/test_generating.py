@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ import torch
 from webui.embeddings.embedding import Embedding
 from webui.errors import BadField
 from webui.generation.engine import ModelUsed
-from webui.generation.outputs import read_parameters
+from webui.generation.outputs import read_parameters, save_picture
 from webui.generation.request import GenerationRequest, default_request
 from webui.generation.styles import Style
 from webui.studio.jobs import GenerationJob
@@ -128,6 +131,35 @@ def test_an_unforeseen_error_is_told_in_a_sentence_and_the_gate_is_free_again(
     view = wait(studio.generating.start(REQUEST)).view
     assert view.state == "failed" and "disk is full" in view.problem
     assert studio.gate.owner is None
+
+
+def test_a_picture_is_saved_while_the_next_is_drawn(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+):
+    def save(*given: Any) -> Path:
+        meanwhile.append(drawing.wait(20))
+        return save_picture(*given)
+
+    drawing, meanwhile = Event(), list[bool]()
+    monkeypatch.setattr("webui.studio.jobs.save_picture", save)
+    job = studio.generating.start(replace(REQUEST, batch_count=2))
+    for view in job.updates():
+        if view.step > REQUEST.steps:  # of the second picture
+            drawing.set()
+    assert view.state == "finished" and len(view.pictures) == 2
+    assert meanwhile == [True, True]
+
+
+def test_a_job_whose_pictures_cannot_be_saved_draws_no_further_ones(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("webui.studio.jobs.save_picture", fail)
+    view = wait(studio.generating.start(replace(REQUEST, batch_count=9))).view
+    assert view.state == "failed" and "disk is full" in view.problem
+    assert view.step <= 2 * REQUEST.steps
 
 
 def test_an_embedding_in_training_can_be_drawn_before_it_is_a_file(studio: Studio):

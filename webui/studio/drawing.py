@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -102,6 +103,8 @@ class Drawing:
     ) -> None:
         """Draw the pictures of a checked request, holding the gate as ``who``; ``keep`` each.
 
+        ``keep`` is called in a thread of its own, one picture at a time, while the next is drawn;
+        all are kept when this returns or raises, also what ``keep`` raised.
         ``job`` is told of each step, and may be stopped; so may what has no job, by ``given_up``.
         ``model`` is loaded, or is then. ``extra`` can be called although it is not in the library.
         Raises Interrupted if it was stopped (pictures are kept as far as they have got), and
@@ -113,7 +116,7 @@ class Drawing:
 
         if stopped():
             raise Interrupted("Interrupted.")
-        with self._gate.hold(who, stopped):
+        with self._gate.hold(who, stopped), _beside(keep) as keep_beside:
             if isinstance(model, ModelChoice):
                 model = self._models.bring(model)
             if job:
@@ -130,7 +133,7 @@ class Drawing:
                     skipped=job.take_skip if job else lambda: False,
                 ):
                     if isinstance(event, Picture):
-                        keep(event)
+                        keep_beside(event)
                     elif job:
                         job.step_done(event.step, self._preview(job, model, event.latents[0]))
 
@@ -194,3 +197,27 @@ class Drawing:
         shown = self._previewer(latents)
         job.preview_due = time.monotonic() + max(PREVIEW_EVERY_S, self._previewer.rest_s)
         return shown
+
+
+@contextmanager
+def _beside(keep: Callable[[Picture], object]) -> Iterator[Callable[[Picture], None]]:
+    """Yield what keeps a picture in a thread beside the caller, once the one before is kept.
+
+    No more than two pictures are there at a time. The block ends when the last one is kept; what
+    ``keep`` raised is raised with the next picture, or there.
+    """
+    before: list[Future[object]] = []
+
+    def settle() -> None:
+        while before:
+            before.pop().result()
+
+    def keep_beside(picture: Picture) -> None:
+        settle()
+        before.append(thread.submit(keep, picture))
+
+    with ThreadPoolExecutor(1, "keep") as thread:
+        try:
+            yield keep_beside
+        finally:
+            settle()

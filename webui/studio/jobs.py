@@ -162,7 +162,7 @@ class GenerationJob:
             self._changed.wait_for(lambda: self._view.ended)
         return self._view
 
-    # What only the job's own thread calls
+    # What only the job's own thread calls, or one that saves for it
 
     def publish(self, **changes: Any) -> None:
         """Replace the view."""
