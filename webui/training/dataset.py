@@ -304,12 +304,17 @@ def held_out_count(count: int) -> int:
     return max(1, count // 10) if count >= HOLD_OUT_FROM else 0
 
 
-def held_out(pictures: Sequence[Picture]) -> set[int]:
-    """Return the indices of the pictures that training does not see: the last ones of each name."""
+def held_out(pictures: Sequence[Picture], turn: int = 0) -> set[int]:
+    """Return the indices of the pictures that training does not see: the last ones of each name.
+
+    At a later ``turn`` as many before them, and at the first ones it goes on from the last.
+    """
     kept: set[int] = set()
     for concept in {picture.concept for picture in pictures}:
         own = [index for index, picture in enumerate(pictures) if picture.concept == concept]
-        kept |= set(own[len(own) - held_out_count(len(own)) :])
+        count = held_out_count(len(own))
+        end = len(own) - turn * count % len(own) if own else 0
+        kept |= {own[place % len(own)] for place in range(end - count, end)}
     return kept
 
 

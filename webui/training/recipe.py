@@ -404,6 +404,14 @@ class Recipe:
             "images on).",
         ),
     )
+    leave_one_out: int = declared(
+        2,
+        Setting(
+            label="Leave out in turn", low=0, high=4,
+            help="Where the held-out image says too little, the run is done again so often without "
+            "another one, before the report; 0 = never.",
+        ),
+    )
     stop_early: bool = declared(
         False,
         Setting(

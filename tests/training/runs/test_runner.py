@@ -27,7 +27,7 @@ from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
 from webui.training.learned.step import LearnedStep, learned_step
 from webui.training.recipe import Recipe
-from webui.training.runs import tracking
+from webui.training.runs import leave_one_out, tracking
 from webui.training.runs.report import Report
 from webui.training.runs.run_folder import Run
 from webui.training.runs.run_state import Curves, Order
@@ -35,6 +35,7 @@ from webui.training.runs.runner import (
     DRAWING,
     ENCODING,
     JUDGING,
+    LEAVING_OUT,
     MEASURING,
     Outcome,
     carry_out,
@@ -166,6 +167,26 @@ def test_what_comes_beside_the_steps_is_told_as_it_goes_the_first_preview_before
         done = [(at, of) for each, at, of in witness.phases if each == name]
         assert done[0][0] == 0 and done[-1][0] == done[-1][1], name
     assert witness.phases[:6] == [(ENCODING, number, 5) for number in range(6)]
+
+
+@pytest.mark.parametrize("order_at", [None, 3])
+def test_where_the_held_out_image_says_too_little_others_are_left_out_in_turn(
+    new_run: Callable, model: Model, monkeypatch: pytest.MonkeyPatch, order_at: int | None
+):
+    monkeypatch.setattr(leave_one_out, "says_too_little", lambda found: True)
+    run = new_run(replace(QUICK, steps=4, evaluate_every=4, preview_every=0, leave_one_out=2))
+    witness = Witness(run)
+    monkeypatch.setattr(witness, "order", lambda: "stop" if len(again()) == order_at else None)
+
+    def again() -> list[tuple[str, int, int]]:
+        return [phase for phase in witness.phases if phase[0] == LEAVING_OUT]
+
+    outcome = carry_out(run, model, witness)
+    assert outcome.state == "finished"
+    assert outcome.report.step == 4
+    told = [(LEAVING_OUT, step, 8) for step in (0, 1, 2, 3, 4, 4, 5, 6, 7, 8)]
+    assert again() == (told[:order_at] if order_at else told)
+    assert outcome.report.score.turns == (1 if order_at else 3)
 
 
 def test_a_run_that_goes_on_says_so_and_draws_only_what_is_missing(new_run: Callable, model: Model):

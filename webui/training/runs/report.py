@@ -53,6 +53,8 @@ class EvalResult:
     """The gain at little, middling and much noise."""
     held_out_error: float | None = None
     """Standard error of ``held_out``; reports of earlier versions lack it."""
+    turns: int = 1
+    """How often images were held out, each time others."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,10 @@ def judge(
         )
     unseen, doubt = found.held_out, found.held_out_error
     if unseen is not None and doubt is not None and not unseen > doubt:
+        often = f" in {found.turns} trainings, each time others," if found.turns > 1 else ""
         return "not shown", (
-            f"The images gain, but what was held out of them does not: {unseen:.1%} ± {doubt:.1%}. "
+            f"The images gain, but what was held out of them{often} does not: {unseen:.1%} ± "
+            f"{doubt:.1%}. "
             "Whether it learned the thing cannot be told from this. Look at the previews; use "
             "images that show more of the same, or a model that can draw such things."
         )

@@ -27,7 +27,7 @@ from webui.training.evaluation import (
 )
 from webui.training.learned.step import LearnedStep, learned_step
 from webui.training.recipe import last_step
-from webui.training.runs import tracking
+from webui.training.runs import leave_one_out, tracking
 from webui.training.runs.report import Report, judge
 from webui.training.runs.run_folder import Record, Run
 from webui.training.runs.run_state import Curves, Order
@@ -46,10 +46,13 @@ from webui.training.trials.where import with_soft_mask
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
     from webui.embeddings.embedding import Embedding
     from webui.training.dataset import Picture
+    from webui.training.evaluation import EvalSet
     from webui.training.recipe import Recipe
+    from webui.training.runs.report import EvalResult
     from webui.training.trials.drawable import Comparison
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ SAVE_EVERY_STEPS, SAVE_EVERY_S = 25, 30.0
 ENCODING, DRAWING = "Encoding the images", "Drawing previews"
 LOOKING = "Finding the thing"
 MEASURING, JUDGING = "Measuring the initializer", "Measuring what was learned"
+LEAVING_OUT = "Learning again without another image"
 """Phases of a run beside its steps, in words for people."""
 
 
@@ -216,7 +220,10 @@ class _Runner:
         if ended := self._ended():
             return ended
         with self.host.hold("final evaluation"):
-            report = self._report(reason, beside)
+            eval_set, scores = self._scores()
+        scores = self._asked_again(eval_set, scores)
+        with self.host.hold("final evaluation"):
+            report = self._report(reason, beside, scores)
         if self.host.order() == "discard":
             return Outcome(JobState.STOPPED)
         self.run.save_report(report.to_dict())
@@ -332,18 +339,61 @@ class _Runner:
             self.host.log_event({"kind": "note", "step": step, "text": said})
             return None
 
-    def _report(self, reason: str, beside: Comparison | None) -> Report:
-        setup, progress = self.setup, self.progress
-        device = setup.model.device
-        vectors = {key: rows.to(device) for key, rows in progress.best_vectors.items()}
-        lora = {name: weights.to(device) for name, weights in progress.best_lora.items()}
-        final = prepare_eval_set(
-            setup,
-            2 * setup.recipe.evaluation_tuples * len(setup.placeholders),
-            lambda done, total: self.host.report_phase(JUDGING, done, total),
+    def _best(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the best vectors and LoRA, on the device."""
+        device = self.setup.model.device
+        return (
+            {key: rows.to(device) for key, rows in self.progress.best_vectors.items()},
+            {name: weights.to(device) for name, weights in self.progress.best_lora.items()},
         )
+
+    def _eval_set(self, setup: TrainingSetup) -> EvalSet:
+        count = 2 * setup.recipe.evaluation_tuples * len(setup.placeholders)
+        return prepare_eval_set(
+            setup, count, lambda done, total: self.host.report_phase(JUDGING, done, total)
+        )
+
+    def _scores(self) -> tuple[EvalSet, Sequence[EvalResult]]:
+        """Measure the best of each name on fixed inputs."""
+        eval_set = self._eval_set(self.setup)
+        return eval_set, score_each(self.setup, eval_set, *self._best())[1]
+
+    def _asked_again(self, first: EvalSet, scores: Sequence[EvalResult]) -> Sequence[EvalResult]:
+        """Ask further images where the held-out one says too little; an order gives that up."""
+        count = self.setup.recipe.leave_one_out
+        if not count or not any(map(leave_one_out.says_too_little, scores)):
+            return scores
+        try:
+            with self.host.hold("final evaluation"):
+                turns = [leave_one_out.measured(self.setup, first, *self._best())]
+            for turn in range(1, count + 1):
+                setup = leave_one_out.without(self.setup, turn)
+                progress = self._learned_again(setup, turn - 1, count)
+                with self.host.hold("final evaluation"):
+                    learned = self._eval_set(setup), progress.vectors, progress.lora
+                    turns.append(leave_one_out.measured(setup, *learned))
+        except Interrupted:
+            return scores
+        return [leave_one_out.together(found, turns, number) for number, found in enumerate(scores)]
+
+    def _learned_again(self, setup: TrainingSetup, turn: int, turns: int) -> Progress:
+        """Train anew to the step that is kept; Interrupted once there is an order."""
+        progress, steps = begin(setup), max(self.progress.kept)
+        stretches = train_in_stretches(setup, progress)
+        while progress.step < steps:
+            if self.host.order():
+                raise Interrupted("Stopped while another image was left out.")
+            with self.host.hold("training step"):
+                next(stretches)
+            self.host.report_phase(LEAVING_OUT, turn * steps + progress.step, turns * steps)
+        return progress
+
+    def _report(
+        self, reason: str, beside: Comparison | None, scores: Sequence[EvalResult]
+    ) -> Report:
+        setup, progress = self.setup, self.progress
+        vectors, _ = self._best()
         reports = []
-        _, scores = score_each(setup, final, vectors, lora)
         for number, (placeholder, found) in enumerate(zip(setup.placeholders, scores, strict=True)):
             own = placeholder.rows(vectors)
             editable = editability(baseline_of(setup, placeholder), own)
