@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -153,7 +154,16 @@ def test_captions_among_the_uploads_advanced_settings_and_a_folder_of_this_machi
     texts = [path.with_suffix(".txt") for path in paths]
     for path in texts:
         path.write_text("my_toadstool on grass")
-    page.locator("#train-pictures input[type=file]").set_input_files([*paths, *texts])
+    zipped, damaged = tmp_path / "mine.zip", tmp_path / "damaged.zip"
+    with ZipFile(zipped, "w") as archive:
+        for path in (*paths[:2], *texts[:2]):
+            archive.write(path, f"from a friend/{path.name}")
+    damaged.write_bytes(zipped.read_bytes()[:-40])
+    uploads = page.locator("#train-pictures input[type=file]")
+    uploads.set_input_files(damaged)
+    expect(page.locator("body")).to_contain_text("damaged.zip is no zip file, or it is damaged.")
+    page.locator("#train-pictures").get_by_label("Clear").click()
+    uploads.set_input_files([zipped, paths[2], texts[2]])
     expect(page.locator("#train-shown img")).to_have_count(3)
     expect(ready).to_contain_text("Still missing: a name, an initializer.")
 
