@@ -4,7 +4,8 @@ Trains the starter model's held-back concepts with presets, draws pictures for t
 the reader say what is in them: for objects whether shape, fill and both colours are right
 ("concept"), and whether a background that the prompt asks for is there ("background"); for styles
 how near the colours are to the style's and whether the shape asked for is there; for the fault how
-much sharper pictures are with its embedding in the negative prompt.
+often the critic prefers the picture with its embedding in the negative prompt to that without it
+("better"), and whether shape and colour are those asked for ("followed").
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from bench.concept_task import (  # noqa: E402
     texts_of,
 )
 from starter.concepts import CONCEPTS, Concept, training_pictures  # noqa: E402
+from starter.critic import better_share, load_critic  # noqa: E402
 from starter.reader import load_reader, read  # noqa: E402
 from starter.shipping import load_pipeline  # noqa: E402
 from starter.world import SIDE, Thing  # noqa: E402
@@ -139,7 +142,7 @@ class Judge:
 
     def __init__(self, model: Model, pipeline: Any, count: int) -> None:
         self.model, self.pipeline, self.count = model, pipeline, count
-        self.reader = load_reader()
+        self.reader, self.critic = load_reader(), load_critic()
         self.empty = states_of_words(model, [""])
 
     def look(
@@ -193,27 +196,33 @@ class Judge:
     def _fault(
         self, concept: Concept, vectors: Any, seed: int
     ) -> tuple[dict[str, float], np.ndarray]:
-        words = ["a red star", "a blue house", "a green heart", "a yellow fish"]
-        lines = [words[number % len(words)] for number in range(self.count)]
+        size = len(SHAPES)
+        asked = [
+            (SHAPES[number % size], GROUNDS[(3 * number + number // size) % len(GROUNDS)])
+            for number in range(self.count)
+        ]
+        lines = [f"a {colour} {shape}" for shape, colour in asked]
         states = states_of_words(self.model, lines)
-        line = "[name]"
         unsaid = (
-            states_of_words(self.model, [line], concept.initializer)
+            states_of_words(self.model, ["[name]"], concept.initializer)
             if vectors is None
-            else states_of(self.model, [line], vectors)
+            else states_of(self.model, ["[name]"], vectors)
         )
         without = draw(self.pipeline, states, self.empty, seed)
         with_it = draw(self.pipeline, states, unsaid, seed)
-        said = self.draw([f"{line}, [name]" for line in lines], concept, vectors, seed)
-        told = read(self.reader, with_it)
+
+        def followed(pictures: np.ndarray) -> float:
+            told = read(self.reader, pictures)
+            found = [(one["shape"], one["colour"]) for one in told]
+            return statistics.mean(map(eq, found, asked))
+
         return {
+            "better": better_share(self.critic, with_it, without),
+            "followed without": followed(without),
+            "followed": followed(with_it),
             "crispness without": crispness(without),
-            "crispness with it in the negative": crispness(with_it),
-            "crispness with it in the prompt": crispness(said),
-            "shape": statistics.mean(
-                one["shape"] == line.split()[-1] for one, line in zip(told, lines, strict=True)
-            ),
-        }, np.concatenate([without, with_it, said])
+            "crispness": crispness(with_it),
+        }, np.concatenate([without, with_it])
 
 
 def shares(thing: Thing, told: Sequence[Mapping[str, str]]) -> dict[str, float]:

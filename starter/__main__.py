@@ -16,10 +16,19 @@ from transformers import CLIPTokenizer
 
 from starter.captions import caption
 from starter.card import write_card
+from starter.critic import (
+    Critic,
+    faults_told,
+    guess,
+    poor_ways_told,
+    save_critic,
+    train_critic,
+)
 from starter.emphasis import weight_lessons
+from starter.faults import LEARNED
 from starter.growing import take_inner_levels
 from starter.pictures import open_pictures, scene_at
-from starter.quality import measure, table
+from starter.quality import HELD_OUT_SEED, measure, table
 from starter.reader import Reader, load_reader, save_reader, train_reader
 from starter.shipping import Parts, load_parts, load_pipeline, ship, size_bytes
 from starter.stages import Budget, taken
@@ -47,6 +56,8 @@ _STEPS = {"vae": 6000, "text": 500, "decoder": 2000, "outer": 100, "unet": 12000
 _PEAKS = {"vae": 2e-3, "text": 2e-3, "decoder": 1e-3, "outer": 1.5e-3, "unet": 1.5e-3}
 """Learning rates."""
 _READER_PICTURES, _READER_REBUILT, _READER_STEPS = 56000, 6000, 6000
+_CRITIC_PICTURES, _CRITIC_GUESSES, _CRITIC_STEPS = 2400, 320, 1800
+_EXAM_PICTURES, _EXAM_STRENGTH = 120, 0.15
 _WEIGHT_LESSONS = 1500
 _MINUTES = (28.0, 4.0, 10.0, 0.0, 110.0)
 
@@ -65,6 +76,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0)
     add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     add("--reader", action="store_true", help="make the reader instead, which measures the model")
+    add("--critic", action="store_true", help="make the critic instead, which judges pictures")
     add("--go-on", action="store_true", help="start from the weights in --out")
     add("--grow-from", type=Path, metavar="FOLDER",
         help="start from a model for pictures half as wide: its denoiser becomes the inner levels, "
@@ -146,12 +158,32 @@ def make_reader(options: argparse.Namespace) -> None:
     save_reader(reader)
 
 
+def make_critic(options: argparse.Namespace) -> None:
+    """Train the critic on pictures, drawn, spoilt and guessed by the model; ship it."""
+    pipeline, critic = load_pipeline(options.out), Critic()
+    drawn, guessed = (
+        max(4, round(count * options.length)) for count in (_CRITIC_PICTURES, _CRITIC_GUESSES)
+    )
+    guesses = guess(pipeline, options.seed + 2, drawn, guessed)
+    budget = Budget(max(1, round(_CRITIC_STEPS * options.length)))
+    train_critic(critic, guesses, budget, options.work, seed=options.seed, device=options.device)
+    save_critic(critic.cpu())
+    count = max(4, round(_EXAM_PICTURES * options.length))
+    told = faults_told(critic, HELD_OUT_SEED, count, _EXAM_STRENGTH)
+    told |= poor_ways_told(critic, pipeline, HELD_OUT_SEED, max(4, count // 4))
+    for name, share in told.items():
+        held_back = "" if name in LEARNED else ", never seen in training"
+        log.info("%s%s: the better picture in %.0f %%", name, held_back, 100 * share)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Draw pictures, train the three stages in turn and write the model."""
     options = parse(arguments)
     torch.manual_seed(options.seed)
     if options.reader:
         return make_reader(options)
+    if options.critic:
+        return make_critic(options)
     if not (options.out / "tokenizer" / "vocab.json").exists():
         if options.vocabulary is None:
             raise SystemExit(f"{options.out} has no tokenizer: name its merges with --vocabulary.")

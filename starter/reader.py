@@ -31,7 +31,7 @@ def reduced(pictures: np.ndarray, device: str = "cpu") -> Tensor:
     return functional.avg_pool2d(to_tensor(pictures, device), 2)
 
 
-class _Again(nn.Module):
+class Again(nn.Module):
     """Looks once more at what a layer saw, and adds what it finds to it."""
 
     def __init__(self, channels: int) -> None:
@@ -60,7 +60,7 @@ class Reader(nn.Module):
                 nn.ReLU(),
             ]
             if before != 3:  # at full width a second look costs more than it tells
-                layers.append(_Again(channels))
+                layers.append(Again(channels))
             before = channels
         self.see = nn.Sequential(*layers)  # [n, 128, 8, 8]
         self.think = nn.Sequential(
