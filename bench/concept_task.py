@@ -18,7 +18,7 @@ from webui.models.model import Model
 from webui.training.dataset import read_pictures
 from webui.training.denoising import encode_crop
 from webui.training.recipe import Recipe
-from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
+from webui.training.setup import TrainingSetup, as_learned, cut_crops, prepare_setup
 from webui.training.trials.where import with_soft_mask
 
 
@@ -48,12 +48,8 @@ def task_on(
             image.save(path)
         pictures = read_pictures(paths)
     cut = cut_crops(recipe, model, pictures)
+    cut = as_learned(recipe, [with_soft_mask(model, recipe, crop, initializer) for crop in cut])
     moments = [encode_crop(model, crop) for crop in cut]
-    if recipe.find_thing and recipe.use_mask:
-        cut = [
-            with_soft_mask(model, crop, latents, initializer)
-            for crop, latents in zip(cut, moments, strict=True)
-        ]
     return prepare_setup(model, recipe, name, initializer, pictures, cut, moments)
 
 

@@ -10,17 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from tests.training.picture_parts import BLUE, RED, as_picture, halves, scene
 from webui.models.model import Model
-from webui.training.crops import box_of, bucket_of, bucket_sizes, focus, make_crops
+from webui.training.crops import (
+    PLAIN,
+    Crop,
+    before_plain,
+    box_of,
+    bucket_of,
+    bucket_sizes,
+    focus,
+    make_crops,
+)
 from webui.training.denoising import encode_crop, generator_for
 from webui.training.evaluation import prepare_eval_set
 from webui.training.jobs.config import job_of
 from webui.training.preflight import preflight
 from webui.training.recipe import Recipe
-from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
+from webui.training.setup import TrainingSetup, as_learned, cut_crops, prepare_setup
 from webui.training.trainer import Stepped, begin, draw_crops, train
 
 
@@ -224,3 +233,29 @@ def test_buckets_are_asked_for_in_files_of_ours_and_of_kohyas_scripts():
     assert job.recipe_for("sd1").buckets
     assert any("max_bucket_reso: buckets have at most" in note for note in job.notes)
     assert not job_of({**kohya, "enable_bucket": "false"}, Path()).recipe_for("sd1").buckets
+
+
+def test_a_plain_colour_that_is_not_the_things_takes_the_place_of_what_a_mask_leaves_out():
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (0, 0, 16, 32))
+    cut = [Crop(picture, halves(32, 32), mask) for picture in range(5)]
+    plain = before_plain(cut)
+    behind = [each.image.getpixel((30, 3)) for each in plain]
+    assert len(set(behind)) == 5 and {*behind} <= {ImageColor.getrgb(name) for name in PLAIN}
+    assert ImageColor.getrgb("red") not in behind  # the thing is red
+    assert all(each.image.getpixel((3, 3)) == RED and each.mask is None for each in plain)
+    assert before_plain([*cut, *cut])[7].image.tobytes() == plain[2].image.tobytes()
+
+
+def test_without_a_mask_or_with_one_that_leaves_nothing_a_crop_stays_as_it_is():
+    whole = Crop(0, halves(8, 8), None)
+    empty = Crop(1, halves(8, 8), Image.new("L", (8, 8)))
+    assert before_plain([whole, empty]) == [whole, empty]
+
+
+def test_what_is_learned_of_cut_outs_is_as_the_recipe_has_it():
+    cut = [Crop(0, halves(8, 8), Image.linear_gradient("L").resize((8, 8)))]
+    assert as_learned(Recipe(), cut) == cut
+    assert as_learned(Recipe(background="plain", use_mask=False), cut) == cut
+    (plain,) = as_learned(Recipe(background="plain"), cut)
+    assert plain.mask is None and plain.image.getpixel((0, 0)) in map(ImageColor.getrgb, PLAIN)

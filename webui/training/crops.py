@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps
 
 from webui.training.dataset import Picture
 
@@ -18,6 +18,10 @@ MOST_CROPS = 1000
 """Crops of a concept, unless it has more pictures; they are held in memory and encoded."""
 LONGEST = 2
 """Sides are at most so many times as long as a square's, and at least one part of it."""
+PLAIN = ("red", "yellow", "green", "blue", "purple", "black", "white", "gray")
+"""Colours of plain backgrounds."""
+NEAR = 110
+"""Colours whose distance (of 0 to 441) is smaller could be taken for one another."""
 USUAL_STEP = 64
 """Sides are multiples of so many pixels where pictures are 512 pixels wide or more."""
 
@@ -145,3 +149,26 @@ def extent(size: Size, shape: float) -> tuple[float, float]:
     """Return width and height of the largest piece of a shape in a picture of a size."""
     width = min(size[0], size[1] * shape)
     return width, min(size[1], width / shape)
+
+
+def before_plain(crops: Sequence[Crop]) -> list[Crop]:
+    """Return crops in which a plain colour has the place of what their masks leave out.
+
+    Where that only counts nothing, a thing's outline is not learned either: nothing tells where it
+    ends. Each picture has another of the colours that are not the thing's; crops without a mask,
+    or whose mask leaves nothing, stay as they are.
+    """
+    return [crop if crop.mask is None else _before_plain(crop, crop.mask) for crop in crops]
+
+
+def _before_plain(crop: Crop, mask: Image.Image) -> Crop:
+    own = np.asarray(crop.image, np.float32)[np.asarray(mask) > 127]  # [n, 3]
+    if not len(own):
+        return crop
+    near = {
+        name: float((np.linalg.norm(own - ImageColor.getrgb(name), axis=1) < NEAR).mean())
+        for name in PLAIN
+    }
+    free = [name for name in PLAIN if near[name] < 0.1] or [min(PLAIN, key=lambda name: near[name])]
+    behind = Image.new("RGB", crop.image.size, free[crop.picture % len(free)])
+    return Crop(crop.picture, Image.composite(crop.image, behind, mask), None)

@@ -29,6 +29,7 @@ _SMALL = {
     "warmup_steps": 4,
     "vectors": 3,
     "preview_every": 75,
+    "background": "plain",
 }
 _FAULT_PROMPTS = ("a photo of a house", "a photo, [name]")
 

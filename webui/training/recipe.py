@@ -369,7 +369,15 @@ class Recipe:
         True,
         Setting(
             label="Use mask", api="use_weight",
-            help="Transparent parts of an image are left out of the loss.",
+            help="Transparent parts of an image are not learned.",
+        ),
+    )
+    background: str = declared(
+        "ignored",
+        Setting(
+            label="Background", choices={"ignored": "does not count", "plain": "made plain"},
+            help="What a mask leaves out: it does not count, or a plain colour takes its place, "
+            "another one for each image, so that the thing's outline is learned too.",
         ),
     )
     find_thing: bool = declared(
@@ -377,7 +385,7 @@ class Recipe:
         Setting(
             label="Find the thing",
             help="Images without a mask get one: what of them the model looks at for the "
-            "initializer. The rest hardly counts, so that backgrounds are not learned.",
+            "initializer.",
         ),
     )
     evaluate_every: int = declared(

@@ -28,7 +28,7 @@ from webui.training.learned.lora import Lora
 from webui.training.recipe import Recipe
 from webui.training.runs.report import judge
 from webui.training.runs.run_folder import Run, list_runs
-from webui.training.setup import cut_crops, prepare_setup, vocabulary_norm
+from webui.training.setup import as_learned, cut_crops, prepare_setup, vocabulary_norm
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def measure(
     recipe = recipe or Recipe()
     found = None
     if pictures:
-        cut = cut_crops(recipe, model, pictures)
+        cut = as_learned(recipe, cut_crops(recipe, model, pictures))
         moments = [encode_crop(model, crop) for crop in cut]
         setup = prepare_setup(model, recipe, embedding.name, words, pictures, cut, moments)
         eval_set = prepare_eval_set(setup, 2 * recipe.evaluation_tuples)

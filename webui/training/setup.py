@@ -18,7 +18,7 @@ from webui.models.families import FAMILIES
 from webui.models.model import Model
 from webui.prompting.chunks import Chunk, Insert, Words
 from webui.training.captions import caption, initializer_tokens, lay_out_caption, vector_count
-from webui.training.crops import Crop, Size, bucket_sizes, make_crops
+from webui.training.crops import Crop, Size, before_plain, bucket_sizes, make_crops
 from webui.training.dataset import Picture, held_out
 from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
 from webui.training.learned.concepts import Placeholder, concepts_of
@@ -142,6 +142,12 @@ def cut_crops(recipe: Recipe, model: Model, pictures: Sequence[Picture]) -> list
         recipe.crop_positions,
         buckets_of(recipe, model),
     )
+
+
+def as_learned(recipe: Recipe, cut: Sequence[Crop]) -> list[Crop]:
+    """Return crops as a recipe has them learned: some before plain backgrounds."""
+    plain = recipe.use_mask and recipe.background == "plain"
+    return before_plain(cut) if plain else list(cut)
 
 
 def prepare_setup(

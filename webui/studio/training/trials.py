@@ -114,12 +114,13 @@ class Trials:
     def what_counts(self, request: TrainingRequest) -> list[tuple[Image.Image, str]]:
         """Return the first images as they are cut, what hardly counts in them made grey, and their
         names."""
+        from webui.training.setup import as_learned
         from webui.training.trials.where import shaded
 
         pictures = read_pictures(request.pictures, self._read, request.names)[:ENOUGH]
         shown: list[tuple[Image.Image, str]] = []
         for number, picture in enumerate(pictures):
-            crop = self._masked(request, number, picture)
+            (crop,) = as_learned(request.recipe, [self._masked(request, number, picture)])
             mask = crop.mask if request.recipe.use_mask else None
             shown.append((shaded(crop.image, mask), picture.path.name))
         return shown
@@ -160,7 +161,7 @@ class Trials:
             return crop
         words = request.concepts[picture.concept].initializer
         with self._gate.hold("looking at images"):
-            return with_soft_mask(model, crop, latents.moments(model, crop), words)
+            return with_soft_mask(model, recipe, crop, words, latents.moments(model, crop))
 
     def _latents(self) -> LatentCache:
         """Return what is kept of encoded pictures."""

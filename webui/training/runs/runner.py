@@ -31,7 +31,7 @@ from webui.training.runs import leave_one_out, tracking
 from webui.training.runs.report import Report, judge
 from webui.training.runs.run_folder import Record, Run
 from webui.training.runs.run_state import Curves, Order
-from webui.training.setup import TrainingSetup, cut_crops, prepare_setup
+from webui.training.setup import TrainingSetup, as_learned, cut_crops, prepare_setup
 from webui.training.trainer import (
     Ended,
     Evaluated,
@@ -150,21 +150,21 @@ def _scalars(
 def _prepare(
     run: Run, record: Record, model: Model, host: Host, read: ReadPicture
 ) -> TrainingSetup:
-    pictures = run.pictures(read)
-    crops = cut_crops(record.recipe, model, pictures)
-    moments = []
+    recipe, pictures = record.recipe, run.pictures(read)
+    crops = cut_crops(recipe, model, pictures)
+    if recipe.find_thing and recipe.use_mask:
+        for number, crop in enumerate(crops):
+            host.report_phase(LOOKING, number, len(crops))
+            words = record.concepts[pictures[crop.picture].concept].initializer
+            with host.hold("looking at images"):
+                crops[number] = with_soft_mask(model, recipe, crop, words)
+        host.report_phase(LOOKING, len(crops), len(crops))
+    crops, moments = as_learned(recipe, crops), []
     for number, crop in enumerate(crops):
         host.report_phase(ENCODING, number, len(crops))
         with host.hold("preparing images"):
             moments.append(encode_crop(model, crop))
     host.report_phase(ENCODING, len(crops), len(crops))
-    if record.recipe.find_thing and record.recipe.use_mask:
-        for number, crop in enumerate(crops):
-            host.report_phase(LOOKING, number, len(crops))
-            words = record.concepts[pictures[crop.picture].concept].initializer
-            with host.hold("looking at images"):
-                crops[number] = with_soft_mask(model, crop, moments[number], words)
-        host.report_phase(LOOKING, len(crops), len(crops))
     with host.hold("preparing the training"):
         return prepare_setup(
             model,

@@ -20,12 +20,13 @@ from webui.libraries import Attention
 from webui.prompting.chunks import Words
 from webui.prompting.encoding import encode, size_conditioning
 from webui.training.captions import OBJECT_TEMPLATES, initializer_tokens, lay_out_caption
-from webui.training.denoising import freeze, generator_for, schedule_of
+from webui.training.denoising import encode_crop, freeze, generator_for, schedule_of
 from webui.training.stages import NAME
 
 if TYPE_CHECKING:
     from webui.models.model import Model
     from webui.training.crops import Crop
+    from webui.training.recipe import Recipe
     from webui.training.trials.latents import Moments
 
 NOISES = (0.2, 0.4, 0.6)
@@ -35,8 +36,10 @@ COARSE, FINE = 1 / 4, 1 / 2
 it is, and larger ones look at textures."""
 LOW, HIGH = 0.05, 0.95
 """Shares of the places that are taken as not the thing at all, and as wholly it."""
+SLOPE = 12
+"""How sharply the thing is told from the rest, half-way between the two."""
 LEAST = 0.05
-"""What the rest of an image still counts, since a map can be wrong."""
+"""What the rest still counts where nothing takes its place, since a map can be wrong."""
 
 
 @torch.no_grad()
@@ -67,7 +70,7 @@ def soft_mask(model: Model, crop: Crop, moments: Moments, words: str) -> Image.I
     found = torch.stack(maps).mean(dim=0)  # [h, w]
     low, high = found.quantile(LOW), found.quantile(HIGH)
     share = ((found - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
-    values = (255 * (LEAST + (1 - LEAST) * share)).round().to("cpu", torch.uint8).numpy()
+    values = (255 * (SLOPE * (share - 0.5)).sigmoid()).round().to("cpu", torch.uint8).numpy()
     return Image.fromarray(values).resize(crop.image.size, Image.Resampling.BILINEAR)
 
 
@@ -106,9 +109,18 @@ def _looking(
         maps += others
 
 
-def with_soft_mask(model: Model, crop: Crop, moments: Moments, words: str) -> Crop:
-    """Return a crop with a soft mask of its ``words``; one that has a mask keeps it."""
-    return replace(crop, mask=crop.mask or soft_mask(model, crop, moments, words))
+def with_soft_mask(
+    model: Model, recipe: Recipe, crop: Crop, words: str, moments: Moments | None = None
+) -> Crop:
+    """Return a crop with a soft mask of its ``words``, if the recipe asks for one and it has none.
+
+    ``moments`` are the crop's, where they are known.
+    """
+    if not (recipe.find_thing and recipe.use_mask) or crop.mask is not None:
+        return crop
+    mask = soft_mask(model, crop, moments or encode_crop(model, crop), words)
+    least = 0 if recipe.background == "plain" else round(255 * LEAST)
+    return replace(crop, mask=mask.point([max(least, value) for value in range(256)]))
 
 
 def shaded(image: Image.Image, mask: Image.Image | None) -> Image.Image:
