@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageOps
 
 from webui.training.dataset import Picture
 
@@ -18,10 +18,13 @@ MOST_CROPS = 1000
 """Crops of a concept, unless it has more pictures; they are held in memory and encoded."""
 LONGEST = 2
 """Sides are at most so many times as long as a square's, and at least one part of it."""
-PLAIN = ("red", "yellow", "green", "blue", "purple", "black", "white", "gray")
-"""Colours of plain backgrounds."""
-NEAR = 110
-"""Colours whose distance (of 0 to 441) is smaller could be taken for one another."""
+PLAIN = (
+    (215, 55, 50), (240, 205, 70), (60, 155, 80), (50, 95, 200),
+    (130, 70, 170), (25, 25, 25), (240, 240, 240), (130, 130, 130),
+)  # fmt: skip
+"""Colours of plain backgrounds, such as paper has."""
+SEVERAL = 5
+"""So many of them are used."""
 USUAL_STEP = 64
 """Sides are multiples of so many pixels where pictures are 512 pixels wide or more."""
 
@@ -155,20 +158,29 @@ def before_plain(crops: Sequence[Crop]) -> list[Crop]:
     """Return crops in which a plain colour has the place of what their masks leave out.
 
     Where that only counts nothing, a thing's outline is not learned either: nothing tells where it
-    ends. Each picture has another of the colours that are not the thing's; crops without a mask,
-    or whose mask leaves nothing, stay as they are.
+    ends. Pictures take turns with the colours that are farthest from the things'. Crops without a
+    mask, or whose mask leaves nothing, stay as they are.
     """
-    return [crop if crop.mask is None else _before_plain(crop, crop.mask) for crop in crops]
+    things = {index: own for index, crop in enumerate(crops) if len(own := _left(crop))}
+    if not things:
+        return list(crops)
+    colours = np.concatenate(list(things.values()))  # [n, 3]
+    distances = [np.percentile(np.linalg.norm(colours - plain, axis=1), 10) for plain in PLAIN]
+    farthest = [PLAIN[place] for place in np.argsort(distances)[::-1][:SEVERAL]]
+    made = []
+    for index, crop in enumerate(crops):
+        if index in things and crop.mask is not None:
+            colour = farthest[crop.picture % SEVERAL]
+            behind = Image.new("RGB", crop.image.size, colour)
+            crop = Crop(crop.picture, Image.composite(crop.image, behind, crop.mask), None)
+        made.append(crop)
+    return made
 
 
-def _before_plain(crop: Crop, mask: Image.Image) -> Crop:
-    own = np.asarray(crop.image, np.float32)[np.asarray(mask) > 127]  # [n, 3]
-    if not len(own):
-        return crop
-    near = {
-        name: float((np.linalg.norm(own - ImageColor.getrgb(name), axis=1) < NEAR).mean())
-        for name in PLAIN
-    }
-    free = [name for name in PLAIN if near[name] < 0.1] or [min(PLAIN, key=lambda name: near[name])]
-    behind = Image.new("RGB", crop.image.size, free[crop.picture % len(free)])
-    return Crop(crop.picture, Image.composite(crop.image, behind, mask), None)
+def _left(crop: Crop) -> np.ndarray:
+    """Return the colours of about a thousand places that a mask leaves, ``[n, 3]``."""
+    if crop.mask is None:
+        return np.empty((0, 3))
+    step = max(1, crop.image.width // 32)
+    there = np.asarray(crop.mask)[::step, ::step] > 127
+    return np.asarray(crop.image, np.float32)[::step, ::step][there]

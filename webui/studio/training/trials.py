@@ -118,12 +118,15 @@ class Trials:
         from webui.training.trials.where import shaded
 
         pictures = read_pictures(request.pictures, self._read, request.names)[:ENOUGH]
-        shown: list[tuple[Image.Image, str]] = []
-        for number, picture in enumerate(pictures):
-            (crop,) = as_learned(request.recipe, [self._masked(request, number, picture)])
-            mask = crop.mask if request.recipe.use_mask else None
-            shown.append((shaded(crop.image, mask), picture.path.name))
-        return shown
+        recipe = request.recipe
+        crops = [
+            replace(self._masked(request, number, picture), picture=number)
+            for number, picture in enumerate(pictures)
+        ]
+        return [
+            (shaded(crop.image, crop.mask if recipe.use_mask else None), picture.path.name)
+            for crop, picture in zip(as_learned(recipe, crops), pictures, strict=True)
+        ]
 
     def to_paint(self, request: TrainingRequest, number: int) -> ToPaint:
         """Return the image of a number, counted from 0, with the mask that a run would use."""
