@@ -71,6 +71,7 @@ def parse() -> argparse.Namespace:
     add("--concepts", nargs="*", default=[concept.name for concept in CONCEPTS])
     add("--lot", type=int, metavar="SEED", help="ten objects made from this seed instead")
     add("--clutter", action="store_true", help="train objects on images with much behind them")
+    add("--residual", action="store_true", help="a further name for what each image has of its own")
     add("--presets", nargs="*", default=["object", "classic"])
     add("--seeds", type=int, default=2)
     add("--pictures", type=int, default=16, help="drawn for each prompt kind")
@@ -135,6 +136,14 @@ def sheet(pictures: np.ndarray) -> Image.Image:
     for number, picture in enumerate(pictures):
         whole.paste(Image.fromarray(picture), (number % 8 * cell + 1, number // 8 * cell + 1))
     return whole
+
+
+def residual(name: str, count: int) -> tuple[str, list[str]]:
+    """Return names of which each image has one to itself beside the first, and the images' texts
+    that call them (ConceptPrism's residual tokens)."""
+    numbers = range(2, count + 2)
+    names = [name, *(f"{name}-image-{number}" for number in numbers)]
+    return ", ".join(names), [f"[name {number}]" for number in numbers]
 
 
 class Judge:
@@ -282,19 +291,22 @@ def main() -> None:
         for key in options.presets:
             for seed in range(options.seeds):
                 recipe = recipe_of(key, concept, seed, options.change)
-                images, texts = images_of(concept), texts_of(concept)
-                task = task_on(model, concept.name, concept.initializer, images, recipe, texts)
+                images, texts, name = images_of(concept), texts_of(concept), concept.name
+                if options.residual:
+                    recipe = replace(recipe, caption_mode="filewords")
+                    name, texts = residual(concept.name, len(images))
+                task = task_on(model, name, concept.initializer, images, recipe, texts)
                 progress, began = begin(task), time.perf_counter()
                 for _ in train(task, progress):
                     pass
                 seconds = time.perf_counter() - began
                 examined = score(task, prepare_eval_set(task, 32), progress.best_vectors)
-                found, images = judge.look(concept, progress.best_vectors, seed)
+                first = task.placeholders[0]
+                vectors = first.rows(progress.best_vectors)
+                found, images = judge.look(concept, vectors, seed)
                 found |= {
                     "gain": examined.gain,
-                    "editability": editability(
-                        baseline_of(task, task.placeholders[0]), progress.best_vectors
-                    ),
+                    "editability": editability(baseline_of(task, first), vectors),
                     "step": progress.best_step,
                     "seconds": seconds,
                 }
