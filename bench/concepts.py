@@ -176,6 +176,8 @@ class Judge:
         thing = concept.thing
         plain = self.draw(["a photo of a [name]"] * self.count, concept, vectors, seed)
         found = shares(thing, read(self.reader, plain))
+        goal = np.stack([np.asarray(image) for image, _ in training_pictures(concept)])
+        found["pale"] = float((contrast(plain) < contrast(goal).mean() / 2).mean())
         free = [colour for colour in GROUNDS if colour not in (thing.colour, thing.accent)]
         colours = [free[number % len(free)] for number in range(self.count)]
         lines = [f"[name] on a {colour} background" for colour in colours]
@@ -254,6 +256,12 @@ def palette_distance(pictures: np.ndarray, goal: np.ndarray) -> float:
     palette = torch.from_numpy(goal[:, ::8, ::8].reshape(-1, 3)).float()
     found = torch.from_numpy(pictures[:, ::8, ::8].reshape(-1, 3)).float()
     return float(torch.cdist(found, palette).min(dim=1).values.mean())
+
+
+def contrast(pictures: np.ndarray) -> np.ndarray:
+    """How far each picture's colours are from their mean, ``[n]``, 0 to 441."""
+    colours = pictures.reshape(len(pictures), -1, 3).astype(np.float32)
+    return np.sqrt(((colours - colours.mean(axis=1, keepdims=True)) ** 2).sum(-1).mean(-1))
 
 
 def crispness(pictures: np.ndarray) -> float:
