@@ -60,6 +60,7 @@ TESTED_WITH_OTHERS = {
     "devices/low_precision.py": "training/test_setup.py",
     "training/runs/run_state.py": "training/runs/test_run_folder.py",
     "training/score.py": "cli/test_scoring.py",
+    "training/updates/update.py": "training/test_trainer.py",
     "ui/embeddings/*": "browser/test_embeddings_tab.py",
     "ui/train/*": "browser/test_train.py",
     "ui/txt2img/*": "browser/test_txt2img.py",

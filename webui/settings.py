@@ -52,7 +52,7 @@ class Settings:
     """model or sequential: networks, or their blocks, wait in main memory and come to a CUDA GPU
     to compute."""
     compiled: bool = False
-    """Whether the UNet that draws is compiled in the background."""
+    """Whether the UNet that draws, and the steps of training, are compiled in the background."""
     auth: tuple[str, str] | None = None
     """User and password that the page asks for, or none."""
     allowed_hosts: tuple[str, ...] = ()

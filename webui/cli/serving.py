@@ -64,7 +64,9 @@ def parse_flags(arguments: list[str] | None = None) -> Settings:
         help="for small CUDA GPUs",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="compile the model in the background, then draw so"
+        "--compile",
+        action="store_true",
+        help="compile the model in the background, then draw and train so",
     )
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login")
     parser.add_argument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webui.devices.compiling import shadow_of
 from webui.errors import UnreadableFile
 from webui.models.weights_file import open_weights
 from webui.prompting.loras import LoraCall, missing_lora
@@ -71,7 +71,7 @@ def applied(
     if not calls:
         yield AppliedLoras()
         return
-    unet = model.unet if model.compiled is None else _shadow(model.unet)
+    unet = model.unet if model.compiled is None else shadow_of(model.unet)
     pipe = _pipeline(model, unet)
     warnings, chosen = [], {}
     try:
@@ -91,12 +91,6 @@ def applied(
             yield AppliedLoras(in_text, tuple(warnings), put)
     finally:
         pipe.unload_lora_weights()
-
-
-def _shadow(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Return other modules with the same weights, so that LoRAs change no module of the UNet."""
-    tensors = [*unet.parameters(), *unet.buffers()]
-    return copy.deepcopy(unet, {id(tensor): tensor for tensor in tensors})
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class Model:
     offloading: Offloading | None = None
     """Brings the parts to ``device`` when they compute; None if they are there all the time."""
     compiled: Compiled | None = None
-    """Compiles the UNet in the background; None if it draws as it is."""
+    """Compiles the UNet in the background; None if it draws, and learns, as it is."""
 
     @property
     def widths(self) -> dict[str, int]:

@@ -40,12 +40,18 @@ def encode(
     ``emphasis`` says how the chunks' weights act and is as in ``PromptSettings``, as is
     ``clip_skip``: it acts where a family has no layer of its own, as in AUTOMATIC1111: on SD 1.x.
     """
+    return side_by_side(
+        [
+            encode_with(encoder, chunks, emphasis, 0 if encoder.skipped_layers else clip_skip - 1)
+            for encoder in model.text_encoders
+        ]
+    )
+
+
+def side_by_side(encoded: Sequence[Encoded]) -> Encoded:
+    """Return what all text encoders of a model made of the same chunks, as its UNet takes it."""
     import torch
 
-    encoded = [
-        encode_with(encoder, chunks, emphasis, 0 if encoder.skipped_layers else clip_skip - 1)
-        for encoder in model.text_encoders
-    ]
     pooled = next((one.pooled for one in reversed(encoded) if one.pooled is not None), None)
     return Encoded(torch.cat([one.hidden for one in encoded], dim=-1), pooled)
 
@@ -79,6 +85,13 @@ def _through(encoder: TextEncoder, chunks: Sequence[Chunk], extra_skip: int) -> 
     """Run one batch of chunks through a text encoder."""
     embedded = embed(encoder, chunks)
     return through_layers(encoder, embedded, ends_of(encoder, chunks), extra_skip)
+
+
+def ids_of(encoder: TextEncoder, chunks: Sequence[Chunk]) -> Tensor:
+    """Return the tokens of chunks as a text encoder was trained on them, ``[chunks, 77]`` int64."""
+    zeros = encoder.key in _PADDED_WITH_ZERO
+    ids = [chunk.padded(0) if zeros else chunk.token_ids for chunk in chunks]
+    return sent(ids, encoder.vocabulary.weight.device)
 
 
 def ends_of(encoder: TextEncoder, chunks: Sequence[Chunk]) -> Tensor | None:
@@ -125,10 +138,7 @@ def embed(encoder: TextEncoder, chunks: Sequence[Chunk]) -> Tensor:
     The vocabulary itself is never changed, so nothing has to be undone.
     Returns ``[chunks, 77, width]`` in the encoder's precision.
     """
-    table = encoder.vocabulary
-    zeros = encoder.key in _PADDED_WITH_ZERO
-    ids = [chunk.padded(0) if zeros else chunk.token_ids for chunk in chunks]
-    embedded: Tensor = table(sent(ids, table.weight.device))
+    embedded: Tensor = encoder.vocabulary(ids_of(encoder, chunks))
     for number, chunk in enumerate(chunks):
         for slot in chunk.slots:
             vectors = slot.embedding.vectors[encoder.key]  # [n, width]
@@ -167,11 +177,16 @@ def size_conditioning(
 ) -> dict[str, Tensor] | None:
     """Return SDXL's second conditioning: pooled texts and the size of what is drawn, in pixels.
 
-    ``pooled [batch, projection]``; None without it, for models that take none. The six numbers are
-    the original size, the crop's corner and the target size (SDXL, arXiv 2307.01952).
+    ``pooled [batch, projection]``; None without it, for models that take none.
     """
     if pooled is None:
         return None
+    ids = size_ids(model, len(pooled), height, width)
+    return {"text_embeds": pooled.to(model.dtype), "time_ids": ids}
+
+
+def size_ids(model: Model, count: int, height: int, width: int) -> Tensor:
+    """Return the six numbers that tell SDXL a size in pixels, ``[count, 6]``: the original size,
+    the crop's corner and the target size (SDXL, arXiv 2307.01952)."""
     numbers = (height, width, 0, 0, height, width)
-    ids = sent(numbers, pooled.device, model.dtype)
-    return {"text_embeds": pooled.to(model.dtype), "time_ids": ids.repeat(len(pooled), 1)}
+    return sent(numbers, model.device, model.dtype).repeat(count, 1)

@@ -82,6 +82,7 @@ def schedule_of(model: Model) -> DDPMScheduler:
     schedule: DDPMScheduler = DDPMScheduler(
         **{key: config[key] for key in _SCHEDULE_KEYS if key in config}
     )
+    schedule.alphas_cumprod = schedule.alphas_cumprod.to(model.device)
     return schedule
 
 
@@ -142,20 +143,42 @@ def noised(
     model: Model, schedule: DDPMScheduler, latents: Latents, batch: Batch, min_snr: float = 0.0
 ) -> Noised:
     """Add a batch's noise to its latents."""
-    device = model.device
-    t, crops = send(batch.timesteps, device), batch.crops.tolist()
-    mean, std, weight = (
-        torch.stack([kind[crop] for crop in crops])
-        for kind in (latents.mean, latents.std, latents.weight)
-    )
-    latent = mean + std * send(batch.latent_noise, device)
-    noise = send(batch.noise, device)
-    # diffusers' annotation knows timesteps of int32 only
-    noisy = schedule.add_noise(latent, noise, t)  # type: ignore[arg-type]  # [b, 4, h, w]
+    sent = sent_batch(latents, batch, model.device)
+    return with_noise(model, schedule.alphas_cumprod, sent, min_snr)
+
+
+def sent_batch(latents: Latents, batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """Return all that a batch is made of, on a device; shapes as in ``Latents`` and ``Batch``."""
+    crops = batch.crops.tolist()
+    return {
+        "mean": torch.stack([latents.mean[crop] for crop in crops]),
+        "std": torch.stack([latents.std[crop] for crop in crops]),
+        "weight": torch.stack([latents.weight[crop] for crop in crops]),
+        "latent_noise": send(batch.latent_noise, device),
+        "noise": send(batch.noise, device),
+        "timesteps": send(batch.timesteps, device),
+    }
+
+
+def with_noise(
+    model: Model, alphas: Tensor, batch: Mapping[str, Tensor], min_snr: float = 0.0
+) -> Noised:
+    """Add its noise to what ``sent_batch`` returned; ``alphas [timesteps]`` is what is left of a
+    picture's variance (DDPM, arXiv 2006.11239).
+
+    All of it is one graph of computations on the device.
+    """
+    latent, noise = batch["mean"] + batch["std"] * batch["latent_noise"], batch["noise"]
+    left = alphas[batch["timesteps"]]  # [b]
+    picture, rest = (part.view(-1, 1, 1, 1) for part in (left**0.5, (1 - left) ** 0.5))
     velocity = model.prediction_type == "v_prediction"
-    target = schedule.get_velocity(latent, noise, t) if velocity else noise  # type: ignore[arg-type]
-    share = snr_weights(schedule, t, min_snr, velocity) if min_snr else None
-    return Noised(noisy, t, target, weight, share)
+    return Noised(
+        noisy=picture * latent + rest * noise,
+        timesteps=batch["timesteps"],
+        target=picture * noise - rest * latent if velocity else noise,
+        weight=batch["weight"],
+        share=snr_weights(left, min_snr, velocity) if min_snr else None,
+    )
 
 
 def prediction_errors(
@@ -198,9 +221,9 @@ def denoising_errors(
     return prediction_errors(model, given, captions.hidden, sizes, compute_dtype)
 
 
-def snr_weights(schedule: DDPMScheduler, t: Tensor, gamma: float, velocity: bool) -> Tensor:
-    """Return Min-SNR's weight per sample (arXiv 2303.09556), ``[b]``."""
-    kept = send(schedule.alphas_cumprod, t.device)[t]
-    snr = kept / (1 - kept)
+def snr_weights(left: Tensor, gamma: float, velocity: bool) -> Tensor:
+    """Return Min-SNR's weight per sample (arXiv 2303.09556), ``[b]``, as is ``left``: what is left
+    of the picture's variance."""
+    snr = left / (1 - left)
     capped = snr.clamp(max=gamma)
     return capped / (snr + 1) if velocity else torch.where(snr > 0, capped / snr, 1.0)

@@ -14,23 +14,22 @@ import torch
 from torch import Tensor
 
 from webui.errors import AppError
-from webui.prompting.encoding import encode
-from webui.training.denoising import Batch, denoising_errors, generator_for
+from webui.training.denoising import Batch, generator_for
 from webui.training.evaluation import (
     EvalSet,
     Measured,
     baseline_of,
     editability,
-    norm_ratio,
     prepare_eval_set,
     score_each,
     untold,
 )
-from webui.training.learned.lora import applied_lora
-from webui.training.optimizer import AdamW, Optimizer, optimizer_for
 from webui.training.recipe import Recipe, last_step, learning_rate_at, lora_learning_rate_at
 from webui.training.runs.report import EvalResult, chosen_of
 from webui.training.setup import TrainingSetup
+from webui.training.updates.graph import UpdateGraph
+from webui.training.updates.optimizer import AdamW, Optimizer, optimizer_for
+from webui.training.updates.update import LORA, VECTORS, Learned, update_as_it_is
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +149,26 @@ class Progress:
     lora_optimizer: AdamW | None = None
     best_lora: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Those of the vectors and of the LoRA, if any."""
+        found: dict[str, Optimizer] = {VECTORS: self.optimizer}
+        return found | {LORA: self.lora_optimizer} if self.lora_optimizer else found
+
+    @property
+    def learned(self) -> Learned:
+        """What moves with each step."""
+        rows = {VECTORS: self.vectors, LORA: self.lora}
+        return {kind: (rows[kind], each.kept) for kind, each in self.optimizers.items()}
+
+    def take(self, learned: Learned) -> None:
+        """Take up what came of the next step."""
+        self.step += 1
+        for kind, each in self.optimizers.items():
+            rows, each.kept = learned[kind]
+            each.steps += 1
+            (self.vectors if kind == VECTORS else self.lora).update(rows)
+
     def snapshot(self) -> dict[str, Any]:
         """Return what moves with each step, copied to the CPU."""
         return {
@@ -218,6 +237,9 @@ def train_in_stretches(
     pace = pace or Pace.of(setup)
     recipe, last = setup.recipe, last_step(setup.recipe)
     eval_set = prepare_eval_set(setup, recipe.evaluation_tuples, measured)
+    graph = None
+    if compiled := setup.model.compiled:
+        graph = UpdateGraph(setup, progress.optimizers, progress.lora, compiled)
     while True:
         due = progress.step % recipe.evaluate_every == 0 or progress.step == last
         evaluated = progress.evaluations[-1].step if progress.evaluations else -1
@@ -230,7 +252,9 @@ def train_in_stretches(
             yield [Ended(progress.step, "the evaluations no longer improve")]
             return
         began = time.perf_counter()
-        events = _updates(setup, progress, min(pace.steps, _steps_to_stop(recipe, progress.step)))
+        events = _updates(
+            setup, progress, min(pace.steps, _steps_to_stop(recipe, progress.step)), graph
+        )
         pace.took(time.perf_counter() - began, len(events))
         yield events
 
@@ -241,12 +265,14 @@ def _steps_to_stop(recipe: Recipe, step: int) -> int:
     return min(last_step(recipe) - step, *(every - step % every for every in intervals))
 
 
-def _updates(setup: TrainingSetup, progress: Progress, count: int) -> list[TrainEvent]:
+def _updates(
+    setup: TrainingSetup, progress: Progress, count: int, graph: UpdateGraph | None
+) -> list[TrainEvent]:
     """Do ``count`` steps, then read their figures; go back if one of them was no number.
 
     What was computed after such a step is forgotten with it, for the run goes back to before it.
     """
-    queued = [queue_step(setup, progress) for _ in range(count)]
+    queued = [queue_step(setup, progress, graph) for _ in range(count)]
     events: list[TrainEvent] = []
     for (step, rate, _), figures in zip(
         queued, torch.stack([each.figures for each in queued]).tolist(), strict=True
@@ -268,72 +294,30 @@ class Queued(NamedTuple):
     """``[3]`` on the device: the loss, the gradient's length, and the vectors' ``norm_ratio``."""
 
 
-def queue_step(setup: TrainingSetup, progress: Progress) -> Queued:
+def queue_step(
+    setup: TrainingSetup, progress: Progress, graph: UpdateGraph | None = None
+) -> Queued:
     """Queue one step; nothing of it is read, but that a scaled loss is looked at for overflow."""
     step = progress.step + 1
     rate = learning_rate_at(setup.recipe, step) * progress.rate_scale
+    rates = {VECTORS: rate, LORA: lora_learning_rate_at(setup.recipe, step) * progress.rate_scale}
+    optimizers, learned = progress.optimizers, progress.learned
+    numbers = {kind: each.numbers(rates[kind]) for kind, each in optimizers.items()}
+    drawn = [
+        draw_batch(setup, step, turn, progress.roll_backs)
+        for turn in range(setup.recipe.gradient_accumulation_steps)
+    ]
     while True:
-        loss, gradients = _loss_and_gradients(setup, progress, step)
-        length = torch.stack([g.norm() for g in gradients.values()]).norm()
-        if progress.loss_scale <= 1 or not bool(loss.isfinite() & ~length.isfinite()):
+        scale = progress.loss_scale
+        if graph:
+            after, figures = graph(learned, drawn, numbers, scale)
+        else:
+            after, figures = update_as_it_is(setup, optimizers, learned, drawn, numbers, scale)
+        if scale <= 1 or not bool(figures[0].isfinite() & ~figures[1].isfinite()):
             break
         progress.loss_scale /= 2
-    with torch.no_grad():
-        progress.optimizer.step(gradients, rate)
-        if progress.lora_optimizer:
-            lora_rate = lora_learning_rate_at(setup.recipe, step) * progress.rate_scale
-            progress.lora_optimizer.step(gradients, lora_rate)
-    progress.step = step
-    ratio = norm_ratio(setup.norms, progress.vectors)
-    return Queued(step, rate, torch.stack([loss, length, ratio]))
-
-
-def _loss_and_gradients(
-    setup: TrainingSetup, progress: Progress, step: int
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return a step's mean error, ``[]``, and its gradients by vectors and LoRA, by their names."""
-    recipe, scale, point = setup.recipe, progress.loss_scale, progress.optimizer.point()
-    vectors = {key: rows.detach().requires_grad_() for key, rows in point.items()}
-    lora = {name: weights.detach().requires_grad_() for name, weights in progress.lora.items()}
-    learned = {**vectors, **lora}
-    gradients = {key: torch.zeros_like(each) for key, each in learned.items()}
-    losses: list[Tensor] = []
-    for turn in range(recipe.gradient_accumulation_steps):
-        batch, lines = draw_batch(setup, step, turn, progress.roll_backs)
-        with torch.enable_grad(), _checkpointing(setup), applied_lora(setup.model.unet, lora):
-            captions = encode(setup.model, setup.captions(lines, vectors))
-            errors = denoising_errors(
-                setup.model,
-                setup.schedule,
-                setup.latents,
-                batch,
-                captions,
-                setup.compute_dtype,
-                recipe.min_snr_gamma,
-            )  # [b]
-            share = errors.mean() / recipe.gradient_accumulation_steps
-            found = torch.autograd.grad(share * scale, list(learned.values()))
-        losses.append(share.detach())
-        for key, gradient in zip(learned, found, strict=True):
-            gradients[key] += gradient / scale
-    return torch.stack(losses).sum(), gradients
-
-
-class _checkpointing:
-    """Switches the UNet's gradient checkpointing on for one computation, if the recipe has it."""
-
-    def __init__(self, setup: TrainingSetup) -> None:
-        self._unet = setup.model.unet if setup.recipe.gradient_checkpointing else None
-
-    def __enter__(self) -> None:
-        if self._unet is not None:
-            self._unet.enable_gradient_checkpointing()
-            self._unet.train()  # diffusers checkpoints only then; there is no dropout to mind
-
-    def __exit__(self, *_: object) -> None:
-        if self._unet is not None:
-            self._unet.disable_gradient_checkpointing()
-            self._unet.eval()
+    progress.take(after)
+    return Queued(step, rate, figures)
 
 
 def draw_batch(setup: TrainingSetup, step: int, turn: int, attempt: int) -> tuple[Batch, list[str]]:

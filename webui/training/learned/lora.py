@@ -7,7 +7,7 @@ tuned after an embedding: arXiv 2106.05744, 2212.04488), so that other programs 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,18 +84,17 @@ def new_lora(
     return made
 
 
-@contextmanager
-def applied_lora(unet: UNet2DConditionModel, lora: Lora) -> Iterator[None]:
-    """Have a UNet compute with a LoRA inside the ``with`` block; its own weights stay as they are.
+def applied_lora(unet: UNet2DConditionModel, lora: Lora) -> ExitStack:
+    """Have a UNet compute with a LoRA until the end of a ``with`` block; its own weights stay.
 
-    Gradients flow into the LoRA.
+    The weights are those that ``lora`` holds when the UNet computes. Gradients flow into them.
     """
-    with ExitStack() as hooks:
-        for _, place in _places(unet, fused=True) if lora else ():
-            if any(f"{layer}.{_UP}" in lora for layer in place.layers):
-                handle = place.module.register_forward_hook(_adding(lora, place))
-                hooks.callback(handle.remove)
-        yield
+    hooks = ExitStack()
+    for _, place in _places(unet, fused=True) if lora else ():
+        if any(f"{layer}.{_UP}" in lora for layer in place.layers):
+            handle = place.module.register_forward_hook(_adding(lora, place))
+            hooks.callback(handle.remove)
+    return hooks
 
 
 def _adding(lora: Lora, place: _Place) -> Any:
