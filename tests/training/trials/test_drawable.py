@@ -43,19 +43,25 @@ def test_a_model_is_compared_with_what_it_draws_which_is_done_once(
         return [scene(number, 32) for number, _ in enumerate(prompts)]
 
     pictures, own, latents = read_pictures(picture_files(3)), OwnPictures(), LatentCache()
+    told: list[tuple[int, int]] = []
 
     def look() -> list[str]:
-        beside = compare(model, Recipe(), pictures, own, draw, lambda who: nullcontext(), latents)
+        told.clear()
+        beside = compare(
+            model, Recipe(), pictures, own, draw, lambda who: nullcontext(), latents,
+            lambda done, total: told.append((done, total)),
+        )  # fmt: skip
         found = drawable(model, beside)
         assert not any(finding.stops for finding in found)
         return [finding.message for finding in found]
 
     assert look() == [], "a model without any skill finds nothing strange"
+    assert told == [(done, 7) for done in range(8)]
     assert len(asked) == 2
     own._known[model.unet] = Strangeness(0.001, 0.01), 0.4
     (said,) = look()
     assert "tiny cannot draw such images" in said and "Get a model" in said
-    assert len(asked) == 2, "it is measured once"
+    assert len(asked) == 2 and told == [(done, 3) for done in range(4)], "it is measured once"
     monkeypatch.setattr(drawable_module, "MOST_WEIGHTS_ON_PROCESSORS", 10)
     assert look() == [], "a large model is not asked on a processor"
 

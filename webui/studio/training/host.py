@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from webui.training.recipe import Recipe
     from webui.training.trials.drawable import Comparison
 
+COMPARING = "Comparing the images with the model's own"
+"""A phase of a run, in words for people."""
+
 
 class RunHost:
     """A ``Host`` of ``training.runs.runner``."""
@@ -60,7 +63,13 @@ class RunHost:
         return self._draw(self._model, prompts, learned, seed, self._ordered)
 
     def compare(self, recipe: Recipe, pictures: Sequence[Picture]) -> Comparison | None:
-        return self._trials.compare(self._model, self._ordered, recipe, pictures)
+        return self._trials.compare(
+            self._model,
+            self._ordered,
+            recipe,
+            pictures,
+            lambda done, total: self.report_phase(COMPARING, done, total),
+        )
 
     def _ordered(self) -> bool:
         return self._run.order is not None

@@ -78,10 +78,12 @@ class Trials:
         given_up: Callable[[], bool],
         recipe: Recipe,
         pictures: Sequence[Picture],
+        told: Callable[[int, int], None] = lambda done, total: None,
     ) -> Comparison | None:
         """Compare pictures with such as the model draws itself; None if that would take too long.
 
-        Raises Interrupted once ``given_up``, which is asked between and within its drawings.
+        ``told`` is told how many of how many looks are done. Raises Interrupted once ``given_up``,
+        which is asked between and within its drawings.
         """
         from webui.training.trials.drawable import OwnPictures, compare
 
@@ -94,7 +96,7 @@ class Trials:
         def draw(prompts: Sequence[str]) -> list[Image.Image]:
             return self._draw(model, [(prompt, "") for prompt in prompts], None, 0, given_up)
 
-        return compare(model, recipe, pictures, own, draw, hold, self._latents())
+        return compare(model, recipe, pictures, own, draw, hold, self._latents(), told)
 
     def suggest(
         self, recipe: Recipe, pictures: Sequence[Path], names: Sequence[str] = ("",)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -26,7 +28,7 @@ from webui.training.denoising import (
     schedule_of,
 )
 from webui.training.preflight import Finding
-from webui.training.setup import side_of
+from webui.training.setup import as_learned, side_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -136,6 +138,10 @@ class OwnPictures:
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[nn.Module, tuple[Strangeness, float]] = WeakKeyDictionary()
 
+    def looks(self, model: Model) -> int:
+        """Return how often ``of`` is going to hold the device beside its drawing."""
+        return 0 if model.unet in self._known else 2 * OWN_PICTURES
+
     def of(
         self, model: Model, recipe: Recipe, draw: DrawOwn, hold: Hold, latents: LatentCache
     ) -> tuple[Strangeness, float]:
@@ -169,20 +175,30 @@ def compare(
     draw: DrawOwn,
     hold: Hold,
     latents: LatentCache,
+    told: Callable[[int, int], None] = lambda done, total: None,
 ) -> Comparison | None:
     """Compare the first pictures with a model's own; None for a large model on a processor.
 
-    The device is held for one picture at a time.
+    The device is held for one picture at a time; ``told`` is told how many of how many times.
     """
     weights = sum(weight.numel() for weight in model.unet.parameters())
     if model.device.type == "cpu" and weights > MOST_WEIGHTS_ON_PROCESSORS:
         return None
-    found = _all(model, _crops(model, recipe, pictures[:MOST_PICTURES]), hold, latents)
+    crops = _crops(model, recipe, pictures[:MOST_PICTURES])
+    looks, total = count(), len(crops) + own.looks(model)
+
+    def hold_and_tell(who: str) -> AbstractContextManager[None]:
+        told(next(looks), total)
+        return hold(who)
+
+    found = _all(model, crops, hold_and_tell, latents)
     median = Strangeness(
         statistics.median(each.vae for each in found),
         statistics.median(each.denoiser for each in found),
     )
-    return Comparison(median, *own.of(model, recipe, draw, hold, latents))
+    beside = Comparison(median, *own.of(model, recipe, draw, hold_and_tell, latents))
+    told(total, total)
+    return beside
 
 
 def drawable(model: Model, beside: Comparison | None) -> list[Finding]:
@@ -204,7 +220,8 @@ def drawable(model: Model, beside: Comparison | None) -> list[Finding]:
 
 
 def _crops(model: Model, recipe: Recipe, pictures: Sequence[Picture]) -> list[Crop]:
-    return make_crops(pictures, side_of(recipe, model), positions=recipe.crop_positions)
+    cut = make_crops(pictures, side_of(recipe, model), positions=recipe.crop_positions)
+    return as_learned(recipe, cut)
 
 
 def _all(

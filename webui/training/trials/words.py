@@ -23,7 +23,7 @@ from webui.training.denoising import (
     generator_for,
     schedule_of,
 )
-from webui.training.setup import compute_dtype_of, side_of
+from webui.training.setup import as_learned, compute_dtype_of, side_of
 from webui.training.trials.latents import Hold, LatentCache
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def suggest(
     training knows nothing of.
     """
     pictures = pictures[:MOST_PICTURES]
-    crops = make_crops(pictures, side_of(recipe, model), positions=recipe.crop_positions)
-    moments = []
+    cut = make_crops(pictures, side_of(recipe, model), positions=recipe.crop_positions)
+    crops, moments = as_learned(recipe, cut), []
     for crop in crops:
         with hold("preparing images"):
             moments.append(latents.moments(model, crop))
