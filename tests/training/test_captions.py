@@ -26,6 +26,7 @@ from webui.training.captions import (
     lay_out_caption,
     preview_of,
     previews_of,
+    prompt_of,
     read_templates,
     vector_count,
 )
@@ -120,6 +121,22 @@ def test_a_style_is_told_of_what_is_on_the_images_where_a_text_or_a_name_says_it
     assert "Call the files what they show" in str(caption_advice(style, [numbered]))
     assert caption_advice(replace(style, caption_mode="files"), [numbered]) is None
     assert caption_advice(Recipe(), [numbered]) is None
+
+
+@pytest.mark.parametrize("mode", ["templates", "filewords", "files"])
+def test_with_guidance_in_the_loop_the_text_is_the_prompt_and_the_name_stands_alone(mode: str):
+    guided = Recipe(kind="negative", guidance_scale=4, caption_mode=mode)
+    assert prompt_of(guided, replace(CAT, text="a [name] on a mat, [name]")) == "a on a mat"
+    assert [caption(guided, CAT, MY_CAT, draw / 5) for draw in range(5)] == list(
+        TEMPLATES["negative"]
+    )
+    assert caption_advice(guided, [CAT]) is None
+    numbered = replace(CAT, text="IMG_2034", has_text_file=False)
+    assert prompt_of(guided, numbered) == ""
+    assert "each image needs a prompt" in str(caption_advice(guided, [CAT, numbered]))
+    assert (
+        not replace(guided, kind="object").guided and not replace(guided, guidance_scale=0).guided
+    )
 
 
 def test_tags_are_dropped_and_shuffled_by_lot_and_the_one_with_the_name_is_kept():

@@ -20,11 +20,13 @@ from webui.training.captions import lay_out_caption
 from webui.training.crops import Crop
 from webui.training.denoising import (
     Batch,
+    Guide,
     Latents,
     denoising_errors,
     encode_crop,
     gather_latents,
     generator_for,
+    noised,
     schedule_of,
     snr_weights,
 )
@@ -189,3 +191,35 @@ def test_min_snr_weighs_little_noise_less(model: Model):
     ends = left_of(replace(model, scheduler_config={**config, "rescale_betas_zero_snr": True}))
     for velocity in (True, False):
         assert torch.isfinite(snr_weights(ends[[999]], 5.0, velocity)).all()
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_guidance_leads_from_what_is_learned_to_the_prompts(model: Model, kind: str):
+    """Without any of it the error is the embedding's, at scale 1 the prompts', whoever learns."""
+    config = {**model.scheduler_config, "prediction_type": kind}
+    knowing = replace(model, scheduler_config=config)
+    schedule, latents, batch = schedule_of(knowing), latents_of(), batch_of()
+    draw = generator_for("states")
+    learned = torch.randn(2, 77, 32, generator=draw).requires_grad_()
+    prompts = torch.randn(2, 77, 32, generator=draw).requires_grad_()
+
+    def errors(hidden: torch.Tensor, scale: float | None = None) -> torch.Tensor:
+        guide = None if scale is None else Guide(Encoded(prompts, None), scale)
+        return denoising_errors(
+            knowing, schedule, latents, batch, Encoded(hidden, None), guide=guide
+        )
+
+    torch.testing.assert_close(errors(learned, 0.0), errors(learned))
+    torch.testing.assert_close(errors(learned, 1.0), errors(prompts))
+    torch.testing.assert_close(errors(prompts, 4.0), errors(prompts))
+    given = noised(knowing, schedule, latents, batch)
+    with torch.no_grad():
+        own, said = (
+            model.unet(given.noisy, given.timesteps, hidden).sample for hidden in (learned, prompts)
+        )
+        by_hand = ((own + 4 * (said - own) - given.target) ** 2).mean((1, 2, 3))
+    torch.testing.assert_close(errors(learned, 4.0), by_hand)
+    (moved,) = torch.autograd.grad(errors(learned, 1.0).sum(), learned)
+    assert moved.abs().max() < 1e-9
+    by_both = torch.autograd.grad(errors(learned, 4.0).sum(), [learned, prompts], allow_unused=True)
+    assert by_both[0].abs().max() > 0 and by_both[1] is None

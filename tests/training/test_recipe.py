@@ -20,7 +20,9 @@ from webui.training.recipe import (
 
 def test_a_recipe_survives_json():
     recipe = Recipe(kind="style", templates=("by [name]",), learning_rate="0.01:10, 1e-3")
-    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    negative = Recipe(kind="negative", guidance_scale=4)
+    for each in (recipe, negative):
+        assert Recipe.from_dict(json.loads(json.dumps(each.to_dict()))) == each
 
 
 def test_an_unknown_setting_is_named():

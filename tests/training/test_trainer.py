@@ -50,6 +50,8 @@ QUICK = Recipe(
     mixed_precision="fp32",
 )
 
+IN_THE_LOOP = {"kind": "negative", "guidance_scale": 4.0}
+
 
 @pytest.fixture
 def task_of(picture_files: Callable) -> Callable[..., TrainingSetup]:
@@ -303,13 +305,14 @@ def test_a_loss_scale_that_overflows_is_halved_and_costs_no_step(
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "cuts"),  # after an evaluation, a step, the next evaluation, the last step
-    [("directional", (1, 2, 5, 8)), ("adamw", (2, 5))],
+    ("changes", "cuts"),  # after an evaluation, a step, the next evaluation, the last step
+    [({}, (1, 2, 5, 8)), ({"optimizer": "adamw"}, (2, 5)), (IN_THE_LOOP, (2,))],
+    ids=["directional", "adamw", "guided"],
 )
 def test_a_run_cut_at_any_event_ends_with_the_same_bits(
-    task_of: Callable, model: Model, optimizer: str, cuts: tuple[int, ...]
+    task_of: Callable, model: Model, changes: dict[str, Any], cuts: tuple[int, ...]
 ):
-    task = task_of(model, replace(QUICK, optimizer=optimizer, learning_rate="0.01"))
+    task = task_of(model, replace(QUICK, learning_rate="0.01", **changes))
     whole, expected = run_through(task)
     for cut in cuts:
         first = begin(task)
@@ -324,6 +327,22 @@ def test_a_run_cut_at_any_event_ends_with_the_same_bits(
         assert whole[cut:] == rest
         assert torch.equal(found.vectors["clip_l"], expected.vectors["clip_l"])
         assert found.best_step == expected.best_step
+
+
+def test_with_guidance_in_the_loop_the_gain_is_that_of_guided_predictions(
+    task_of: Callable, model: Model
+):
+    recipe = replace(QUICK, **IN_THE_LOOP, steps=30, evaluate_every=10, learning_rate="0.1")
+    task = task_of(model, recipe)
+    prompts = task.guide(task.training_crops)
+    assert prompts and prompts.scale == 4 and len(prompts.prompts.hidden) == 4
+    events, progress = run_through(task)
+    scores = [event.score for event in events if isinstance(event, Evaluated)]
+    assert scores[-1].gain > scores[0].gain and scores[-1].held_out is not None
+    plain = replace(task, recipe=replace(recipe, guidance_scale=0.0))
+    assert plain.guide(task.training_crops) is None
+    _, other = run_through(plain)
+    assert not torch.equal(progress.vectors["clip_l"], other.vectors["clip_l"])
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory(task_of: Callable, model: Model):

@@ -102,13 +102,19 @@ def templates_of(recipe: Recipe, at: float = 1.0, told: bool = False) -> tuple[s
 def words_of(recipe: Recipe, picture: Picture) -> str:
     """Return what sentences say of a picture, "" if nothing does.
 
-    Styles are told by what is on the picture, and a camera's file names do not say it: there a
-    name with a digit in it counts as none.
+    Styles are told by what is on the picture, and so is what a negative is guided to; a camera's
+    file names do not say it: there a name with a digit in it counts as none.
     """
-    if recipe.kind != "style" or picture.has_text_file:
+    if picture.has_text_file or not (recipe.kind == "style" or recipe.guided):
         return picture.text
     named = not any(letter.isdigit() for letter in picture.text)
     return " ".join(picture.text.replace("_", " ").split()) if named else ""
+
+
+def prompt_of(recipe: Recipe, picture: Picture) -> str:
+    """Return the prompt that a guided run has for a picture: what says what is on it, without the
+    name, which has its place in the negative prompt."""
+    return " ".join(MARK.sub("", words_of(recipe, picture)).split()).strip(" ,")
 
 
 def caption(
@@ -119,7 +125,7 @@ def caption(
     ``[name]`` in sentences and texts is what the picture shows; where a run learns several, the
     others are called by their names. ``draw`` in [0, 1) chooses the template, and what is left out
     or shuffled; ``at`` as for ``templates_of``. Raises AppError if the picture's own text is to be
-    used and does not hold a name.
+    used and does not hold a name. Where guidance is in the loop, that text is the prompt instead.
     """
     chance = random.Random(draw)
     names = [concept.name for concept in concepts]
@@ -127,7 +133,7 @@ def caption(
     def with_marks(text: str) -> str:
         return marked(text, names, picture.concept) if len(names) > 1 else text
 
-    if recipe.caption_mode == "files":
+    if recipe.caption_mode == "files" and not recipe.guided:
         text = with_marks(picture.text)
         text = text if MARK.search(text) else text.replace(names[picture.concept], NAME)
         line = _by_lot(recipe, text, chance)
@@ -138,7 +144,7 @@ def caption(
                 "to the text, or use templates."
             )
     else:
-        words = words_of(recipe, picture)
+        words = "" if recipe.guided else words_of(recipe, picture)
         lines = templates_of(recipe, at, told=bool(words))
         line = with_marks(lines[int(draw * len(lines))])
         line = line.replace(TEXT, _by_lot(recipe, with_marks(words), chance))
@@ -235,8 +241,13 @@ def initializer_pieces(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 
 
 def caption_advice(recipe: Recipe, pictures: Sequence[Picture]) -> str | None:
-    """Warn where a style is learned without a word about what is on its images."""
+    """Warn where nothing is said about the images of a style, or of a guided run."""
     own = recipe.caption_mode == "files" or recipe.templates
+    if recipe.guided and not all(prompt_of(recipe, picture) for picture in pictures):
+        return (
+            "With a CFG scale in training each image needs a prompt that says what is on it. Call "
+            "the files what they show, as in “red house.png”, or put a text file beside each."
+        )
     if recipe.kind != "style" or own or any(words_of(recipe, picture) for picture in pictures):
         return None
     return (

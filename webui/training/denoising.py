@@ -181,6 +181,41 @@ def with_noise(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """What a prediction is guided to, while what is learned stands on the unconditional side."""
+
+    prompts: Encoded
+    """One for each sample."""
+    scale: float
+    """The CFG scale; 0 = no guidance."""
+
+
+def prediction(
+    model: Model,
+    given: Noised,
+    hidden: Tensor,
+    sizes: Mapping[str, Tensor] | None,
+    compute_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Return what the UNet says of a batch, ``[b, 4, h, w]`` float32.
+
+    ``hidden [b, 77, width]`` and ``sizes`` are the conditioning.
+    """
+    dtype = model.dtype
+    with torch.autocast(model.device.type, compute_dtype) if compute_dtype else nullcontext():
+        said: Tensor = model.unet(
+            given.noisy.to(dtype), given.timesteps, hidden.to(dtype), added_cond_kwargs=sizes
+        ).sample.float()
+    return said
+
+
+def errors_of_prediction(given: Noised, predicted: Tensor) -> Tensor:
+    """Return the weighted squared error of a prediction per sample, ``[b]`` float32."""
+    errors: Tensor = ((predicted - given.target) ** 2 * given.weight).mean(dim=(1, 2, 3))
+    return errors if given.share is None else errors * given.share
+
+
 def prediction_errors(
     model: Model,
     given: Noised,
@@ -190,16 +225,9 @@ def prediction_errors(
 ) -> Tensor:
     """Return the weighted squared error of the UNet's prediction per sample, ``[b]`` float32.
 
-    ``hidden [b, 77, width]`` and ``sizes`` are the conditioning. All of it is one graph of
-    computations on the device.
+    Arguments as of ``prediction``. All of it is one graph of computations on the device.
     """
-    dtype = model.dtype
-    with torch.autocast(model.device.type, compute_dtype) if compute_dtype else nullcontext():
-        predicted = model.unet(
-            given.noisy.to(dtype), given.timesteps, hidden.to(dtype), added_cond_kwargs=sizes
-        ).sample.float()
-    errors: Tensor = ((predicted - given.target) ** 2 * given.weight).mean(dim=(1, 2, 3))
-    return errors if given.share is None else errors * given.share
+    return errors_of_prediction(given, prediction(model, given, hidden, sizes, compute_dtype))
 
 
 def denoising_errors(
@@ -210,15 +238,27 @@ def denoising_errors(
     captions: Encoded,
     compute_dtype: torch.dtype | None = None,
     min_snr: float = 0.0,
+    guide: Guide | None = None,
 ) -> Tensor:
     """Return the weighted squared error of the UNet's prediction per sample, ``[b]`` float32.
 
-    ``compute_dtype`` computes a float32 UNet in this precision where that is safe (autocast).
+    ``compute_dtype`` computes a float32 UNet in this precision where that is safe (autocast). With
+    a ``guide`` the prediction is taken after guidance to it, away from the captions; no gradient
+    flows through the guide.
     """
     given = noised(model, schedule, latents, batch, min_snr)
     height, width = (length * model.latent_scale for length in given.noisy.shape[-2:])
-    sizes = size_conditioning(model, captions.pooled, height, width)
-    return prediction_errors(model, given, captions.hidden, sizes, compute_dtype)
+
+    def said(words: Encoded) -> Tensor:
+        sizes = size_conditioning(model, words.pooled, height, width)
+        return prediction(model, given, words.hidden, sizes, compute_dtype)
+
+    predicted = said(captions)
+    if guide:
+        with torch.no_grad():
+            towards = said(guide.prompts)
+        predicted = predicted + guide.scale * (towards - predicted)
+    return errors_of_prediction(given, predicted)
 
 
 def snr_weights(left: Tensor, gamma: float, velocity: bool) -> Tensor:

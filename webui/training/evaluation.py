@@ -146,7 +146,13 @@ def errors_of(
         )
         captions = encode(setup.model, [chunks[index] for index in part])
         errors[part] = denoising_errors(
-            setup.model, setup.schedule, setup.latents, piece, captions, setup.compute_dtype
+            setup.model,
+            setup.schedule,
+            setup.latents,
+            piece,
+            captions,
+            setup.compute_dtype,
+            guide=setup.guide(piece.crops.tolist()),
         ).cpu()
     measured(len(parts), len(parts))
     return errors

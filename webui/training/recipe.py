@@ -236,6 +236,16 @@ class Recipe:
             "usually 5; 0 = plain loss.",
         ),
     )
+    guidance_scale: float = declared(
+        0.0,
+        Setting(
+            label="CFG scale in training", note="0 = none", low=0, high=30,
+            help="For negatives: the loss is taken after guidance of this scale, from the name in "
+            "the negative prompt to what the text file or the name of each image says. The images "
+            "are then good ones, and the initializer is a word that says little, such as "
+            "“picture”.",
+        ),
+    )
     noise_offset: float = declared(
         0.0,
         Setting(
@@ -450,6 +460,11 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, setting in SETTINGS.items():
             object.__setattr__(self, name, setting.check(getattr(self, name)))
+
+    @property
+    def guided(self) -> bool:
+        """Whether a negative is learned from good images, in its place beside their prompts."""
+        return self.kind == "negative" and self.guidance_scale > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON can hold it."""

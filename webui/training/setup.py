@@ -17,10 +17,17 @@ from webui.errors import BadField
 from webui.models.families import FAMILIES
 from webui.models.model import Model
 from webui.prompting.chunks import Chunk, Insert, Words
-from webui.training.captions import caption, initializer_tokens, lay_out_caption, vector_count
+from webui.prompting.encoding import encode
+from webui.training.captions import (
+    caption,
+    initializer_tokens,
+    lay_out_caption,
+    prompt_of,
+    vector_count,
+)
 from webui.training.crops import Crop, Size, before_plain, bucket_sizes, make_crops
 from webui.training.dataset import Picture, held_out
-from webui.training.denoising import Latents, freeze, gather_latents, schedule_of
+from webui.training.denoising import Guide, Latents, freeze, gather_latents, schedule_of
 from webui.training.learned.concepts import Placeholder, concepts_of
 from webui.training.learned.lora import Lora, new_lora
 from webui.training.recipe import Recipe
@@ -109,6 +116,19 @@ class TrainingSetup:
         else:
             items = [Words(tuple(ids)) for ids in names]
         return [lay_out_caption(self.model.tokenizer, line, *items) for line in lines]
+
+    @torch.no_grad()
+    def guide(self, crops: Sequence[int]) -> Guide | None:
+        """Return what predictions on crops are guided to, where guidance is in the loop: the
+        prompts that say what is on them."""
+        if not self.recipe.guided:
+            return None
+        pictures = (self.pictures[self.latents.pictures[crop]] for crop in crops)
+        chunks = [
+            lay_out_caption(self.model.tokenizer, prompt_of(self.recipe, picture))
+            for picture in pictures
+        ]
+        return Guide(encode(self.model, chunks), self.recipe.guidance_scale)
 
 
 def side_of(recipe: Recipe, model: Model) -> int:

@@ -238,7 +238,7 @@ def train_in_stretches(
     recipe, last = setup.recipe, last_step(setup.recipe)
     eval_set = prepare_eval_set(setup, recipe.evaluation_tuples, measured)
     graph = None
-    if compiled := setup.model.compiled:
+    if (compiled := setup.model.compiled) and not recipe.guided:
         graph = UpdateGraph(setup, progress.optimizers, progress.lora, compiled)
     while True:
         due = progress.step % recipe.evaluate_every == 0 or progress.step == last

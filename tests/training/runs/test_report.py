@@ -69,6 +69,15 @@ def test_verdicts_beside_what_the_model_draws(
     assert judge(score, 0.9, 1.0, False, beside, fault)[0] == verdict
 
 
+@pytest.mark.parametrize(("over_empty", "verdict"), [(0.01, "learned"), (-0.01, "weak")])
+def test_a_negative_that_was_measured_in_its_place_must_be_better_than_none(
+    over_empty: float, verdict: str
+):
+    score = replace(found(0.3, 0.25), over_empty=over_empty)
+    assert judge(score, 0.9, 1.0, False, fault=True, guided=True)[0] == verdict
+    assert judge(score, 0.9, 1.0, False, fault=True)[0] == "learned"
+
+
 def test_of_equals_the_last_is_chosen_and_of_others_the_best():
     """At a gain of 0.30 after 75 steps one picture in six showed the thing, at 0.29 after 250
     steps five in six."""

@@ -117,11 +117,13 @@ def judge(
     classic: bool,
     beside: Comparison | None = None,
     fault: bool = False,
+    guided: bool = False,
 ) -> tuple[Verdict, str]:
     """Return the verdict on an embedding, and what it rests on with a piece of advice.
 
     ``beside`` compares the images with the model's own, where that was measured. A ``fault`` need
-    not tell the model much: it is written into negative prompts.
+    not tell the model much: it is written into negative prompts. One that was learned ``guided``
+    was measured in its place there, so an empty negative prompt must not do as well.
     """
     earlier = "Install an earlier step, train fewer steps, or "
     remedy = (
@@ -157,6 +159,11 @@ def judge(
             "The images gain, but the model cannot draw such ones: its error on them is "
             f"{times:.1f} times that on the strangest of its own. Look at the previews; train on a "
             "model that knows such images."
+        )
+    if guided and not found.over_empty > 0:
+        return "weak", (
+            "In the negative prompt it does no better than nothing there. Train more steps, use "
+            "more images, or begin from a word that says little, such as “picture”."
         )
     if beside is not None and not fault and found.over_empty < TOLD * beside.words_gain:
         return "weak", (

@@ -399,7 +399,8 @@ class _Runner:
             editable = editability(baseline_of(setup, placeholder), own)
             norm = float(norm_ratio(setup.norms, own))
             classic, fault = setup.recipe.optimizer == "adamw", setup.recipe.kind == "negative"
-            verdict, advice = judge(found, editable, norm, classic, beside, fault)
+            guided = setup.recipe.guided
+            verdict, advice = judge(found, editable, norm, classic, beside, fault, guided)
             reports.append(
                 Report(
                     verdict=verdict,

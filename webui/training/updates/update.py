@@ -113,6 +113,7 @@ class _AsItIs:
             captions,
             setup.compute_dtype,
             setup.recipe.min_snr_gamma,
+            setup.guide(draws.crops.tolist()),
         )
 
 
