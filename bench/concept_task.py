@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from starter.captions import caption
 from starter.concepts import Concept, scene_of, training_pictures
 from starter.drawing import draw
-from starter.pictures import picture_at
+from starter.pictures import picture_at, scene_at
 from starter.world import SIDE, Ground, random_thing
 from webui.models.model import Model
 from webui.training.dataset import read_pictures
@@ -20,6 +21,8 @@ from webui.training.denoising import encode_crop
 from webui.training.recipe import Recipe
 from webui.training.setup import TrainingSetup, as_learned, cut_crops, prepare_setup
 from webui.training.trials.where import with_soft_mask
+
+GOOD_SEED = 70_000
 
 
 def task_for(model: Model, concept: Concept, recipe: Recipe) -> TrainingSetup:
@@ -51,6 +54,15 @@ def task_on(
     cut = as_learned(recipe, [with_soft_mask(model, recipe, crop, initializer) for crop in cut])
     moments = [encode_crop(model, crop) for crop in cut]
     return prepare_setup(model, recipe, name, initializer, pictures, cut, moments)
+
+
+def good_images(count: int, seed: int = 0) -> tuple[list[Image.Image], tuple[str, ...]]:
+    """Return drawings of the world, as a negative is learned from with guidance in the loop, and
+    what they show."""
+    rng = np.random.default_rng((seed, 5))
+    images = [Image.fromarray(picture_at(GOOD_SEED + seed, index, True)) for index in range(count)]
+    scenes = [scene_at(GOOD_SEED + seed, index, True) for index in range(count)]
+    return images, tuple(caption(scene, rng).text for scene in scenes)
 
 
 def objects_by_lot(seed: int, count: int) -> list[Concept]:

@@ -31,6 +31,7 @@ from PIL import Image  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from bench.concept_task import (  # noqa: E402
+    good_images,
     images_on_clutter,
     objects_by_lot,
     task_on,
@@ -60,6 +61,8 @@ from webui.training.recipe import Recipe  # noqa: E402
 from webui.training.trainer import begin, train  # noqa: E402
 
 GROUNDS = ("red", "yellow", "green", "blue", "purple", "black", "white", "gray")
+GOOD_IMAGES = 48
+"""That a negative is learned from with guidance in the loop."""
 SHAPES = ("star", "heart", "house", "fish", "circle", "flower", "moon", "arrow")
 
 
@@ -300,10 +303,13 @@ def main() -> None:
             for seed in range(options.seeds):
                 recipe = recipe_of(key, concept, seed, options.change)
                 images, texts, name = images_of(concept), texts_of(concept), concept.name
+                initializer = concept.initializer
+                if recipe.guided:
+                    (images, texts), initializer = good_images(GOOD_IMAGES), "picture"
                 if options.residual:
                     recipe = replace(recipe, caption_mode="filewords")
                     name, texts = residual(concept.name, len(images))
-                task = task_on(model, name, concept.initializer, images, recipe, texts)
+                task = task_on(model, name, initializer, images, recipe, texts)
                 progress, began = begin(task), time.perf_counter()
                 for _ in train(task, progress):
                     pass
