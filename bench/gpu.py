@@ -6,8 +6,8 @@ steps with guidance, text encoding and decoding included; diffusers' pipeline ha
 VAE in bf16, too, as people run it. Training is our steps against those of diffusers' example
 script: images encoded in each step, the whole token matrix in AdamW. The table has iterations of
 the sampler per second (an iteration is one step of the whole batch), milliseconds per training
-sample, and the memory that torch had allocated at most. With --compile the UNet that both use is
-measured compiled, too.
+sample, and the memory that torch had allocated at most. With --compile all is measured
+compiled, too: the UNet that draws and that of the script's steps, and the whole of our steps.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ from webui.training.dataset import Picture  # noqa: E402
 from webui.training.denoising import encode_crop  # noqa: E402
 from webui.training.recipe import Recipe  # noqa: E402
 from webui.training.setup import TrainingSetup, cut_crops, prepare_setup  # noqa: E402
-from webui.training.trainer import begin, queue_step  # noqa: E402
+from webui.training.trainer import Progress, begin, queue_step  # noqa: E402
+from webui.training.updates.graph import UpdateGraph  # noqa: E402
 
 GOALS = """
 Goals on an H200: SD 1.5 at batch 1 at least 105 it/s, with a warm-up of at most 15 s; training
@@ -177,9 +178,16 @@ def drawing(model: Model, batches: Sequence[int], steps: int, rounds: int) -> It
             yield replace(row, figure=steps / took)
 
 
+def theirs_of(model: Model) -> Any:
+    """Return the UNet that diffusers computes with, compiled as people do it if ours is."""
+    return (
+        torch.compile(model.unet, backend=model.compiled.backend) if model.compiled else model.unet
+    )
+
+
 def pipeline(model: Model) -> Any:
     """Return diffusers' pipeline of the model's UNet and copies of its other parts in bf16."""
-    unet: Any = torch.compile(model.unet) if model.compiled else model.unet
+    unet = theirs_of(model)
     texts = [copy.deepcopy(encoder.model).to(model.dtype) for encoder in model.text_encoders]
     parts: dict[str, Any] = {
         "vae": copy.deepcopy(model.vae).to(model.dtype),
@@ -204,10 +212,21 @@ def training(model: Model, batches: Sequence[int], steps: int, rounds: int) -> I
     """Measure our steps and those of diffusers' script; the script knows one text encoder."""
     for batch in batches:
         setup = setup_of(model, batch)
-        progress = begin(setup)
+        progress, graph = begin(setup), None
+        if model.compiled:
+            graph = UpdateGraph(setup, progress.optimizers, progress.lora, model.compiled)
 
-        def ours(setup: TrainingSetup = setup, progress: Any = progress) -> None:
-            torch.stack([queue_step(setup, progress).figures for _ in range(steps)]).tolist()
+        def ours(
+            setup: TrainingSetup = setup,
+            progress: Progress = progress,
+            graph: UpdateGraph | None = graph,
+        ) -> None:
+            if graph and not graph.wait(0):
+                queue_step(setup, progress, graph)
+                graph.wait()
+                queue_step(setup, progress, graph)  # compared with the same step as it is
+            done = [queue_step(setup, progress, graph).figures for _ in range(steps)]
+            torch.stack(done).tolist()
 
         works = {"ours": ours}
         if len(model.text_encoders) == 1:
@@ -239,6 +258,7 @@ def setup_of(model: Model, batch: int) -> TrainingSetup:
 def script(setup: TrainingSetup, steps: int) -> Callable[[], None]:
     """Return steps as diffusers' example script does them, on copies of what it changes."""
     model, recipe, schedule = setup.model, setup.recipe, setup.schedule
+    unet = theirs_of(model)
     text = copy.deepcopy(model.text_encoders[0].model)
     vae = copy.deepcopy(model.vae).to(model.dtype)
     table = text.get_input_embeddings().weight.requires_grad_(True)
@@ -261,7 +281,7 @@ def script(setup: TrainingSetup, steps: int) -> Callable[[], None]:
         t = torch.randint(total, (batch,), device=model.device)
         noisy = schedule.add_noise(latent, noise, t)  # type: ignore[arg-type]
         hidden = text(ids).last_hidden_state.to(model.dtype)
-        found = model.unet(noisy.to(model.dtype), t, hidden).sample.float()
+        found = unet(noisy.to(model.dtype), t, hidden).sample.float()
         loss = torch.nn.functional.mse_loss(found, noise.float())
         loss.backward()
         optimizer.step()
@@ -288,7 +308,7 @@ def main(arguments: Sequence[str] | None = None, build: Build = random_model) ->
     add("--train", type=int, nargs="+", default=[1, 4, 8], help="batch sizes")
     add("--steps", type=int, default=20)
     add("--rounds", type=int, default=3)
-    add("--compile", action="store_true", help="also with torch.compile")
+    add("--compile", nargs="?", const="inductor", metavar="BACKEND", help="also compiled")
     options = parser.parse_args(arguments)
     device = choose_device(options.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -301,19 +321,17 @@ def main(arguments: Sequence[str] | None = None, build: Build = random_model) ->
         models = [model]
         if options.compile:
             name = f"{model.name}, compiled"
-            models.append(replace(model, name=name, compiled=Compiled(model.unet)))
+            models.append(replace(model, name=name, compiled=Compiled(model.unet, options.compile)))
         for each in models:
-            unet: Any = torch.compile(each.unet) if each.compiled else each.unet
-            learning = replace(each, unet=unet)
             parts = (
                 drawing(each, options.draw, options.steps, options.rounds),
-                training(learning, options.train, options.steps, options.rounds),
+                training(each, options.train, options.steps, options.rounds),
             )
             for part in parts:
                 for row in part:
                     print(row, flush=True)
                     rows.append(row)
-        del model, models, each, unet, learning, parts, part
+        del model, models, each, parts, part
         if device.type == "cuda":
             torch.cuda.empty_cache()
     print(GOALS)

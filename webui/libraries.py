@@ -11,6 +11,7 @@ from accelerate import init_empty_weights
 from diffusers.models.attention_processor import Attention
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.upsampling import Upsample2D
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_utils import AysSchedules
 from transformers import (
@@ -30,5 +31,6 @@ __all__ = [
     "CLIPTokenizer",
     "DDPMScheduler",
     "UNet2DConditionModel",
+    "Upsample2D",
     "init_empty_weights",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -26,6 +27,19 @@ def test_every_row_of_the_table_is_measured(capsys: pytest.CaptureFixture[str]):
     assert [row.what.split(": ")[0] for row in rows] == ["sd1"] * 4 + ["sdxl"] * 3
     assert all(row.figure > 0 for row in rows)
     assert capsys.readouterr().out.count("\n| sd") == len(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call:UserWarning")  # in diffusers' own UNet
+def test_with_compile_each_is_measured_compiled_too(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "webui")
+    sizes = ["--draw", "1", "--train", "2", "--steps", "2", "--rounds", "1"]
+    asked = ["--device", "cpu", "--families", "sd1", "--compile", "aot_eager"]
+    rows = gpu.main([*asked, *sizes], tiny)
+    assert [row.what.split(": ")[0] for row in rows] == ["sd1"] * 4 + ["sd1, compiled"] * 4
+    said = [record.getMessage() for record in caplog.records]
+    for what in ("model", "training step"):
+        assert sum(line.startswith(f"The {what} is compiled") for line in said) == 1
 
 
 @pytest.mark.slow

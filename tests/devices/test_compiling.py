@@ -114,3 +114,38 @@ def test_what_cannot_be_compiled_goes_on_as_it_is_with_one_line(caplog: pytest.L
     assert network.calls == 3
     [line] = [record.getMessage() for record in caplog.records]
     assert "goes on uncompiled" in line and "No compiler" in line and "\n" not in line
+
+
+def test_while_another_thread_traces_a_graph_it_computes_as_it_is_and_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    graphs, rows, network = CompileCounter(), torch.ones(2, 3), Small()
+    compiled = Compiled(network, graphs)
+    computed(compiled, rows)
+    assert compiled.wait(60)
+    with monkeypatch.context() as tracing:
+        tracing.setattr(torch.fx._symbolic_trace, "_is_fx_tracing_flag", True)
+        computed(compiled, rows)
+    calls = network.calls
+    computed(compiled, rows)
+    assert not compiled.failed and (graphs.frame_count, network.calls) == (1, calls)
+
+
+def test_a_function_that_computes_gradients_is_one_graph_with_the_way_back():
+    graphs = CompileCounter()
+    network = nn.Linear(3, 3)
+
+    def downhill(rows: Tensor) -> Tensor:
+        with torch.enable_grad():
+            point = rows.detach().requires_grad_()
+            [gradient] = torch.autograd.grad(network(point).square().sum(), [point])
+        return rows - 0.1 * gradient
+
+    compiled = Compiled(downhill, graphs, what="step", learns=True)
+    rows = torch.ones(2, 3)
+    assert compiled.attempt(rows) is None and compiled.wait(60)
+    for _ in range(3):
+        found = compiled.attempt(rows)
+        torch.testing.assert_close(found, downhill(rows))
+        rows = found
+    assert graphs.frame_count == 1

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import (
     CheckpointPolicy,
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import (
 
 from webui.devices.compiling import Compiled, shadow_of
 from webui.devices.copies import send, sent
+from webui.libraries import Upsample2D
 from webui.models.model import TextEncoder
 from webui.prompting.encoding import ends_of, ids_of, side_by_side, size_ids, through_layers
 from webui.training.denoising import Batch, prediction_errors, sent_batch, with_noise
@@ -50,6 +51,7 @@ class UpdateGraph:
         """``lora`` are the weights of the LoRA, if any; ``like`` compiles the run's model."""
         self._setup, self._optimizers = setup, optimizers
         unet = shadow_of(setup.model.unet)
+        double_by_views(unet)
         if setup.recipe.gradient_checkpointing:
             unet.enable_gradient_checkpointing(_checkpoint)
             for module in unet.modules():  # diffusers looks at those; dropout stays out of it
@@ -168,6 +170,24 @@ class UpdateGraph:
         alphas, gamma = setup.schedule.alphas_cumprod, setup.recipe.min_snr_gamma
         given = with_noise(model, alphas, batch, gamma)
         return prediction_errors(model, given, captions.hidden, sizes, setup.compute_dtype)
+
+
+def double_by_views(unet: nn.Module) -> None:
+    """Have a UNet double its images by views of them, whose way back is a sum.
+
+    What inductor of PyTorch 2.13 makes for processors of the way back through ``interpolate``
+    comes to zero behind a block of residual layers.
+    """
+
+    def doubled(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        image, *others = given  # [b, c, h, w]
+        wide = image[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
+        return wide.flatten(2, 3).flatten(3, 4), *others
+
+    for module in unet.modules():
+        if isinstance(module, Upsample2D) and module.interpolate:
+            module.interpolate = False
+            module.register_forward_pre_hook(doubled)
 
 
 def _checkpoint(module: Callable[..., Any], *given: Any) -> Any:
