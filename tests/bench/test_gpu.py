@@ -30,7 +30,8 @@ def test_every_row_of_the_table_is_measured(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call:UserWarning")  # in diffusers' own UNet
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call:UserWarning")  # of diffusers' UNet as
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # its script has it compiled
 def test_with_compile_each_is_measured_compiled_too(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "webui")
     sizes = ["--draw", "1", "--train", "2", "--steps", "2", "--rounds", "1"]
