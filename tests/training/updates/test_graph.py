@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,18 @@ def one_block() -> Model:
     return replace(tiny_model(), unet=unet.eval().requires_grad_(False))
 
 
+def shipped() -> Model:
+    return load(Checkpoint("starter", SHIPPED), torch.device("cpu"), torch.float32)
+
+
+MODELS: dict[str, Callable[[], Model]] = {
+    "starter": tiny_model,
+    "sdxl": partial(tiny_model, "sdxl"),
+    "one block": one_block,
+    "shipped": shipped,
+}
 CASES = {
+    "shipped": ("shipped", {}),
     "min-snr": ("starter", {"min_snr_gamma": 5.0, "mixed_precision": "bf16"}),
     "lora": ("starter", {"lora_rank": 2, "gradient_checkpointing": True}),
     "sdxl": (
@@ -106,9 +118,9 @@ CASES = {
 def test_steps_of_all_captions_timesteps_and_rates_are_the_graph_of_the_first(
     setup_of: Callable[..., TrainingSetup], backend: str, case: str, error: float
 ):
-    family, settings = CASES.get(case, ("", {}))
+    which, settings = CASES.get(case, (case, {}))
     graphs = CompileCounterWithBackend(backend)
-    model = tiny_model(family) if family else one_block()
+    model = MODELS[which]()
     setup = setup_of(model, replace(QUICK, **settings))
     eager, progress = begin(setup), begin(setup)
     like = Compiled(model.unet, graphs)
@@ -127,7 +139,7 @@ def test_steps_of_all_captions_timesteps_and_rates_are_the_graph_of_the_first(
 @pytest.mark.slow
 def test_the_way_back_through_doubled_images_is_not_lost():
     """Inductor's own loses it in this block of the starter model's UNet."""
-    unet = load(Checkpoint("starter", SHIPPED), torch.device("cpu"), torch.float32).unet
+    unet = shipped().unet
     doubling = shadow_of(unet)
     double_by_views(doubling)
     draw = torch.Generator().manual_seed(0)
